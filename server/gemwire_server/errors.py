@@ -1,0 +1,55 @@
+"""What can go wrong for a caller, as few types; `rpc.status` maps each to a gRPC status."""
+
+
+class GemwireError(Exception):
+    """Something a caller is told about.
+
+    `reason` is machine-readable (google.rpc.ErrorInfo), `message` is for people and never holds a
+    text or an internal detail, `metadata` holds the figures of the message.
+    """
+
+    def __init__(self, reason: str, message: str, **metadata: str | int) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.metadata = {key: str(value) for key, value in metadata.items()}
+
+
+class InvalidInput(GemwireError):
+    """The request cannot be served as it is, now or later. `field` is its path, if it has one."""
+
+    def __init__(self, reason: str, message: str, *, field: str = "", **metadata: str | int) -> None:
+        super().__init__(reason, message, **metadata)
+        self.field = field
+
+
+class NotFound(GemwireError):
+    """The request names a model that is not here."""
+
+
+class Overloaded(GemwireError):
+    """There is no room now; `retry_after` seconds from now there should be."""
+
+    def __init__(self, reason: str, message: str, *, retry_after: float, **metadata: str | int) -> None:
+        super().__init__(reason, message, **metadata)
+        self.retry_after = retry_after
+
+
+class Expired(GemwireError):
+    """The deadline passed before the work was done; it was not computed."""
+
+
+class Stopped(GemwireError):
+    """The server is going away; another one, or this one `retry_after` seconds later, may answer."""
+
+    def __init__(self, reason: str, message: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(reason, message)
+        self.retry_after = retry_after
+
+
+class EngineFailure(GemwireError):
+    """The engine could not compute this; nothing the caller sent explains it."""
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be loaded; the message says which file, what is wrong and what to do."""
