@@ -1,0 +1,129 @@
+"""`Ops` in plain PyTorch: the oracle of every other backend, and what runs where none is faster.
+
+Rounding to the serving dtype happens only where a tensor leaves an operation; norms, rotary angles,
+residual, pooling and head are fp32. Formulas: Gemma 3 report, arXiv:2503.19786, and the model's
+implementation in Hugging Face transformers (models/gemma3).
+"""
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gemwire_kernels.ops import RotaryTable
+
+# Queries that share one slice of keys under a window: large enough to keep the product efficient,
+# small enough that few keys outside the window are computed.
+QUERY_CHUNK = 128
+
+
+def pack(weight: Tensor) -> Tensor:
+    return weight
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x / sqrt(mean(x^2) + eps) * weight over the last axis, in fp32 (arXiv:1910.07467)."""
+    return F.rms_norm(x.float(), weight.shape, weight, eps)
+
+
+def embed_norm(
+    input_ids: Tensor, embedding: Tensor, scale: float, norm: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
+    residual = F.embedding(input_ids, embedding).float().mul_(scale)
+    return residual, rms_norm(residual, norm, eps).to(embedding.dtype)
+
+
+def qkv_norm_rope(
+    x: Tensor,
+    qkv_proj: Tensor,
+    q_norm: Tensor,
+    k_norm: Tensor,
+    rotary: RotaryTable,
+    positions: Tensor,
+    num_heads: int,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    heads = linear(x, qkv_proj).unflatten(-1, (-1, len(q_norm)))
+    num_kv_heads = (heads.shape[1] - num_heads) // 2
+    q, k, v = heads.split((num_heads, num_kv_heads, num_kv_heads), dim=1)
+    cos, sin = rotary.cos[positions, None], rotary.sin[positions, None]
+    return (
+        rotate(rms_norm(q, q_norm, eps), cos, sin).to(x.dtype),
+        rotate(rms_norm(k, k_norm, eps), cos, sin).to(x.dtype),
+        v,
+    )
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turns the pairs (x[i], x[i + head_dim / 2]) by their angles (arXiv:2104.09864)."""
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+
+
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, scale: float, window: int | None
+) -> Tensor:
+    out = torch.empty_like(q)
+    bounds = cu_seqlens.tolist()
+    for start, end in zip(bounds, bounds[1:], strict=False):
+        chunk = end - start
+        if window is not None and chunk > window + 1:
+            chunk = QUERY_CHUNK
+        for first in range(start, end, chunk):
+            last = min(first + chunk, end)
+            low, high = start, end
+            if window is not None:
+                low, high = max(start, first - window), min(end, last + window)
+            mask = None
+            if window is not None and high - low > window + 1:
+                mask = window_mask(first - low, last - first, high - low, window, q.dtype)
+            out[first:last] = _attend(q[first:last], k[low:high], v[low:high], scale, mask)
+    return out.flatten(1)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None) -> Tensor:
+    """softmax(q k^T * scale + mask) v per head; q [m, heads, d], k and v [s, kv heads, d]."""
+    num_heads, num_kv_heads = q.shape[1], k.shape[1]
+    group = num_heads // num_kv_heads
+    # The query heads of one kv head become rows of one product: keys are read once for all of them.
+    rows = q.unflatten(1, (num_kv_heads, group)).permute(1, 2, 0, 3).flatten(1, 2)
+    if mask is not None:
+        mask = mask.repeat(group, 1)
+    out = F.scaled_dot_product_attention(
+        rows[None], k.transpose(0, 1)[None], v.transpose(0, 1)[None], attn_mask=mask, scale=scale
+    )
+    return out[0].unflatten(1, (group, -1)).permute(2, 0, 1, 3).flatten(1, 2)
+
+
+@lru_cache(maxsize=64)
+def window_mask(offset: int, rows: int, keys: int, window: int, dtype: torch.dtype) -> Tensor:
+    """0 where |offset + row - key| <= window, else -inf; [rows, keys] in the CPU's memory."""
+    distance = torch.arange(rows)[:, None] + offset - torch.arange(keys)
+    return torch.zeros(rows, keys, dtype=dtype).masked_fill_(distance.abs() > window, -torch.inf)
+
+
+def linear(x: Tensor, weight: Tensor) -> Tensor:
+    return F.linear(x, weight)
+
+
+def norm_residual_norm(
+    y: Tensor, residual: Tensor, post_norm: Tensor, next_norm: Tensor, eps: float
+) -> Tensor:
+    residual += rms_norm(y, post_norm, eps)
+    return rms_norm(residual, next_norm, eps).to(y.dtype)
+
+
+def gate_up_geglu(x: Tensor, gate_up_proj: Tensor) -> Tensor:
+    gate, up = linear(x, gate_up_proj).float().chunk(2, dim=-1)
+    return F.gelu(gate, approximate="tanh").mul_(up).to(x.dtype)
+
+
+def pool(residual: Tensor, norm: Tensor, cu_seqlens: Tensor, eps: float) -> Tensor:
+    x = rms_norm(residual, norm, eps)
+    bounds = cu_seqlens.tolist()
+    return torch.stack([x[a:b].mean(0) for a, b in zip(bounds, bounds[1:], strict=False)])
+
+
+def head(pooled: Tensor, dense: Tensor) -> Tensor:
+    return F.normalize(F.linear(pooled, dense), dim=-1)

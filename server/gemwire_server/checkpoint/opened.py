@@ -1,0 +1,92 @@
+"""A checkpoint on disk, read but for its weights."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from gemwire_kernels.ops import Ops
+
+from gemwire_server.checkpoint.config import parse_config
+from gemwire_server.checkpoint.hub import resolve
+from gemwire_server.checkpoint.modules import Pipeline, read_json, read_pipeline, read_prompts
+from gemwire_server.checkpoint.weights import load_weights, weight_files
+from gemwire_server.errors import CheckpointError
+from gemwire_server.model import Encoder, EncoderConfig
+from gemwire_server.prompts import PromptTable
+from gemwire_server.tokenizer import Tokenizer
+
+# The sizes EmbeddingGemma was trained for; config.json does not name them.
+GEMMA_DIMENSIONS = (768, 512, 256, 128)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What a checkpoint says of itself. `dimensions` are the sizes of its vectors, largest first."""
+
+    path: Path
+    name: str
+    commit: str | None
+    config: EncoderConfig
+    pipeline: Pipeline
+    prompts: PromptTable
+    dimensions: tuple[int, ...]
+    max_tokens: int
+
+    def load_tokenizer(self) -> Tokenizer:
+        return Tokenizer.load(
+            self.pipeline.encoder, max_tokens=self.max_tokens, vocab_size=self.config.vocab_size
+        )
+
+    def load_encoder(self, ops: Ops, dtype: torch.dtype, device: torch.device) -> Encoder:
+        weights = load_weights(
+            self.pipeline.encoder, self.pipeline.dense, self.config, dtype, device, ops
+        )
+        return Encoder(self.config, weights, ops)
+
+    def revision(self) -> str:
+        """The hub's commit, or a digest of every file a vector depends on (reads them all)."""
+        if self.commit is not None:
+            return self.commit
+        digest = hashlib.sha256()
+        encoder = self.pipeline.encoder
+        files = [encoder / "config.json", *weight_files(encoder)]
+        files += [encoder / name for name in ("tokenizer.model", "tokenizer.json", "tokenizer_config.json")]
+        for folder in self.pipeline.dense:
+            files += weight_files(folder)
+        for path in filter(Path.exists, files):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return f"sha256-{digest.hexdigest()[:16]}"
+
+
+def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
+    """Opens a folder, or a hub id at a revision. Raises CheckpointError with what to do."""
+    resolved = resolve(model, revision)
+    pipeline = read_pipeline(resolved.path)
+    raw = read_json(pipeline.encoder / "config.json")
+    config = parse_config(raw)
+    full = config.hidden_size
+    for folder in pipeline.dense:
+        full = int(read_json(folder / "config.json")["out_features"])
+    return Checkpoint(
+        path=resolved.path,
+        name=resolved.name,
+        commit=resolved.revision,
+        config=config,
+        pipeline=pipeline,
+        prompts=read_prompts(resolved.path),
+        dimensions=_dimensions(raw.get("matryoshka_dimensions"), full),
+        max_tokens=min(pipeline.max_seq_length or config.max_position_embeddings,
+                       config.max_position_embeddings),
+    )
+
+
+def _dimensions(trained: list[int] | None, full: int) -> tuple[int, ...]:
+    if trained is None:
+        trained = [size for size in GEMMA_DIMENSIONS if full == GEMMA_DIMENSIONS[0]]
+    if any(not 0 < size <= full for size in trained):
+        raise CheckpointError(
+            f"config.json: matryoshka_dimensions {trained} do not fit vectors of {full}"
+        )
+    return tuple(sorted({full, *trained}, reverse=True))

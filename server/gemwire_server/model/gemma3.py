@@ -1,0 +1,96 @@
+"""The Gemma 3 text encoder over a packed batch, as equations over `Ops`.
+
+Equations and parameter names follow transformers' Gemma3TextModel with bidirectional attention.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from gemwire_kernels.ops import Ops, RotaryTable, Weight
+from torch import Tensor
+
+from gemwire_server.model.config import EncoderConfig, LayerKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerWeights:
+    """One layer. Norms are fp32 and hold 1 + w; projections are packed in the serving dtype."""
+
+    input_layernorm: Tensor
+    qkv_proj: Weight
+    q_norm: Tensor
+    k_norm: Tensor
+    o_proj: Weight
+    post_attention_layernorm: Tensor
+    pre_feedforward_layernorm: Tensor
+    gate_up_proj: Weight
+    down_proj: Weight
+    post_feedforward_layernorm: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderWeights:
+    """embed_tokens: serving dtype [vocab, hidden]; dense: the Dense layers folded into one, fp32."""
+
+    embed_tokens: Tensor
+    layers: tuple[LayerWeights, ...]
+    norm: Tensor
+    dense: Tensor
+
+
+class Encoder:
+    """Token ids in, one unit vector a text out."""
+
+    def __init__(self, config: EncoderConfig, weights: EncoderWeights, ops: Ops) -> None:
+        self.config = config
+        self.weights = weights
+        self.ops = ops
+        device = weights.norm.device
+        self._rotary = {
+            kind: rotary_table(config.head_dim, theta, config.max_position_embeddings, device)
+            for kind, theta in config.rope_theta.items()
+        }
+
+    @property
+    def dimensions(self) -> int:
+        return self.weights.dense.shape[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.weights.embed_tokens.dtype
+
+    @torch.inference_mode()
+    def forward(self, input_ids: Tensor, positions: Tensor, cu_seqlens: Tensor) -> Tensor:
+        """int32 [T], [T] and [n + 1], as in `PackedBatch`, to fp32 [n, dimensions] of length one."""
+        ops, config, weights, eps = self.ops, self.config, self.weights, self.config.rms_norm_eps
+        layers = weights.layers
+        residual, x = ops.embed_norm(
+            input_ids, weights.embed_tokens, config.embedding_scale, layers[0].input_layernorm, eps
+        )
+        next_norms = [layer.input_layernorm for layer in layers[1:]] + [weights.norm]
+        for kind, layer, next_norm in zip(config.layer_types, layers, next_norms, strict=True):
+            window = config.window if kind is LayerKind.SLIDING else None
+            q, k, v = ops.qkv_norm_rope(
+                x, layer.qkv_proj, layer.q_norm, layer.k_norm, self._rotary[kind], positions,
+                config.num_attention_heads, eps,
+            )  # fmt: skip
+            y = ops.attention(q, k, v, cu_seqlens, config.attention_scale, window)
+            y = ops.linear(y, layer.o_proj)
+            x = ops.norm_residual_norm(
+                y, residual, layer.post_attention_layernorm, layer.pre_feedforward_layernorm, eps
+            )
+            y = ops.linear(ops.gate_up_geglu(x, layer.gate_up_proj), layer.down_proj)
+            x = ops.norm_residual_norm(
+                y, residual, layer.post_feedforward_layernorm, next_norm, eps
+            )
+        # The last x is the final norm rounded to dtype; pooling takes it from the fp32 residual.
+        return ops.head(ops.pool(residual, weights.norm, cu_seqlens, eps), weights.dense)
+
+
+def rotary_table(
+    head_dim: int, theta: float, max_positions: int, device: torch.device
+) -> RotaryTable:
+    """Angles position * theta^(-2i / head_dim), i < head_dim / 2, computed in fp64."""
+    frequencies = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+    angles = torch.outer(torch.arange(max_positions, dtype=torch.float64), frequencies)
+    return RotaryTable(angles.cos().float().to(device), angles.sin().float().to(device))

@@ -1,0 +1,108 @@
+"""The unary methods of EmbeddingService."""
+
+from dataclasses import replace
+
+from gemwire.v1 import embedding_pb2 as pb
+
+from gemwire_server.errors import InvalidInput
+from gemwire_server.rpc.embedder import Embedder, deadline_of
+from gemwire_server.rpc.methods import Context
+from gemwire_server.rpc.validate import Served, check_options
+from gemwire_server.rpc.wire import Answers, batch_response, cut, embed_response
+from gemwire_server.tokenizer import Encoded, Truncation
+
+
+class EmbeddingService:
+    """Embed, BatchEmbed, ComputeSimilarity and Tokenize."""
+
+    def __init__(self, embedder: Embedder, *, revision: str, max_inputs: int) -> None:
+        self._embedder = embedder
+        self._revision = revision
+        self._max_inputs = max_inputs
+
+    @property
+    def _served(self) -> Served:
+        return self._embedder.served
+
+    async def embed(self, request: pb.EmbedRequest, context: Context) -> bytes:
+        options = check_options(request.options, self._served)
+        answers, timing = await self._embedder.embed(
+            [request.input], options, deadline_of(context.time_remaining()), ["input"]
+        )
+        raise_first(answers)
+        rest = pb.EmbedResponse(
+            timing=timing if options.include_timing else None, model_revision=self._revision
+        )
+        return embed_response(answers, options.vectors, rest)
+
+    async def batch_embed(self, request: pb.BatchEmbedRequest, context: Context) -> bytes:
+        options = check_options(request.options, self._served)
+        check_count(len(request.inputs), self._max_inputs, "inputs")
+        answers, timing = await self._embedder.embed(
+            request.inputs,
+            options,
+            deadline_of(context.time_remaining()),
+            [f"inputs[{i}]" for i in range(len(request.inputs))],
+        )
+        rest = pb.BatchEmbedResponse(
+            timing=timing if options.include_timing else None, model_revision=self._revision
+        )
+        return batch_response(answers, options.vectors, rest)
+
+    async def compute_similarity(
+        self, request: pb.ComputeSimilarityRequest, context: Context
+    ) -> pb.ComputeSimilarityResponse:
+        source_options = check_options(request.options, self._served)
+        target_options = source_options
+        if request.HasField("target_options"):
+            target_options = check_options(request.target_options, self._served, "target_options")
+        if source_options.vectors.dimensions != target_options.vectors.dimensions:
+            raise InvalidInput(
+                "DIMENSIONS_DIFFER",
+                "source and targets are compared at one size: their output_dimensionality differs",
+                field="target_options.output_dimensionality",
+            )
+        check_count(len(request.targets), self._max_inputs - 1, "targets")
+        deadline = deadline_of(context.time_remaining())
+        embedder = self._embedder
+        paths = [f"targets[{i}]" for i in range(len(request.targets))]
+        tokenized = [
+            *await embedder.tokenize([request.source], source_options, ["source"]),
+            *await embedder.tokenize(request.targets, target_options, paths),
+        ]
+        answers, _ = await embedder.compute(tokenized, source_options, deadline)
+        raise_first(answers)
+        # A cosine does not depend on lengths, whatever the options ask of vectors.
+        units = cut(answers.vectors, replace(source_options.vectors, normalize=True))
+        return pb.ComputeSimilarityResponse(scores=(units[1:] @ units[0]).tolist())
+
+    async def tokenize(self, request: pb.TokenizeRequest, context: Context) -> pb.TokenizeResponse:
+        options = check_options(request.options, self._served)
+        # Over the window is an answer here, not an error: all the ids tell how far.
+        if options.truncation is Truncation.ERROR:
+            options = replace(options, truncation=None)
+        (encoded,) = await self._embedder.tokenize([request.input], options, ["input"])
+        if not isinstance(encoded, Encoded):
+            raise encoded
+        return pb.TokenizeResponse(
+            ids=encoded.ids.tolist(),
+            pieces=self._embedder.tokenizer.pieces(encoded.ids) if request.include_pieces else (),
+            over_limit=encoded.truncated or len(encoded.ids) > self._embedder.tokenizer.max_tokens,
+        )
+
+
+def check_count(count: int, limit: int, field: str) -> None:
+    if count > limit:
+        raise InvalidInput(
+            "TOO_MANY_INPUTS",
+            f"{count} {field} in one request; the limit is {limit}",
+            field=field,
+            count=count,
+            limit=limit,
+        )
+
+
+def raise_first(answers: Answers) -> None:
+    """For calls that answer whole or not at all."""
+    if answers.errors:
+        raise answers.errors[min(answers.errors)]

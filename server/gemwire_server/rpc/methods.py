@@ -1,0 +1,100 @@
+"""Methods as grpc.aio sees them: bytes in, bytes out.
+
+Parsing happens here and not in grpcio, which answers bytes that are no message with UNKNOWN and the
+parser's own text; serializing happens in `wire`, which writes vectors as a block.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from gemwire_server.errors import GemwireError, InvalidInput, Stopped
+from gemwire_server.rpc.status import abort, internal
+
+M = TypeVar("M", bound=Message)
+Context = grpc.aio.ServicerContext[bytes, bytes]
+Method = Callable[[Any, Context], Awaitable[Message | bytes | None]]
+
+
+def parse(kind: type[M], raw: bytes) -> M:
+    """The message in the bytes; InvalidInput if they are none."""
+    try:
+        return kind.FromString(raw)
+    except (DecodeError, ValueError):  # the parser's own text may quote the bytes
+        raise InvalidInput(
+            "MALFORMED_MESSAGE", f"the request's bytes are not a {kind.DESCRIPTOR.full_name}"
+        ) from None
+
+
+class Calls:
+    """The calls under way, and the gate that closes when the server drains."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+
+    def close(self) -> None:
+        """From now on new calls are answered with UNAVAILABLE."""
+        self._closed = True
+
+    async def wait_idle(self) -> None:
+        """Returns when no call is under way."""
+        await self._idle.wait()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """A call, from its start to its end."""
+        if self._closed:
+            raise Stopped("DRAINING", "the server is shutting down")
+        self._count += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._count -= 1
+            if not self._count:
+                self._idle.set()
+
+    def handler(
+        self, service: ServiceDescriptor, methods: Mapping[str, Method]
+    ) -> grpc.GenericRpcHandler:
+        """The handlers of a service; every method of it must be in `methods`.
+
+        A unary method gets its parsed request and returns a message or its bytes; a streaming method
+        gets the context alone to read from and write to.
+        """
+        handlers = {}
+        for method in service.methods:
+            if method.client_streaming:
+                behaviour = self._shielded(methods[method.name], method.full_name, None)
+                handlers[method.name] = grpc.stream_stream_rpc_method_handler(behaviour)
+            else:
+                request = GetMessageClass(method.input_type)
+                behaviour = self._shielded(methods[method.name], method.full_name, request)
+                handlers[method.name] = grpc.unary_unary_rpc_method_handler(behaviour)
+        return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+    def _shielded(self, method: Method, name: str, request_type: type[Message] | None) -> Any:
+        """Parses, calls, serializes. An error becomes its status; a bug becomes INTERNAL, no word more."""
+
+        async def behaviour(request: Any, context: Context) -> bytes | None:
+            try:
+                with self.one():
+                    if request_type is not None:
+                        request = parse(request_type, request)
+                    answer = await method(request, context)
+                return answer.SerializeToString() if isinstance(answer, Message) else answer
+            except GemwireError as error:
+                await abort(context, error)
+            except Exception as error:
+                await abort(context, internal(error, name))
+
+        return behaviour

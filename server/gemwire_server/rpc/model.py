@@ -1,0 +1,64 @@
+"""ModelService: what is served, and within which limits."""
+
+from gemwire.v1 import embedding_pb2 as pb
+
+from gemwire_server import __version__
+from gemwire_server.checkpoint import Checkpoint
+from gemwire_server.config import ServerConfig
+from gemwire_server.errors import InvalidInput
+from gemwire_server.rpc.methods import Context
+from gemwire_server.rpc.validate import TASK_TYPES, Served, check_model
+from gemwire_server.runner import ModelRunner
+
+TASK_NUMBERS = {name: number for number, name in TASK_TYPES.items()}
+
+
+class ModelService:
+    """GetModel and ListModels of a server with one model."""
+
+    def __init__(self, model: pb.Model, served: Served) -> None:
+        self._model = model
+        self._served = served
+
+    async def get_model(self, request: pb.GetModelRequest, _: Context) -> pb.GetModelResponse:
+        check_model(request.name, self._served)
+        return pb.GetModelResponse(model=self._model)
+
+    async def list_models(self, request: pb.ListModelsRequest, _: Context) -> pb.ListModelsResponse:
+        if request.page_token:
+            raise InvalidInput(
+                "UNKNOWN_PAGE_TOKEN", "this server gave no such page_token", field="page_token"
+            )
+        if request.page_size < 0:
+            raise InvalidInput("NEGATIVE_PAGE_SIZE", "page_size is negative", field="page_size")
+        return pb.ListModelsResponse(models=[self._model])
+
+
+def describe(checkpoint: Checkpoint, runner: ModelRunner, config: ServerConfig) -> pb.Model:
+    """What the API says of a model that is served. Reads the weights' files, for their digest."""
+    default_task = config.default_task
+    return pb.Model(
+        name=f"models/{checkpoint.name}",
+        display_name=checkpoint.name,
+        revision=checkpoint.revision(),
+        dtype=runner.dtype_name,
+        dimensions=checkpoint.dimensions[0],
+        supported_dimensions=checkpoint.dimensions,
+        max_input_tokens=checkpoint.max_tokens,
+        supported_tasks=sorted(TASK_TYPES),
+        default_task=TASK_NUMBERS[default_task] if default_task else pb.TASK_TYPE_UNSPECIFIED,
+        prompts=checkpoint.prompts.prompts,
+        supported_encodings=[
+            number for number in pb.VectorEncoding.values() if number != pb.VECTOR_ENCODING_UNSPECIFIED
+        ],
+        limits=pb.Limits(
+            max_inputs_per_request=config.max_inputs_per_request,
+            max_request_bytes=config.max_request_bytes,
+            max_batch_tokens=config.max_batch_tokens,
+            max_queue_tokens=config.max_queue_tokens,
+            max_stream_inflight_inputs=config.max_stream_inflight_inputs,
+        ),
+        server_version=__version__,
+        vocabulary_size=checkpoint.config.vocab_size,
+        engine=runner.description,
+    )

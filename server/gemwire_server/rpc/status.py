@@ -1,0 +1,73 @@
+"""The one table from errors to google.rpc.Status."""
+
+import logging
+import traceback
+from typing import NoReturn
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
+
+from gemwire_server.errors import (
+    EngineFailure,
+    Expired,
+    GemwireError,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    Stopped,
+)
+
+log = logging.getLogger(__name__)
+
+DOMAIN = "gemwire.dev"
+CODES: dict[type[GemwireError], grpc.StatusCode] = {
+    InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
+    NotFound: grpc.StatusCode.NOT_FOUND,
+    Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Expired: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Stopped: grpc.StatusCode.UNAVAILABLE,
+    EngineFailure: grpc.StatusCode.INTERNAL,
+}
+
+
+def to_status(error: GemwireError) -> Status:
+    """The error with its details: ErrorInfo always, BadRequest and RetryInfo where they apply."""
+    status = Status(code=CODES[type(error)].value[0], message=error.message)
+    info = error_details_pb2.ErrorInfo(
+        reason=error.reason, domain=DOMAIN, metadata=error.metadata
+    )
+    status.details.add().Pack(info)
+    if isinstance(error, InvalidInput) and error.field:
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=error.field, description=error.message, reason=error.reason
+        )
+        status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, Overloaded | Stopped):
+        delay = duration(error.retry_after)
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    return status
+
+
+async def abort(context: grpc.aio.ServicerContext[bytes, bytes], error: GemwireError) -> NoReturn:
+    """Ends the call with the error."""
+    details = to_status(error).SerializeToString()
+    await context.abort(
+        CODES[type(error)], error.message, (("grpc-status-details-bin", details),)
+    )
+    raise AssertionError("abort returned")
+
+
+def internal(error: Exception, method: str) -> EngineFailure:
+    """What a caller is told of a bug: nothing. The log says where it is; not the exception's own text,
+    which may quote a request."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("%s: %s in\n%s", method, type(error).__name__, frames)
+    return EngineFailure("INTERNAL", "internal error; the server's log says more")
+
+
+def duration(seconds: float) -> Duration:
+    result = Duration()
+    result.FromNanoseconds(max(0, round(seconds * 1e9)))
+    return result

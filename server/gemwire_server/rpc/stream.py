@@ -1,0 +1,259 @@
+"""EmbedStream: options once, many texts a message, results as they finish.
+
+One task reads, one a message works, the handler's own writes. The reader stops while the client has its
+credit's worth of texts unanswered: HTTP/2's flow control then holds the client back, whether or not it
+counts. A bad text never ends the stream, and a queue without room only slows it down.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+
+import grpc
+import numpy as np
+from gemwire.v1 import embedding_pb2 as pb
+
+from gemwire_server.engine import Step
+from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped
+from gemwire_server.rpc.embedder import Embedder, Tokenized, deadline_of, timing
+from gemwire_server.rpc.embedding import check_count
+from gemwire_server.rpc.methods import Context, parse
+from gemwire_server.rpc.status import duration, internal
+from gemwire_server.rpc.validate import Options, check_options
+from gemwire_server.rpc.wire import Answers, delimited, stream_results
+from gemwire_server.scheduler import REQUEST_TOO_LARGE
+from gemwire_server.tokenizer import Encoded
+
+RESULTS = b"\x12"  # EmbedStreamResponse.results
+# How much is gathered into one message while the transport is busy with the last.
+MESSAGE_BYTES = 1 << 20
+RECONNECT_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 1.0  # between looks whether the queue has room
+# How long a client that was told to go away may keep a stream open with nothing to answer.
+LINGER_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """`group_tokens`: texts of a message go to the engine in groups of about that many tokens."""
+
+    max_inputs: int
+    max_inflight_inputs: int
+    group_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Finished texts: the bytes of their results, how many they are, and where their time went."""
+
+    records: bytes
+    count: int
+    timing: pb.Timing
+
+
+class StreamService:
+    """All open streams of a server."""
+
+    def __init__(self, embedder: Embedder, *, revision: str, limits: StreamLimits) -> None:
+        self.embedder = embedder
+        self.revision = revision
+        self.limits = limits
+        self.draining = False
+        self._open: set[_Stream] = set()
+
+    def drain(self) -> None:
+        """Tells every client to go elsewhere; what was read before is answered, what comes later is not."""
+        self.draining = True
+        for stream in self._open:
+            stream.send(_go_away())
+
+    async def embed_stream(self, _: object, context: Context) -> None:
+        stream = _Stream(self, context)
+        self._open.add(stream)
+        try:
+            await stream.serve()
+        finally:
+            self._open.discard(stream)
+
+
+class _Stream:
+    def __init__(self, service: StreamService, context: Context) -> None:
+        self._service = service
+        self._embedder = service.embedder
+        self._limits = service.limits
+        self._context = context
+        self._deadline = deadline_of(context.time_remaining())
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._outbox: deque[_Part | pb.StreamGoAway | GemwireError] = deque()  # bounded by the credit
+        self._wake_writer = asyncio.Event()
+        self._wake_reader = asyncio.Event()
+        self._unanswered = 0
+        self._half_closed = False
+
+    def send(self, item: _Part | pb.StreamGoAway | GemwireError) -> None:
+        """Has the writer write it; an error ends the stream."""
+        self._outbox.append(item)
+        self._wake_writer.set()
+
+    async def serve(self) -> None:
+        opening = await self._read()
+        if opening is None:
+            return
+        if opening.WhichOneof("message") != "open":
+            raise InvalidInput("STREAM_NOT_OPEN", "the first message must be `open`", field="open")
+        options = check_options(opening.open.options, self._embedder.served, "open.options")
+        opened = pb.StreamOpened(
+            model_revision=self._service.revision,
+            max_inflight_inputs=self._limits.max_inflight_inputs,
+        )
+        await self._context.write(pb.EmbedStreamResponse(opened=opened).SerializeToString())
+        if self._service.draining:
+            self.send(_go_away())
+        self._start(self._read_all(options, opening.open.ordered))
+        try:
+            await self._write_all(options)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except GemwireError as error:
+                self.send(error)
+            except Exception as error:
+                self.send(internal(error, "EmbedStream"))
+
+        task = asyncio.create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _read(self) -> pb.EmbedStreamRequest | None:
+        raw = await self._context.read()
+        return None if raw is grpc.aio.EOF else parse(pb.EmbedStreamRequest, raw)
+
+    async def _read_all(self, options: Options, ordered: bool) -> None:
+        """Starts work on each message, in turns if `ordered`, until the client half-closes."""
+        turn = asyncio.Event()
+        turn.set()
+        while (message := await self._read()) is not None:
+            if message.WhichOneof("message") != "batch":
+                raise InvalidInput(
+                    "STREAM_ALREADY_OPEN", "after `open`, every message is a `batch`", field="batch"
+                )
+            count = len(message.batch.inputs)
+            check_count(count, self._limits.max_inputs, "batch.inputs")
+            while self._unanswered and self._unanswered + count > self._limits.max_inflight_inputs:
+                self._wake_reader.clear()
+                await self._wake_reader.wait()
+            self._unanswered += count
+            next_turn = asyncio.Event() if ordered else turn
+            self._start(self._embed(message.batch, options, turn, next_turn))
+            turn = next_turn
+        self._half_closed = True
+        self._wake_writer.set()
+
+    async def _embed(
+        self, batch: pb.StreamBatch, options: Options, turn: asyncio.Event, next_turn: asyncio.Event
+    ) -> None:
+        """Answers a message, group by group as they finish, or all at once when its turn has come."""
+        arrived = time.monotonic()
+        tokenized: list[Tokenized]
+        if self._service.draining:
+            stopped = Stopped("DRAINING", "the server is shutting down; this text was not computed")
+            tokenized = [stopped] * len(batch.inputs)
+        else:
+            paths = [f"batch.inputs[{i}]" for i in range(len(batch.inputs))]
+            tokenized = await self._embedder.tokenize(batch.inputs, options, paths)
+        tokenize_seconds = time.monotonic() - arrived
+        ids = np.uint64(batch.first_id) + np.arange(len(tokenized), dtype=np.uint64)
+
+        async def answer(group: slice) -> _Part:
+            answers, steps = await self._compute(tokenized[group], options)
+            records = stream_results(answers, ids[group], options.vectors)
+            return _Part(records, len(answers.vectors), timing(arrived, tokenize_seconds, steps))
+
+        async def answer_now(group: slice) -> None:
+            self.send(await answer(group))
+
+        groups = list(_groups(tokenized, self._limits.group_tokens))
+        if next_turn is turn:
+            await asyncio.gather(*map(answer_now, groups))
+            return
+        parts = await asyncio.gather(*map(answer, groups))
+        await turn.wait()
+        for part in parts:
+            self.send(part)
+        next_turn.set()
+
+    async def _compute(self, tokenized: Sequence[Tokenized], options: Options) -> tuple[Answers, list[Step]]:
+        """Waits for room in the queue, where a unary call would be refused."""
+        while True:
+            try:
+                return await self._embedder.compute(tokenized, options, self._deadline)
+            except Overloaded as error:
+                if error.reason == REQUEST_TOO_LARGE:
+                    return await self._embedder.compute([error] * len(tokenized), options, None)
+                await asyncio.sleep(min(error.retry_after, LONGEST_WAIT_SECONDS))
+            except Stopped as error:
+                return await self._embedder.compute([error] * len(tokenized), options, None)
+
+    async def _write_all(self, options: Options) -> None:
+        while not (self._half_closed and self._unanswered == 0):
+            patience = LINGER_SECONDS if self._service.draining and not self._unanswered else None
+            try:
+                async with asyncio.timeout(patience):
+                    await self._wake_writer.wait()
+            except TimeoutError:
+                raise Stopped("DRAINING", "the server is shutting down") from None
+            self._wake_writer.clear()
+            while self._outbox:
+                match self._outbox.popleft():
+                    case _Part() as part:
+                        await self._write_results(part, options.include_timing)
+                    case pb.StreamGoAway() as go_away:
+                        message = pb.EmbedStreamResponse(go_away=go_away)
+                        await self._context.write(message.SerializeToString())
+                    case error:
+                        raise error
+
+    async def _write_results(self, first: _Part, include_timing: bool) -> None:
+        """Writes the part and what is ready behind it as one message, and grants as much again."""
+        parts, size = [first], len(first.records)
+        while self._outbox and isinstance(self._outbox[0], _Part) and size < MESSAGE_BYTES:
+            part = self._outbox.popleft()
+            assert isinstance(part, _Part)
+            parts.append(part)
+            size += len(part.records)
+        count = sum(part.count for part in parts)
+        rest = pb.StreamResults(
+            timing=parts[-1].timing if include_timing else None, granted_inputs=count
+        )
+        body = b"".join([*(part.records for part in parts), rest.SerializeToString()])
+        header, _ = delimited(RESULTS, [body])
+        assert isinstance(header, bytes)
+        await self._context.write(header + body)
+        self._unanswered -= count
+        self._wake_reader.set()
+
+
+def _groups(tokenized: Sequence[Tokenized], limit: int) -> Iterator[slice]:
+    """Neighbours of up to `limit` tokens together; a longer text is alone."""
+    start, tokens = 0, 0
+    for i, item in enumerate(tokenized):
+        size = len(item.ids) if isinstance(item, Encoded) else 0
+        if i > start and tokens + size > limit:
+            yield slice(start, i)
+            start, tokens = i, 0
+        tokens += size
+    if tokenized:
+        yield slice(start, len(tokenized))
+
+
+def _go_away() -> pb.StreamGoAway:
+    return pb.StreamGoAway(
+        reason="the server is shutting down", reconnect_after=duration(RECONNECT_SECONDS)
+    )

@@ -1,0 +1,115 @@
+"""What a request asks for, checked: messages in, plain values out, InvalidInput naming the field."""
+
+from dataclasses import dataclass
+
+from gemwire.v1 import embedding_pb2 as pb
+
+from gemwire_server.errors import InvalidInput, NotFound
+from gemwire_server.prompts import TASKS, PromptTable
+from gemwire_server.rpc.wire import Vectors
+from gemwire_server.tokenizer import Truncation
+
+TRUNCATIONS = {
+    pb.TRUNCATION_UNSPECIFIED: Truncation.ERROR,
+    pb.TRUNCATION_ERROR: Truncation.ERROR,
+    pb.TRUNCATION_END: Truncation.END,
+    pb.TRUNCATION_START: Truncation.START,
+}
+TASK_TYPES: dict[pb.TaskType, str] = {
+    number: name.removeprefix("TASK_TYPE_").lower()
+    for name, number in pb.TaskType.items()
+    if number != pb.TASK_TYPE_UNSPECIFIED
+}
+assert set(TASK_TYPES.values()) == set(TASKS), "proto and prompts name the same tasks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """The model as requests are checked against it."""
+
+    name: str
+    dimensions: tuple[int, ...]
+    prompts: PromptTable
+    default_task: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """EmbedOptions, checked. `task` is a name of `TASKS`, or empty where `prompt` is the prompt;
+    `truncation` None is for looking only, see `Tokenizer.encode`."""
+
+    task: str
+    prompt: str
+    truncation: Truncation | None
+    vectors: Vectors
+    priority: int
+    include_timing: bool
+
+    def prompt_for(self, served: Served, title: str) -> str:
+        """What goes before a text; a title is InvalidInput unless the task is a document's."""
+        if self.task:
+            return served.prompts.for_task(self.task, title)
+        if title:
+            raise InvalidInput(
+                "TITLE_WITHOUT_DOCUMENT",
+                "a title goes with TASK_TYPE_RETRIEVAL_DOCUMENT only; this request has no task",
+                field="title",
+            )
+        return self.prompt
+
+
+def check_model(name: str, served: Served) -> None:
+    """Raises NotFound unless the name is the served model's; empty is."""
+    if name.removeprefix("models/") not in ("", served.name):
+        raise NotFound("MODEL_NOT_FOUND", f"no such model; this server has models/{served.name}")
+
+
+def check_options(raw: pb.EmbedOptions, served: Served, path: str = "options") -> Options:
+    check_model(raw.model, served)
+    dimensions = raw.output_dimensionality or served.dimensions[0]
+    if dimensions not in served.dimensions:
+        allowed = ", ".join(map(str, served.dimensions))
+        raise InvalidInput(
+            "UNSUPPORTED_DIMENSION",
+            f"output_dimensionality is {dimensions}; the model has {allowed}",
+            field=f"{path}.output_dimensionality",
+        )
+    if raw.truncation not in TRUNCATIONS:
+        raise _unknown("truncation", raw.truncation, path)
+    if raw.encoding not in pb.VectorEncoding.values():
+        raise _unknown("encoding", raw.encoding, path)
+    task, prompt = _prompt(raw, served, path)
+    return Options(
+        task=task,
+        prompt=prompt,
+        truncation=TRUNCATIONS[raw.truncation],
+        vectors=Vectors(
+            dimensions=dimensions,
+            normalize=raw.normalize if raw.HasField("normalize") else True,
+            encoding=raw.encoding or pb.VECTOR_ENCODING_FLOAT32,
+        ),
+        priority=raw.priority,
+        include_timing=raw.include_timing,
+    )
+
+
+def _prompt(raw: pb.EmbedOptions, served: Served, path: str) -> tuple[str, str]:
+    """(task, prompt), one of them empty."""
+    match raw.WhichOneof("prompt"):
+        case "prompt_name":
+            return "", served.prompts.by_name(raw.prompt_name)
+        case "prompt_text":
+            return "", raw.prompt_text
+        case "task" if raw.task != pb.TASK_TYPE_UNSPECIFIED:
+            if raw.task not in TASK_TYPES:
+                raise _unknown("task", raw.task, path)
+            return TASK_TYPES[raw.task], ""
+    return served.default_task, "" if served.default_task else served.prompts.default
+
+
+def _unknown(field: str, value: int, path: str) -> InvalidInput:
+    return InvalidInput(
+        f"UNKNOWN_{field.upper()}",
+        f"{field} {value} is not a value of the API this server speaks",
+        field=f"{path}.{field}",
+    )

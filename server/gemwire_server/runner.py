@@ -1,0 +1,71 @@
+"""The device's owner: puts a packed batch where the encoder is and brings its vectors back."""
+
+import logging
+import time
+
+import numpy as np
+import torch
+from gemwire_kernels import reference
+from gemwire_kernels.ops import Ops
+from numpy.typing import NDArray
+
+from gemwire_server.checkpoint import Checkpoint
+from gemwire_server.errors import CheckpointError
+from gemwire_server.model import Encoder
+from gemwire_server.packing import PackedBatch, pack
+
+log = logging.getLogger(__name__)
+
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+class ModelRunner:
+    """Runs an encoder on the CPU. One thread calls it."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, *, dtype: str, threads: int) -> "ModelRunner":
+        """`dtype` is "auto", "bfloat16" or "float32"; `threads` 0 leaves PyTorch's choice, the cores."""
+        if threads:
+            torch.set_num_threads(threads)
+        ops: Ops = reference
+        started = time.monotonic()
+        chosen = best_dtype() if dtype == "auto" else DTYPES[dtype]
+        encoder = checkpoint.load_encoder(ops, chosen, torch.device("cpu"))
+        log.info("loaded %s in %.1f s", checkpoint.name, time.monotonic() - started)
+        return cls(encoder)
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.encoder.dtype).removeprefix("torch.")
+
+    @property
+    def description(self) -> str:
+        """Where and with what it runs, for people."""
+        ops = getattr(self.encoder.ops, "__name__", "").rpartition(".")[2]
+        return f"cpu, {self.dtype_name}, {torch.get_num_threads()} threads, {ops} ops"
+
+    def run(self, batch: PackedBatch) -> NDArray[np.float32]:
+        """fp32 [n, dimensions], rows of length one."""
+        vectors = self.encoder.forward(
+            torch.from_numpy(batch.input_ids),
+            torch.from_numpy(batch.positions),
+            torch.from_numpy(batch.cu_seqlens),
+        )
+        result: NDArray[np.float32] = vectors.numpy()
+        return result
+
+    def warm_up(self, tokens: int) -> None:
+        """Runs a long and a short text once; raises CheckpointError if the weights give no vectors."""
+        longest = min(tokens, self.encoder.config.max_position_embeddings)
+        vocabulary = np.arange(longest, dtype=np.int32) % self.encoder.config.vocab_size
+        if not np.isfinite(self.run(pack([vocabulary, vocabulary[:8]]))).all():
+            raise CheckpointError("the weights give vectors that are not finite: the files are damaged")
+
+
+def best_dtype() -> torch.dtype:
+    """bfloat16 where the CPU multiplies it natively; emulated it is slower than float32."""
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native else torch.float32
