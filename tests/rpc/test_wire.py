@@ -1,0 +1,161 @@
+"""The written bytes against protobuf's own serialization of the same messages."""
+
+import numpy as np
+import pytest
+from gemwire.v1 import embedding_pb2 as pb
+from gemwire_server.errors import EngineFailure, GemwireError, InvalidInput
+from gemwire_server.rpc.status import to_status
+from gemwire_server.rpc.wire import (
+    Answers,
+    Vectors,
+    batch_response,
+    cut,
+    embed_response,
+    encode,
+    stream_results,
+    varint,
+)
+from numpy.typing import NDArray
+
+SIZE = 768
+ENCODINGS = [number for number in pb.VectorEncoding.values() if number]
+ERRORS: dict[int, GemwireError] = {
+    2: InvalidInput("EMPTY_TEXT", "the text is empty", field="inputs[2].text"),
+    5: EngineFailure("NOT_FINITE", "no finite vector"),
+}
+
+
+def answers(count: int, seed: int, errors: dict[int, GemwireError] | None = None) -> Answers:
+    random = np.random.default_rng(seed)
+    vectors = random.normal(size=(count, SIZE)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return Answers(
+        vectors=vectors,
+        token_counts=random.integers(1, 2049, count).astype(np.uint32),
+        truncated=random.random(count) < 0.3,
+        errors={row: error for row, error in (errors or {}).items() if row < count},
+    )
+
+
+def expected_embedding(made: Answers, row: int, how: Vectors) -> pb.Embedding:
+    """The message as anyone would fill it, number by number."""
+    vector = cut(made.vectors[row : row + 1], how)[0]
+    message = pb.Embedding(
+        dimensions=how.dimensions,
+        encoding=how.encoding,
+        token_count=int(made.token_counts[row]),
+        truncated=bool(made.truncated[row]),
+    )
+    if how.encoding == pb.VECTOR_ENCODING_FLOAT32:
+        message.values.extend(vector.tolist())
+        return message
+    payload, scale = encode(vector[None], how.encoding)
+    message.data = payload.tobytes()
+    if scale is not None:
+        message.scale = float(scale[0])
+    return message
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("dimensions", [768, 512, 256, 128])
+@pytest.mark.parametrize("count", [1, 2, 64])
+def test_bytes_equal_protobufs(encoding: pb.VectorEncoding, dimensions: int, count: int) -> None:
+    how = Vectors(dimensions, normalize=True, encoding=encoding)
+    made = answers(count, seed=dimensions + count, errors=ERRORS)
+    timing = pb.Timing(batch_texts=3, batch_tokens=77)
+    rest = pb.BatchEmbedResponse(timing=timing, model_revision="r1")
+    expected = pb.BatchEmbedResponse()
+    expected.CopyFrom(rest)
+    for row in range(count):
+        if row in made.errors:
+            expected.results.add(error=to_status(made.errors[row]))
+        else:
+            expected.results.add(embedding=expected_embedding(made, row, how))
+    assert batch_response(made, how, rest) == expected.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("first_id", [0, 1, 127, 2**63, 2**64 - 3])
+def test_stream_bytes_equal_protobufs(encoding: pb.VectorEncoding, first_id: int) -> None:
+    how = Vectors(256, normalize=True, encoding=encoding)
+    made = answers(8, seed=first_id % 97, errors=ERRORS)
+    ids = np.uint64(first_id) + np.arange(8, dtype=np.uint64)  # past the last id comes 0
+    expected = pb.StreamResults()
+    for row in range(8):
+        result = expected.results.add(id=int(ids[row]))
+        if row in made.errors:
+            result.error.CopyFrom(to_status(made.errors[row]))
+        else:
+            result.embedding.CopyFrom(expected_embedding(made, row, how))
+    assert stream_results(made, ids, how) == expected.SerializeToString()
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_single_response(encoding: pb.VectorEncoding) -> None:
+    how = Vectors(768, normalize=True, encoding=encoding)
+    made = answers(1, seed=3)
+    rest = pb.EmbedResponse(model_revision="r2")
+    expected = pb.EmbedResponse(embedding=expected_embedding(made, 0, how), model_revision="r2")
+    assert embed_response(made, how, rest) == expected.SerializeToString()
+
+
+def test_no_results() -> None:
+    rest = pb.BatchEmbedResponse(model_revision="r")
+    how = Vectors(768, normalize=True, encoding=pb.VECTOR_ENCODING_FLOAT32)
+    assert batch_response(answers(0, seed=0), how, rest) == rest.SerializeToString()
+
+
+def test_cut_vectors_are_of_length_one_again() -> None:
+    vectors = answers(10, seed=4).vectors
+    how = Vectors(128, normalize=True, encoding=pb.VECTOR_ENCODING_FLOAT32)
+    part = cut(vectors, how)
+    expected = vectors[:, :128].astype(np.float64)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(part, expected, atol=1e-7)
+    raw = cut(vectors, Vectors(128, normalize=False, encoding=pb.VECTOR_ENCODING_FLOAT32))
+    np.testing.assert_array_equal(raw, vectors[:, :128])
+
+
+def special_values() -> NDArray[np.float32]:
+    """Ties of the rounding, both signs of zero, subnormals, and a spread of ordinary numbers."""
+    ties = np.array([0x3F808000, 0x3F818000, 0x3F80FFFF, 0x00000001, 0x80000000], np.uint32)
+    random = np.random.default_rng(5).normal(size=1019).astype(np.float32)
+    return np.concatenate([ties.view(np.float32), random])[None]
+
+
+def test_bfloat16_rounds_as_torch_does() -> None:
+    import torch
+
+    values = special_values()
+    payload, _ = encode(values, pb.VECTOR_ENCODING_BFLOAT16)
+    expected = torch.from_numpy(values).bfloat16().view(torch.int16).numpy()
+    np.testing.assert_array_equal(payload.view("<i2"), expected)
+
+
+def test_float16_is_ieee() -> None:
+    values = special_values()
+    payload, _ = encode(values, pb.VECTOR_ENCODING_FLOAT16)
+    np.testing.assert_array_equal(payload.view("<f2"), values.astype(np.float16))
+
+
+def test_int8_is_within_half_a_step() -> None:
+    vectors = answers(20, seed=6).vectors
+    vectors[3] = 0
+    payload, scale = encode(vectors, pb.VECTOR_ENCODING_INT8)
+    assert scale is not None and (scale > 0).all()
+    decoded = payload.view(np.int8) * scale[:, None]
+    assert (np.abs(decoded - vectors) <= scale[:, None] * 0.5000001).all()
+    assert np.abs(payload.view(np.int8)).max() == 127
+
+
+def test_binary_is_the_sign_most_significant_first() -> None:
+    vector = np.full((1, 16), -1, np.float32)
+    vector[0, [0, 9]] = (0.0, 1.0)
+    payload, _ = encode(vector, pb.VECTOR_ENCODING_BINARY)
+    assert payload.tolist() == [[0b10000000, 0b01000000]]
+
+
+@pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**21, 2**32 - 1])
+def test_varint(value: int) -> None:
+    field = pb.EmbedOptions(output_dimensionality=value).SerializeToString()
+    assert varint(value) == (field[1:] or b"\x00")

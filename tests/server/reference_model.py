@@ -1,0 +1,35 @@
+"""The reference: transformers' Gemma 3 and sentence-transformers' pipeline, over token ids."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from transformers import AutoModel
+
+
+class ReferenceModel:
+    """One text at a time, so that nothing is padded and no batch can matter."""
+
+    def __init__(self, checkpoint: Path, dtype: torch.dtype) -> None:
+        self.model = AutoModel.from_pretrained(checkpoint, dtype=dtype).eval()
+        self.dense = [
+            load_file(checkpoint / name / "model.safetensors")["linear.weight"].to(dtype)
+            for name in ("2_Dense", "3_Dense")
+        ]
+
+    @torch.inference_mode()
+    def embed(self, sequences: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        rows = []
+        for ids in sequences:
+            tokens = torch.from_numpy(ids.astype(np.int64))[None]
+            mask = torch.ones_like(tokens)
+            hidden = self.model(input_ids=tokens, attention_mask=mask).last_hidden_state[0]
+            pooled = hidden.float().mean(0).to(hidden.dtype)
+            for weight in self.dense:
+                pooled = F.linear(pooled, weight)
+            rows.append(F.normalize(pooled, dim=0).float().numpy())
+        return np.stack(rows)

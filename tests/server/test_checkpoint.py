@@ -1,0 +1,250 @@
+"""Checkpoints that are not quite right are refused by name; the right ones load in little memory."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gemwire_server.checkpoint import open_checkpoint
+from gemwire_server.checkpoint.config import parse_config
+from gemwire_server.checkpoint.synthetic import make_checkpoint
+from gemwire_server.errors import CheckpointError
+from gemwire_server.model import LayerKind
+from gemwire_server.packing import pack
+from gemwire_server.runner import ModelRunner
+from safetensors.torch import load_file, save_file
+
+
+@pytest.fixture
+def folder(tiny_checkpoint: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(tiny_checkpoint, tmp_path / "copy"))
+
+
+def edit(path: Path, change: Callable[[Any], None]) -> None:
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+def retensor(path: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    tensors = load_file(path)
+    change(tensors)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+
+
+def load(folder: Path) -> ModelRunner:
+    return ModelRunner.load(open_checkpoint(str(folder)), dtype="float32", threads=0)
+
+
+def vector(folder: Path) -> list[float]:
+    ids = np.arange(5, 300, dtype=np.int32)
+    return load(folder).run(pack([ids]))[0].tolist()
+
+
+def test_published_layout(tiny_checkpoint: Path) -> None:
+    checkpoint = open_checkpoint(str(tiny_checkpoint))
+    config = checkpoint.config
+    assert config.window == 256
+    assert config.rope_theta == {LayerKind.SLIDING: 1e4, LayerKind.FULL: 1e6}
+    assert [kind is LayerKind.FULL for kind in config.layer_types] == [
+        (i + 1) % 6 == 0 for i in range(len(config.layer_types))
+    ]
+    assert checkpoint.max_tokens == 2048
+    assert checkpoint.prompts.for_task("retrieval_query") == "task: search result | query: "
+    assert checkpoint.prompts.default == ""
+
+
+CONFIG_DAMAGE: list[tuple[str, Any, str]] = [
+    ("model_type", "gemma3", "model_type"),
+    ("use_bidirectional_attention", False, "use_bidirectional_attention"),
+    ("hidden_activation", "silu", "hidden_activation"),
+    ("attention_bias", True, "attention_bias"),
+    ("attn_logit_softcapping", 50.0, "attn_logit_softcapping"),
+    ("rope_scaling", {"rope_type": "linear", "factor": 8}, "rope_scaling"),
+    ("quantization_config", {"quant_method": "bitsandbytes"}, "quantization_config"),
+    ("layer_types", ["full_attention"], "layer_types"),
+    ("sliding_window", 0, "sliding_window"),
+    ("mixture_of_experts", 8, "mixture_of_experts"),
+    ("hidden_size", None, "hidden_size"),
+    ("matryoshka_dimensions", [100000], "matryoshka_dimensions"),
+]
+
+
+@pytest.mark.parametrize("key,value,named", CONFIG_DAMAGE, ids=[row[0] for row in CONFIG_DAMAGE])
+def test_config_that_is_not_implemented_is_named(
+    folder: Path, key: str, value: Any, named: str
+) -> None:
+    def change(raw: dict[str, Any]) -> None:
+        raw.pop(key, None)
+        if value is not None:
+            raw[key] = value
+
+    edit(folder / "config.json", change)
+    with pytest.raises(CheckpointError, match=named):
+        open_checkpoint(str(folder))
+
+
+def test_causal_by_absence_is_refused(folder: Path) -> None:
+    edit(folder / "config.json", lambda raw: raw.pop("use_bidirectional_attention"))
+    with pytest.raises(CheckpointError, match="use_bidirectional_attention"):
+        open_checkpoint(str(folder))
+
+
+def test_resaved_window_is_read_as_it_was(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    edit(folder / "config.json", lambda raw: raw.update(sliding_window=257))
+    assert open_checkpoint(str(folder)).config.window == 256
+    assert "re-saved 512" in caplog.text
+
+
+def test_rope_parameters_of_newer_transformers(folder: Path) -> None:
+    raw = json.loads((folder / "config.json").read_text())
+    raw.pop("rope_theta"), raw.pop("rope_local_base_freq"), raw.pop("rope_scaling", None)
+    raw["rope_parameters"] = {
+        "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
+        "full_attention": {"rope_type": "default", "rope_theta": 1_000_000.0},
+    }
+    assert parse_config(raw).rope_theta == {LayerKind.SLIDING: 1e4, LayerKind.FULL: 1e6}
+    raw["rope_parameters"]["full_attention"]["rope_type"] = "yarn"
+    with pytest.raises(CheckpointError, match="full_attention"):
+        parse_config(raw)
+
+
+FILE_DAMAGE: list[tuple[str, Callable[[Any], None], str]] = [
+    (
+        "modules.json",
+        lambda m: m.insert(
+            2, {"idx": 2, "name": "2", "path": "x", "type": "sentence_transformers.models.LSTM"}
+        ),
+        "LSTM",
+    ),
+    ("modules.json", lambda m: m.pop(), "Normalize"),
+    ("modules.json", lambda m: m[1].update(type="my_package.Pooling"), "my_package.Pooling"),
+    (
+        "1_Pooling/config.json",
+        lambda c: c.update(pooling_mode_mean_tokens=False, pooling_mode_cls_token=True),
+        "pooling_mode_cls_token",
+    ),
+    ("1_Pooling/config.json", lambda c: c.update(include_prompt=False), "include_prompt"),
+    (
+        "2_Dense/config.json",
+        lambda c: c.update(activation_function="torch.nn.modules.activation.Tanh"),
+        "Tanh",
+    ),
+    ("3_Dense/config.json", lambda c: c.update(bias=True), "bias"),
+    ("3_Dense/config.json", lambda c: c.update(use_residual=True), "use_residual"),
+    ("sentence_bert_config.json", lambda c: c.update(do_lower_case=True), "do_lower_case"),
+    (
+        "config_sentence_transformers.json",
+        lambda c: c.update(similarity_fn_name="euclidean"),
+        "euclidean",
+    ),
+    (
+        "config_sentence_transformers.json",
+        lambda c: c.update(default_prompt_name="nowhere"),
+        "nowhere",
+    ),
+    ("config_sentence_transformers.json", lambda c: c.update(truncate_dim=128), "truncate_dim"),
+]
+
+
+@pytest.mark.parametrize("file,change,named", FILE_DAMAGE, ids=[row[2] for row in FILE_DAMAGE])
+def test_pipeline_that_is_not_implemented_is_named(
+    folder: Path, file: str, change: Callable[[Any], None], named: str
+) -> None:
+    edit(folder / file, change)
+    with pytest.raises(CheckpointError, match=named):
+        open_checkpoint(str(folder))
+
+
+def test_pooling_config_of_newer_sentence_transformers(folder: Path) -> None:
+    path = folder / "1_Pooling" / "config.json"
+    path.write_text(json.dumps({"embedding_dimension": 64, "pooling_mode": "mean"}))
+    open_checkpoint(str(folder))
+    path.write_text(json.dumps({"embedding_dimension": 64, "pooling_mode": "lasttoken"}))
+    with pytest.raises(CheckpointError, match="lasttoken"):
+        open_checkpoint(str(folder))
+
+
+TENSOR_DAMAGE: list[tuple[Callable[[dict[str, torch.Tensor]], Any], str]] = [
+    (lambda t: t.pop("layers.3.mlp.up_proj.weight"), "layers.3.mlp.up_proj.weight"),
+    (lambda t: t.update({"lm_head.weight": torch.zeros(2, 2)}), "lm_head.weight"),
+    (lambda t: t.update({"norm.weight": torch.zeros(7)}), "norm.weight"),
+    (lambda t: t.update({"norm.weight": t["norm.weight"].half()}), "norm.weight is float16"),
+    (lambda t: t.update({"norm.weight": t["norm.weight"].to(torch.int8)}), "norm.weight is I8"),
+]
+
+
+@pytest.mark.parametrize("change,named", TENSOR_DAMAGE, ids=[row[1] for row in TENSOR_DAMAGE])
+def test_every_tensor_is_used_exactly_once(
+    folder: Path, change: Callable[[dict[str, torch.Tensor]], Any], named: str
+) -> None:
+    retensor(folder / "model.safetensors", change)
+    with pytest.raises(CheckpointError, match=named):
+        load(folder)
+
+
+def test_dense_tensors_are_held_to_the_same(folder: Path) -> None:
+    path = folder / "3_Dense" / "model.safetensors"
+    retensor(path, lambda t: t.update({"linear.bias": torch.zeros(64)}))
+    with pytest.raises(CheckpointError, match=r"linear\.bias"):
+        load(folder)
+
+
+def test_a_cut_file_is_named(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        load(folder)
+
+
+def test_a_prefix_of_the_causal_class_is_understood(folder: Path) -> None:
+    expected = vector(folder)
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    save_file({f"model.{name}": tensor for name, tensor in tensors.items()}, path)
+    assert vector(folder) == expected
+
+
+def test_shards_give_the_same_vectors(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    make_checkpoint(tmp_path / "shards", geometry="tiny", seed=0, shard_bytes=200_000)
+    assert len(list((tmp_path / "shards").glob("model-*.safetensors"))) > 2
+    assert vector(tmp_path / "shards") == vector(tiny_checkpoint)
+    next((tmp_path / "shards").glob("model-*.safetensors")).unlink()
+    with pytest.raises(CheckpointError, match="missing"):
+        load(tmp_path / "shards")
+
+
+def test_revision_follows_the_content(folder: Path, tiny_checkpoint: Path) -> None:
+    before = open_checkpoint(str(tiny_checkpoint)).revision()
+    assert open_checkpoint(str(folder)).revision() == before
+    retensor(folder / "3_Dense" / "model.safetensors", lambda t: t["linear.weight"].add_(1))
+    assert open_checkpoint(str(folder)).revision() != before
+
+
+MEASURE = """
+import resource, sys
+from gemwire_server.checkpoint import open_checkpoint
+from gemwire_server.runner import ModelRunner
+runner = ModelRunner.load(open_checkpoint(sys.argv[1]), dtype=sys.argv[2], threads=0)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.parametrize("stored,served", [("float32", "bfloat16"), ("bfloat16", "bfloat16")])
+def test_loading_needs_little_more_than_the_weights(
+    tmp_path: Path, stored: str, served: str
+) -> None:
+    """At the full geometry, in a process of its own: 1.3 times the weights and 600 MB."""
+    make_checkpoint(tmp_path / "full", geometry="embeddinggemma-300m", seed=1, dtype=stored)
+    command = [sys.executable, "-c", MEASURE, str(tmp_path / "full"), served]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    parameters = sum(t.numel() for t in load_file(tmp_path / "full" / "model.safetensors").values())
+    weights = parameters * 2 + 2 * 768 * 3072 * 2
+    assert int(done.stdout) <= 1.3 * weights + 600e6

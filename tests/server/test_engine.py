@@ -1,0 +1,240 @@
+"""The engine's threads with a runner that can be held, broken and watched."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from gemwire_server.engine import Results, Submission, ThreadEngine
+from gemwire_server.errors import EngineFailure, Expired, Overloaded, Stopped
+from gemwire_server.packing import PackedBatch, TokenIds
+from numpy.typing import NDArray
+
+POISON, NOT_A_NUMBER = 13, 66
+WAIT = 20.0  # seconds until a wait counts as hung
+
+
+class FakeRunner:
+    """A text's vector is (its first id, its length). `gate` holds each step until it is set."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Semaphore(0)
+        self.batches: list[PackedBatch] = []
+        self.threads: set[int] = set()
+
+    def run(self, batch: PackedBatch) -> NDArray[np.float32]:
+        self.batches.append(batch)
+        self.threads.add(threading.get_ident())
+        self.entered.release()
+        assert self.gate.wait(WAIT)
+        if POISON in batch.input_ids:
+            raise RuntimeError("broken on purpose")
+        firsts = batch.input_ids[batch.cu_seqlens[:-1]].astype(np.float32)
+        firsts[firsts == NOT_A_NUMBER] = np.nan
+        return np.stack([firsts, np.diff(batch.cu_seqlens).astype(np.float32)], axis=1)
+
+
+class Caller:
+    """Collects what a submission is given."""
+
+    def __init__(self, expected: int, **options: float) -> None:
+        self.results: list[Results] = []
+        self.done = threading.Event()
+        self._pending = expected
+        self.submission = Submission(self._deliver, **options)  # type: ignore[arg-type]
+
+    def _deliver(self, results: Results) -> None:
+        self.results.append(results)
+        self._pending -= len(results.indices)
+        if not self._pending:
+            self.done.set()
+
+    def vectors(self) -> dict[int, list[float]]:
+        assert self.done.wait(WAIT), "not answered"
+        return {
+            index: row.tolist()
+            for part in self.results
+            if part.vectors is not None
+            for index, row in zip(part.indices, part.vectors, strict=True)
+        }
+
+    def errors(self) -> dict[int, type]:
+        assert self.done.wait(WAIT), "not answered"
+        return {i: type(part.error) for part in self.results if part.error for i in part.indices}
+
+
+def text(first: int, length: int) -> TokenIds:
+    ids = np.full(length, 1, np.int32)
+    ids[0] = first
+    return ids
+
+
+@pytest.fixture
+def runner() -> FakeRunner:
+    return FakeRunner()
+
+
+@pytest.fixture
+def engine(runner: FakeRunner) -> Iterator[ThreadEngine]:
+    engine = ThreadEngine(runner, max_batch_tokens=10, max_queue_tokens=100)
+    yield engine
+    runner.gate.set()
+    engine.close()
+
+
+def hold(engine: ThreadEngine, runner: FakeRunner) -> Caller:
+    """Occupies the device with one text until the gate is set."""
+    runner.gate.clear()
+    caller = Caller(1)
+    engine.submit([text(1, 1)], caller.submission)
+    assert runner.entered.acquire(timeout=WAIT)
+    return caller
+
+
+def test_every_text_gets_its_own_vector(engine: ThreadEngine, runner: FakeRunner) -> None:
+    callers = [Caller(3) for _ in range(5)]
+    for number, caller in enumerate(callers):
+        engine.submit([text(100 + number * 3 + i, 1 + i) for i in range(3)], caller.submission)
+    for number, caller in enumerate(callers):
+        assert caller.vectors() == {i: [100 + number * 3 + i, 1 + i] for i in range(3)}
+    assert len(runner.threads) == 1
+    stats = engine.stats()
+    assert (stats.queued_tokens, stats.computed_texts, stats.computed_tokens) == (0, 15, 30)
+
+
+def test_what_waits_becomes_the_next_batch(engine: ThreadEngine, runner: FakeRunner) -> None:
+    first = hold(engine, runner)
+    callers = [Caller(1) for _ in range(6)]
+    for i, caller in enumerate(callers):
+        engine.submit([text(20 + i, 3)], caller.submission)
+    runner.gate.set()
+    assert [caller.vectors() for caller in callers] == [{0: [20 + i, 3]} for i in range(6)]
+    assert first.vectors() == {0: [1, 1]}
+    assert [batch.num_texts for batch in runner.batches] == [1, 3, 3]
+
+
+def test_a_full_batch_is_packed_ahead_and_still_obeys_cancellation(
+    engine: ThreadEngine, runner: FakeRunner
+) -> None:
+    hold(engine, runner)
+    gone, kept = Caller(2), Caller(1)
+    engine.submit([text(30, 4), text(31, 4)], gone.submission)
+    engine.submit([text(32, 4)], kept.submission)
+    deadline = time.monotonic() + WAIT
+    while engine._prepared is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    prepared = engine._prepared
+    assert prepared is not None and prepared.packed.num_texts == 2
+    gone.submission.cancelled = True
+    runner.gate.set()
+    assert kept.vectors() == {0: [32, 4]}
+    assert gone.results == []
+    assert not any(ids in batch.input_ids for batch in runner.batches for ids in (30, 31))
+
+
+def test_cancelled_and_expired_work_is_never_computed(
+    engine: ThreadEngine, runner: FakeRunner
+) -> None:
+    hold(engine, runner)
+    cancelled, expired, served = Caller(1), Caller(1, deadline=time.monotonic()), Caller(1)
+    for first, caller in ((40, cancelled), (41, expired), (42, served)):
+        engine.submit([text(first, 2)], caller.submission)
+    cancelled.submission.cancelled = True
+    assert engine.stats().queued_tokens == 2  # neither holds room any more
+    runner.gate.set()
+    assert served.vectors() == {0: [42, 2]}
+    assert expired.errors() == {0: Expired}
+    assert cancelled.results == []
+    assert not any(ids in batch.input_ids for batch in runner.batches for ids in (40, 41))
+
+
+def test_overload_is_refused_and_dead_work_makes_room(
+    engine: ThreadEngine, runner: FakeRunner
+) -> None:
+    hold(engine, runner)
+    waiting = Caller(9)
+    engine.submit([text(50, 9)] * 9, waiting.submission)
+    with pytest.raises(Overloaded):
+        engine.submit([text(51, 9)] * 5, Caller(5).submission)
+    waiting.submission.cancelled = True
+    late = Caller(5)
+    engine.submit([text(52, 9)] * 5, late.submission)
+    runner.gate.set()
+    assert len(late.vectors()) == 5
+
+
+def test_a_vector_that_is_not_finite_fails_alone(engine: ThreadEngine) -> None:
+    caller = Caller(3)
+    engine.submit([text(60, 1), text(NOT_A_NUMBER, 1), text(61, 1)], caller.submission)
+    assert caller.vectors() == {0: [60, 1], 2: [61, 1]}
+    assert caller.errors() == {1: EngineFailure}
+
+
+def test_a_failed_step_is_answered_and_the_engine_goes_on(engine: ThreadEngine) -> None:
+    poisoned, healthy = Caller(2), Caller(1)
+    engine.submit([text(POISON, 5), text(70, 5)], poisoned.submission)
+    assert poisoned.errors() == {0: EngineFailure, 1: EngineFailure}
+    engine.submit([text(71, 1)], healthy.submission)
+    assert healthy.vectors() == {0: [71, 1]}
+
+
+def test_a_caller_that_raises_does_not_stop_the_engine(engine: ThreadEngine) -> None:
+    def broken(results: Results) -> None:
+        raise RuntimeError("the event loop is closed")
+
+    engine.submit([text(80, 1)], Submission(broken))
+    caller = Caller(1)
+    engine.submit([text(81, 1)], caller.submission)
+    assert caller.vectors() == {0: [81, 1]}
+
+
+def test_closing_answers_what_was_accepted(runner: FakeRunner) -> None:
+    engine = ThreadEngine(runner, max_batch_tokens=10, max_queue_tokens=100)
+    hold(engine, runner)
+    callers = [Caller(1) for _ in range(8)]
+    for i, caller in enumerate(callers):
+        engine.submit([text(90 + i, 7)], caller.submission)
+    closing = threading.Thread(target=engine.close)
+    closing.start()
+    with pytest.raises(Stopped):
+        while True:  # until close has begun
+            engine.submit([text(99, 1)], Caller(1).submission)
+            time.sleep(0.001)
+    runner.gate.set()
+    closing.join(WAIT)
+    assert not closing.is_alive()
+    assert [caller.vectors() for caller in callers] == [{0: [90 + i, 7]} for i in range(8)]
+
+
+def test_many_threads_submit_and_cancel(runner: FakeRunner) -> None:
+    """Whatever is not cancelled gets its own vector, under contention."""
+    engine = ThreadEngine(runner, max_batch_tokens=64, max_queue_tokens=1 << 20)
+    wrong: list[object] = []
+
+    def client(seed: int) -> None:
+        random = np.random.default_rng(seed)
+        for _ in range(100):
+            firsts = random.integers(1000, 1 << 20, random.integers(1, 6))
+            caller = Caller(len(firsts))
+            engine.submit(
+                [text(int(first), int(random.integers(1, 30))) for first in firsts],
+                caller.submission,
+            )
+            if random.random() < 0.2:
+                caller.submission.cancelled = True
+            else:
+                found = caller.vectors()
+                if [found[i][0] for i in range(len(firsts))] != firsts.tolist():
+                    wrong.append((firsts, found))
+
+    threads = [threading.Thread(target=client, args=(seed,)) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    engine.close()
+    assert wrong == []
+    assert engine.stats().queued_tokens == 0

@@ -1,0 +1,362 @@
+"""Token ids against HF `tokenizers`, an independent engine, on the checkpoint's tokenizer.json."""
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tokenizers
+from numpy.typing import NDArray
+
+from gemwire_server.checkpoint.synthetic_tokenizer import write_tokenizer
+from gemwire_server.errors import CheckpointError, InvalidInput
+from gemwire_server.tokenizer import Tokenizer, Truncation
+from gemwire_server.tokenizer_backends import load_backend
+
+ALPHABETS = [
+    "abcdefghijklmnopqrstuvwxyzETAOIN   ", "éüßñçøåžłő", "абвгдежзик АБВ", "αβγδε",
+    "你好世界天气火星的是", "こんにちはカタカナ", "한국어날씨",
+    "العربية السلام", "שלום עולם", "हिन्दी मंगल",
+    "ไทยภาษา", "😀🚀👍🏽❤️👩‍🚀🇩🇪", "\u0301\u0308\u20e3\u200d\ufe0f",
+    "0123456789.,:;!?-_=+/\\|(){}[]<>\"'`~@#$%^&*",
+    "\0\x01\x7f\x85\xa0\u2028\u3000\ufeff\ufffd\ue000\U0010ffff", "▁", "\r\n",
+]  # fmt: skip
+SPELLED = [
+    "<bos>", "<eos>", "<pad>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>",
+    "<start_of_image>", "<0x41>", "<bos", "<<bos>>", "eos>", "<BOS>", "<table>", "</h1>",
+    "<unused0>", "[multimodal]", "▁▁", "▁ ▁",
+]  # fmt: skip
+EDGES = [
+    " ", "  ", "\n", "\0", "a\0b", "\t\t\n ", "▁", " ▁ ▁▁  ", "<bos>", "<bos><eos>", " <bos> ",
+    "x<eos>y", "<start_of_turn>user\nhi<end_of_turn>\n", "<pad><unk>", "<0x0A>", "a\u0301\u0301",
+    "👩‍👩‍👧‍👦", "\r\n\r\n", "e" * 700, "ab" * 400, "\u200f\u202eabc", "\U0010ffff", "\ufeffbom",
+    *(char * n for char in " \n\t▁" for n in (2, 3, 15, 16, 30, 31, 32, 33, 62, 63, 64, 100)),
+]  # fmt: skip
+
+
+def random_text(rng: random.Random) -> str:
+    parts = []
+    for _ in range(rng.randint(1, 12)):
+        kind = rng.random()
+        if kind < 0.6:
+            parts.append("".join(rng.choices(rng.choice(ALPHABETS), k=rng.randint(1, 20))))
+        elif kind < 0.8:
+            parts.append(rng.choice(" \n\t▁") * rng.choice([1, 2, 3, 4, 8, 16, 30, 31, 32, 33, 64]))
+        else:
+            parts.append(rng.choice(SPELLED))
+    return "".join(parts)
+
+
+def random_texts(count: int) -> list[str]:
+    rng = random.Random(20)
+    return [random_text(rng) for _ in range(count)]
+
+
+def refusal(call: Callable[[], object]) -> InvalidInput:
+    with pytest.raises(InvalidInput) as caught:
+        call()
+    return caught.value
+
+
+def load(directory: Path, max_tokens: int = 2048, vocab_size: int = 2048) -> Tokenizer:
+    return Tokenizer.load(directory, max_tokens=max_tokens, vocab_size=vocab_size)
+
+
+@pytest.fixture(scope="module", params=["trained", "gemma"])
+def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tokenizer files, of the small vocabulary and of Gemma's."""
+    if request.param == "trained":
+        checkpoint: Path = request.getfixturevalue("tiny_checkpoint")
+        return checkpoint
+    made = tmp_path_factory.mktemp("gemma")
+    write_tokenizer(made, request.getfixturevalue("gemma_tokenizer"), 262144)
+    return made
+
+
+@pytest.fixture(scope="module")
+def reference(directory: Path) -> tokenizers.Tokenizer:
+    return tokenizers.Tokenizer.from_file(str(directory / "tokenizer.json"))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(directory: Path) -> Tokenizer:
+    return load(directory, max_tokens=4096, vocab_size=262144)
+
+
+def test_ids_equal_those_of_hf_tokenizers(
+    tokenizer: Tokenizer, reference: tokenizers.Tokenizer
+) -> None:
+    for text in EDGES + random_texts(3000):
+        encoded = tokenizer.encode(text)
+        assert encoded.ids.tolist() == reference.encode(text).ids, ascii(text)
+        assert encoded.ids.dtype == np.int32 and not encoded.truncated
+
+
+def test_prompt_and_text_are_one_string(
+    tokenizer: Tokenizer, reference: tokenizers.Tokenizer
+) -> None:
+    prompt = "task: search result | query: "
+    for text in ("planet", " planet", "\n", "<eos>"):
+        expected = reference.encode(prompt + text).ids
+        assert tokenizer.encode(text, prompt=prompt).ids.tolist() == expected
+
+
+@pytest.mark.parametrize("limit", [8, 33])
+def test_end_keeps_what_hf_truncation_keeps(
+    directory: Path, reference: tokenizers.Tokenizer, limit: int
+) -> None:
+    tokenizer = load(directory, limit, 262144)
+    reference = tokenizers.Tokenizer.from_str(reference.to_str())
+    reference.enable_truncation(limit)
+    cut = 0
+    for text in random_texts(400):
+        encoded = tokenizer.encode(text, prompt="q: ", truncation=Truncation.END)
+        expected = reference.encode("q: " + text)
+        assert encoded.ids.tolist() == expected.ids, ascii(text)
+        assert encoded.truncated == bool(expected.overflowing)
+        cut += encoded.truncated
+    assert 50 < cut < 400
+
+
+def test_start_keeps_the_prompt_and_the_last_tokens(
+    directory: Path, reference: tokenizers.Tokenizer
+) -> None:
+    prompt, limit = "task: search result | query: ", 24
+    tokenizer = load(directory, limit, 262144)
+    head = reference.encode(prompt, add_special_tokens=False).ids
+    for text in random_texts(300):
+        joint = reference.encode(prompt + text, add_special_tokens=False).ids
+        encoded = tokenizer.encode(text, prompt=prompt, truncation=Truncation.START)
+        assert encoded.truncated == (len(joint) + 2 > limit)
+        if encoded.truncated:
+            joint = head + joint[len(head) - (limit - 2) :]
+        assert encoded.ids.tolist() == [2, *joint, 1], ascii(text)
+
+
+def test_a_huge_text_is_cut_like_the_whole_of_it(
+    directory: Path, reference: tokenizers.Tokenizer
+) -> None:
+    limit = 16
+    tokenizer = load(directory, limit, 262144)
+    rng = random.Random(3)
+    for _ in range(3):
+        text = " ".join(random_text(rng) for _ in range(200))
+        assert len(text) > 8 * limit * 31
+        whole = reference.encode("q: " + text, add_special_tokens=False).ids
+        head = reference.encode("q: ", add_special_tokens=False).ids
+        for truncation, kept in (
+            (Truncation.END, whole[: limit - 2]),
+            (Truncation.START, head + whole[len(head) - (limit - 2) :]),
+        ):
+            encoded = tokenizer.encode(text, prompt="q: ", truncation=truncation)
+            assert encoded.truncated and encoded.ids.tolist() == [2, *kept, 1]
+
+
+def test_truncation_error_has_the_figures_and_not_the_text(tiny_checkpoint: Path) -> None:
+    tokenizer = load(tiny_checkpoint, 16)
+    assert len(tokenizer.encode("9" * 14).ids) == 16
+    error = refusal(lambda: tokenizer.encode("9" * 13, prompt="77"))
+    assert (error.reason, error.metadata) == ("TEXT_TOO_LONG", {"tokens": "17", "limit": "16"})
+    assert "17 tokens" in error.message and "99" not in error.message
+    assert len(tokenizer.encode("9" * 13, prompt="77", truncation=None).ids) == 17
+
+
+class Recorder:
+    """A backend of one-character pieces that notes what it is asked to tokenize."""
+
+    size, longest = 256, 10
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+
+    def encode(self, text: str) -> NDArray[np.int32]:
+        self.lengths.append(len(text))
+        return np.frombuffer(text.encode(), dtype=np.uint8).astype(np.int32)
+
+    def id_of(self, piece: str) -> int | None:
+        return ord(piece)
+
+    def piece_of(self, token: int) -> str:
+        return chr(token)
+
+
+def test_a_huge_text_is_refused_untokenized() -> None:
+    backend = Recorder()
+    tokenizer = Tokenizer(backend, ((2,), (1,)), max_tokens=20, vocab_size=256)
+    huge = "a" * 15_000_000
+    for truncation in (Truncation.ERROR, None):
+        error = refusal(lambda: tokenizer.encode(huge, prompt="q", truncation=truncation))  # noqa: B023
+        assert error.reason == "TEXT_TOO_LONG"
+        assert error.metadata == {"characters": "15000001", "limit": "20"}
+    assert refusal(lambda: tokenizer.encode("a", prompt=huge)).reason == "PROMPT_TOO_LONG"
+    assert backend.lengths == []
+    for truncation in (Truncation.END, Truncation.START):
+        assert len(tokenizer.encode(huge, truncation=truncation).ids) == 20
+    assert max(backend.lengths) < 2000
+    # One character more than 200, the most that 20 tokens can stand for, is known to be too long.
+    assert refusal(lambda: tokenizer.encode("a" * 200)).metadata["tokens"] == "202"
+    assert "tokens" not in refusal(lambda: tokenizer.encode("a" * 201)).metadata
+
+
+def test_a_prompt_that_fills_the_window(tiny_checkpoint: Path) -> None:
+    tokenizer = load(tiny_checkpoint, 16)
+    for truncation in Truncation:
+        error = refusal(lambda: tokenizer.encode("1", prompt="9" * 14, truncation=truncation))  # noqa: B023
+        assert (error.reason, error.metadata["limit"]) == ("PROMPT_TOO_LONG", "16")
+    cut = tokenizer.encode("12", prompt="9" * 13, truncation=Truncation.START)
+    assert tokenizer.pieces(cut.ids) == ["<bos>", *"9999999999999", "2", "<eos>"]
+
+
+def test_texts_that_are_none(tokenizer: Tokenizer) -> None:
+    assert refusal(lambda: tokenizer.encode("", prompt="q: ")).reason == "EMPTY_TEXT"
+    error = refusal(lambda: tokenizer.encode("ab\ud800", prompt="q: "))
+    assert (error.reason, error.__cause__, error.__context__) == ("INVALID_TEXT", None, None)
+    assert refusal(lambda: tokenizer.encode("a", prompt="\udfff")).reason == "INVALID_TEXT"
+
+
+def test_ids_in_place_of_text(tiny_checkpoint: Path) -> None:
+    tokenizer = load(tiny_checkpoint, 8)
+    prompt = tokenizer.encode("12").ids[1:-1].tolist()
+    for ids, options, expected in (
+        ([5, 6], {"complete": True}, [5, 6]),
+        ([5, 6], {"complete": True, "prompt": "12"}, [5, 6]),
+        ([5, 6], {}, [2, 5, 6, 1]),
+        ([5, 6], {"prompt": "12"}, [2, *prompt, 5, 6, 1]),
+    ):
+        encoded = tokenizer.encode_ids(ids, **options)
+        assert encoded.ids.tolist() == expected and encoded.ids.dtype == np.int32
+        assert not encoded.truncated
+    ids = list(range(10, 20))
+    for options, end, start in (
+        ({"complete": True}, ids[:8], ids[2:]),
+        ({"prompt": "12"}, [2, *prompt, *ids[:4], 1], [2, *prompt, *ids[6:], 1]),
+    ):
+        error = refusal(lambda: tokenizer.encode_ids(ids, **options))  # noqa: B023
+        assert error.reason == "TEXT_TOO_LONG"
+        for truncation, expected in ((Truncation.END, end), (Truncation.START, start)):
+            encoded = tokenizer.encode_ids(ids, truncation=truncation, **options)
+            assert encoded.truncated and encoded.ids.tolist() == expected
+        whole = tokenizer.encode_ids(ids, truncation=None, **options)
+        assert len(whole.ids) > 8 and not whole.truncated
+
+
+@pytest.mark.parametrize(("ids", "index"), [([2048], 0), ([0, 2047, -1], 2), ([2**32 - 1], 0)])
+def test_ids_out_of_the_vocabulary(tiny_checkpoint: Path, ids: list[int], index: int) -> None:
+    error = refusal(lambda: load(tiny_checkpoint).encode_ids(ids))
+    assert (error.reason, error.metadata["index"]) == ("TOKEN_OUT_OF_RANGE", str(index))
+    assert refusal(lambda: load(tiny_checkpoint).encode_ids([])).reason == "EMPTY_TEXT"
+
+
+def test_pieces(tiny_checkpoint: Path) -> None:
+    tokenizer = load(tiny_checkpoint, vocab_size=2050)
+    pieces = tokenizer.pieces(tokenizer.encode(" 1\n\n2<pad>").ids)
+    assert pieces == ["<bos>", "▁", "1", "\n\n", "2", "<pad>", "<eos>"]
+    assert tokenizer.pieces([2047, 2048]) == [pieces_of_last(tiny_checkpoint), ""]
+
+
+def pieces_of_last(directory: Path) -> str:
+    vocab = json.loads((directory / "tokenizer.json").read_text())["model"]["vocab"]
+    return next(str(piece) for piece, token in vocab.items() if token == 2047)
+
+
+def test_threads_do_not_disturb_each_other(tokenizer: Tokenizer) -> None:
+    texts = random_texts(300)
+    expected = [tokenizer.encode(text).ids.tolist() for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda text: tokenizer.encode(text).ids.tolist(), texts * 4))
+    assert found == expected * 4
+
+
+def copy(source: Path, target: Path, *names: str) -> Path:
+    for name in names:
+        shutil.copy(source / name, target / name)
+    return target
+
+
+def edit(path: Path, **changes: object) -> None:
+    """Sets keys of a JSON file; None takes one out."""
+    raw = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in raw.items() if value is not None}))
+
+
+def test_tokenizer_json_alone_gives_the_same(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    copy(tiny_checkpoint, tmp_path, "tokenizer.json", "tokenizer_config.json")
+    edit(tmp_path / "tokenizer.json", truncation={"max_length": 3, "strategy": "LongestFirst",
+                                                  "stride": 0, "direction": "Right"})  # fmt: skip
+    one, other = load(tiny_checkpoint), load(tmp_path)
+    for text in EDGES + random_texts(300):
+        assert np.array_equal(one.encode(text).ids, other.encode(text).ids), ascii(text)
+    ids = list(range(2048))
+    assert one.pieces(ids) == other.pieces(ids)
+
+
+def test_a_token_without_a_row_stays_text(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    copy(tiny_checkpoint, tmp_path, "tokenizer.json", "tokenizer_config.json")
+    added = json.loads((tmp_path / "tokenizer.json").read_text())["added_tokens"]
+    added.append(added[0] | {"id": 2048, "content": "<image_soft_token>"})
+    edit(tmp_path / "tokenizer.json", added_tokens=added)
+    assert load(tmp_path).encode("<image_soft_token>").ids.max() < 2048
+
+
+@pytest.mark.parametrize("backend", ["tokenizer.model", "tokenizer.json"])
+@pytest.mark.parametrize(("bos", "eos"), [(True, False), (False, True), (True, True), (None, True)])
+def test_special_tokens_are_those_the_checkpoint_adds(
+    tiny_checkpoint: Path, tmp_path: Path, backend: str, bos: bool | None, eos: bool
+) -> None:
+    copy(tiny_checkpoint, tmp_path, backend, "tokenizer_config.json")
+    token = {"content": "<bos>", "lstrip": False}
+    edit(tmp_path / "tokenizer_config.json", add_bos_token=bos, add_eos_token=eos, bos_token=token)
+    expected = [*([2] if bos else []), *load(tmp_path).encode("7").ids[bool(bos) :][:1].tolist()]
+    assert load(tmp_path).encode("7").ids.tolist() == expected + [1] * eos
+
+
+def test_without_a_word_on_it_the_post_processor_tells(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    copy(tiny_checkpoint, tmp_path, "tokenizer.model", "tokenizer.json", "tokenizer_config.json")
+    edit(tmp_path / "tokenizer_config.json", add_bos_token=None, add_eos_token=None)
+    assert load(tmp_path).encode("7").ids.tolist()[::2] == [2, 1]
+    edit(tmp_path / "tokenizer.json", post_processor=None)
+    assert len(load(tmp_path).encode("7").ids) == 1
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(CheckpointError, match="which special tokens"):
+        load(tmp_path)
+
+
+def test_files_that_are_missing_or_contradict_each_other(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="neither tokenizer"):
+        load(tmp_path)
+    for name in ("tokenizer.model", "tokenizer.json"):
+        alone = tmp_path / name.replace(".", "_")
+        alone.mkdir()
+        copy(tiny_checkpoint, alone, name, "tokenizer_config.json")
+        with pytest.raises(CheckpointError, match="2048 pieces; the model has 2000 tokens"):
+            load_backend(alone, 2000)
+        edit(alone / "tokenizer_config.json", bos_token="<s>")
+        with pytest.raises(CheckpointError, match="bos_token '<s>' is not in the vocabulary"):
+            load(alone)
+        edit(alone / "tokenizer_config.json", bos_token=None)
+        with pytest.raises(CheckpointError, match="there is no bos_token"):
+            load(alone)
+        (alone / name).write_text("{}")
+        with pytest.raises(CheckpointError, match=f"not a (SentencePiece model|{name})"):
+            load(alone)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("normalizer", {"type": "NFC"}), ("model", {"type": "WordPiece", "byte_fallback": False})],
+)
+def test_what_is_not_implemented_is_refused(
+    tiny_checkpoint: Path, tmp_path: Path, key: str, value: object
+) -> None:
+    copy(tiny_checkpoint, tmp_path, "tokenizer.json", "tokenizer_config.json")
+    edit(tmp_path / "tokenizer.json", **{key: value})
+    with pytest.raises(CheckpointError, match="is implemented"):
+        load(tmp_path)
