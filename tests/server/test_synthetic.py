@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from gemwire_server.checkpoint.synthetic import GEOMETRIES, make_checkpoint
 from gemwire_server.errors import CheckpointError
@@ -80,6 +80,14 @@ def test_the_reference_loads_and_runs_it(tiny_checkpoint: Path) -> None:
     np.testing.assert_allclose(np.linalg.norm(query, axis=1), 1, rtol=1e-5)
     cosines = (query @ query.T)[np.triu_indices(len(TEXTS), 1)]
     assert cosines.max() < 0.95 and np.abs(query - document).max() > 0.05
+
+
+def test_the_tensors_are_those_of_transformers(tiny_checkpoint: Path) -> None:
+    with torch.device("meta"):
+        model = AutoModel.from_config(AutoConfig.from_pretrained(tiny_checkpoint))
+    found = load_file(tiny_checkpoint / "model.safetensors")
+    expected = {name: value.shape for name, value in model.state_dict().items()}
+    assert {name: value.shape for name, value in found.items()} == expected
 
 
 def test_every_layer_counts(tiny_checkpoint: Path) -> None:

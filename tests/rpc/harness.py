@@ -1,0 +1,83 @@
+"""A real server and real stubs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import numpy as np
+from gemwire.v1 import embedding_pb2 as pb
+from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub, ModelServiceStub
+from gemwire_server.app import background_server
+from gemwire_server.config import ServerConfig
+from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
+from numpy.typing import NDArray
+
+
+@dataclass
+class Served:
+    """A running server and what one calls it with."""
+
+    address: str
+    channel: grpc.Channel
+    embedding: EmbeddingServiceStub
+    model: ModelServiceStub
+
+
+@contextmanager
+def running(model: str, **options: Any) -> Iterator[Served]:
+    with (
+        background_server(ServerConfig(model=model, address="127.0.0.1:0", **options)) as address,
+        grpc.insecure_channel(address) as channel,
+    ):
+        yield Served(address, channel, EmbeddingServiceStub(channel), ModelServiceStub(channel))
+
+
+@dataclass
+class Failure:
+    """A status and its details, taken apart."""
+
+    code: grpc.StatusCode
+    message: str
+    reason: str
+    field: str
+    retry_after: float | None
+
+
+def failure(error: grpc.RpcError | Status) -> Failure:
+    if isinstance(error, Status):
+        code = next(c for c in grpc.StatusCode if c.value[0] == error.code)
+        return _taken_apart(code, error)
+    assert isinstance(error, grpc.Call)
+    trailers = {key: value for key, value in error.trailing_metadata() or ()}
+    status = Status.FromString(trailers["grpc-status-details-bin"])  # type: ignore[arg-type]
+    assert status.code == error.code().value[0]
+    return _taken_apart(error.code(), status)
+
+
+def _taken_apart(code: grpc.StatusCode, status: Status) -> Failure:
+    info = error_details_pb2.ErrorInfo()
+    bad = error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
+    found = {"retry": False}
+    for detail in status.details:
+        detail.Unpack(info) or detail.Unpack(bad)
+        found["retry"] |= detail.Unpack(retry)
+    assert info.domain == "gemwire.dev"
+    return Failure(
+        code=code,
+        message=status.message,
+        reason=info.reason,
+        field=bad.field_violations[0].field if bad.field_violations else "",
+        retry_after=retry.retry_delay.ToTimedelta().total_seconds() if found["retry"] else None,
+    )
+
+
+def text(value: str, title: str = "") -> pb.EmbedInput:
+    return pb.EmbedInput(text=value, title=title)
+
+
+def values(embedding: pb.Embedding) -> NDArray[np.float32]:
+    return np.array(embedding.values, dtype=np.float32)

@@ -1,0 +1,49 @@
+"""The real model, on a device that a test can hold."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from gemwire_server.packing import PackedBatch
+from gemwire_server.runner import ModelRunner
+from numpy.typing import NDArray
+
+WAIT = 30.0
+
+
+class HeldDevice:
+    """Wraps `ModelRunner.run`: while held, a step begins and does not end."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.computed_texts = 0
+        self.largest_batch = 0
+        self._free = threading.Event()
+        self._free.set()
+        self._running = False
+        run = ModelRunner.run
+
+        def held_run(runner: ModelRunner, batch: PackedBatch) -> NDArray[np.float32]:
+            if not self._free.is_set():
+                self._running = True
+                assert self._free.wait(WAIT), "the test never released the device"
+                self._running = False
+            vectors = run(runner, batch)
+            self.computed_texts += batch.num_texts
+            self.largest_batch = max(self.largest_batch, batch.num_texts)
+            return vectors
+
+        monkeypatch.setattr(ModelRunner, "run", held_run)
+
+    def hold(self) -> None:
+        self._free.clear()
+
+    def release(self) -> None:
+        self._free.set()
+
+    def wait_until_running(self) -> None:
+        """Until a step is on the held device."""
+        deadline = time.monotonic() + WAIT
+        while not self._running:
+            assert time.monotonic() < deadline, "no step began"
+            time.sleep(0.001)

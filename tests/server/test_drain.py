@@ -1,0 +1,175 @@
+"""A server process from start to SIGTERM, under load."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from gemwire.v1 import embedding_pb2 as pb
+from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from rpc.harness import failure, text
+
+WAIT = 60.0
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@contextmanager
+def serving(
+    checkpoint: Path, *flags: str
+) -> Iterator[tuple["subprocess.Popen[str]", str, list[str]]]:
+    """The process, its address, and the lines it printed until it served."""
+    command = [sys.executable, "-m", "gemwire_server", "serve", "--model", str(checkpoint)]
+    process = subprocess.Popen(
+        [*command, "--address", "127.0.0.1:0", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        lines = []
+        while not lines or not lines[-1].strip().startswith("try"):
+            line = process.stdout.readline()
+            assert line, f"it ended: {process.communicate(timeout=WAIT)[1]}"
+            lines.append(line)
+        yield process, lines[0].split()[-1], lines
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def test_sigterm_under_load_loses_nothing(tiny_checkpoint: Path) -> None:
+    with serving(tiny_checkpoint) as (process, address, _), grpc.insecure_channel(address) as channel:
+        stub = EmbeddingServiceStub(channel)
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        statuses: list[int] = []
+        watcher = threading.Thread(target=collect, args=(watch, statuses))
+        watcher.start()
+        stop = threading.Event()
+        outcomes: list[str] = []
+        streams: list[list[int]] = [[] for _ in range(3)]
+        threads = [
+            threading.Thread(target=call_until_refused, args=(stub, outcomes, stop))
+            for _ in range(6)
+        ] + [threading.Thread(target=stream_until_told, args=(stub, got)) for got in streams]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + WAIT
+        while len(outcomes) < 200 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT) == 0
+        stop.set()
+        for thread in [*threads, watcher]:
+            thread.join(WAIT)
+            assert not thread.is_alive()
+        assert statuses == [health_pb2.HealthCheckResponse.SERVING, NOT_SERVING]
+        # Accepted means answered: whatever was not is a refusal that says so.
+        assert set(outcomes) <= {"ok", "refused"} and outcomes.count("ok") >= 200
+        for got in streams:
+            sent, answered = got
+            assert sent == answered > 0
+        with pytest.raises(OSError):
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=1)
+
+
+def collect(
+    watch: Iterator[health_pb2.HealthCheckResponse], statuses: list[int]
+) -> None:
+    try:
+        for response in watch:
+            statuses.append(response.status)
+    except grpc.RpcError:
+        pass
+
+
+def call_until_refused(
+    stub: EmbeddingServiceStub, outcomes: list[str], stop: threading.Event
+) -> None:
+    while not stop.is_set():
+        try:
+            stub.Embed(pb.EmbedRequest(input=text("under load")), timeout=WAIT)
+            outcomes.append("ok")
+        except grpc.RpcError as error:
+            assert isinstance(error, grpc.Call)
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                outcomes.append(f"{error.code()} {error.details()}")
+                return
+            outcomes.append("refused")
+            if "connect" in (error.details() or ""):
+                return
+
+
+def stream_until_told(stub: EmbeddingServiceStub, got: list[int]) -> None:
+    """Keeps 8 texts in flight until go_away, then half-closes; counts sent and answered."""
+    told = threading.Event()
+    credit = threading.Semaphore(8)
+    sent = answered = 0
+
+    def requests() -> Iterator[pb.EmbedStreamRequest]:
+        nonlocal sent
+        yield pb.EmbedStreamRequest(open=pb.StreamOpen())
+        while True:
+            credit.acquire()
+            if told.is_set():
+                return
+            batch = pb.StreamBatch(first_id=sent, inputs=[text(f"text {sent}")])
+            sent += 1
+            yield pb.EmbedStreamRequest(batch=batch)
+
+    for message in stub.EmbedStream(requests(), timeout=WAIT):
+        if message.HasField("go_away"):
+            told.set()
+            credit.release()
+        for result in message.results.results:
+            answered += 1
+            if not result.HasField("embedding"):
+                assert failure(result.error).reason == "DRAINING" and told.is_set()
+            credit.release()
+    got += [sent, answered]
+
+
+def test_an_idle_stream_does_not_hold_the_server_up(tiny_checkpoint: Path) -> None:
+    with serving(tiny_checkpoint, "--drain-seconds", "30") as (process, address, _):
+        with grpc.insecure_channel(address) as channel:
+            never = threading.Event()
+
+            def requests() -> Iterator[pb.EmbedStreamRequest]:
+                yield pb.EmbedStreamRequest(open=pb.StreamOpen())
+                never.wait(WAIT)
+
+            call = EmbeddingServiceStub(channel).EmbedStream(requests())
+            assert next(call).HasField("opened")
+            process.send_signal(signal.SIGTERM)
+            assert next(call).go_away.reason
+            with pytest.raises(grpc.RpcError) as caught:
+                next(call)
+            assert failure(caught.value).reason == "DRAINING"
+            never.set()
+            assert process.wait(15) == 0
+
+
+def test_a_taken_address_is_one_clear_line(tiny_checkpoint: Path) -> None:
+    with serving(tiny_checkpoint) as (process, address, lines):
+        assert "bfloat16" in "".join(lines) or "float32" in "".join(lines)
+        command = [sys.executable, "-m", "gemwire_server", "serve", "--model", str(tiny_checkpoint)]
+        done = subprocess.run(
+            [*command, "--address", address], capture_output=True, text=True, timeout=WAIT
+        )
+        assert done.returncode == 1
+        last = done.stderr.strip().splitlines()[-1]
+        assert last.startswith("gemwire: cannot listen on") and address in last
+        assert "Traceback" not in done.stderr
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(WAIT) == 0
