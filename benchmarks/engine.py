@@ -22,24 +22,29 @@ from pathlib import Path
 import numpy as np
 import torch
 from environment import environment, full_checkpoint
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+
 from gemwire_server.checkpoint import Checkpoint, open_checkpoint
-from gemwire_server.packing import TokenIds, pack
+from gemwire_server.engine import Submission
+from gemwire_server.packing import pack
 from gemwire_server.runner import ModelRunner
 from gemwire_server.scheduler import Item, Scheduler
-from gemwire_server.engine import Submission
 from gemwire_server.tokenizer import Tokenizer
 from gemwire_server.verify import CARD_QUERY, sample_source, text_of
-from numpy.typing import NDArray
 
 BUDGETS = (256, 512, 1024, 2048)
 BATCH_SIZES = (1, 8, 32)
-AGREEMENT = 1e-3  # largest 1 - cos between contenders
+# Largest 1 - cos between contenders: a gross check, sentence-transformers in bf16 is up to 3e-3 off.
+AGREEMENT = 1e-2
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", help="checkpoint folder; default: a seeded one of the full geometry")
+    parser.add_argument(
+        "--model", help="checkpoint folder; default: a seeded one of the full geometry"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--texts", type=int, default=64)
     parser.add_argument("--queries", type=int, default=20, help="single queries a round")
@@ -74,7 +79,9 @@ def main() -> int:
         "rounds": args.rounds,
         "seed": args.seed,
         "tokens_per_second": {name: statistics.median(rates[name]) for name in rates},
-        "query_ms": {name: statistics.median(values) for name, values in latencies.items() if values},
+        "query_ms": {
+            name: statistics.median(values) for name, values in latencies.items() if values
+        },
         "ratios": ratios(rates, latencies),
         "environment": environment(),
     }
@@ -100,8 +107,6 @@ def mixed_texts(tokenizer: Tokenizer, count: int, seed: int) -> list[str]:
 
 def make_contenders(checkpoint: Checkpoint, tokenizer: Tokenizer) -> dict[str, Embed]:
     """By name: this engine at each token budget, sentence-transformers at each dtype and batch size."""
-    from sentence_transformers import SentenceTransformer
-
     runner = ModelRunner.load(checkpoint, dtype="auto", threads=0)
     contenders: dict[str, Embed] = {
         f"gemwire {runner.dtype_name} budget {budget}": packed(runner, tokenizer, budget)
@@ -135,7 +140,9 @@ def packed(runner: ModelRunner, tokenizer: Tokenizer, budget: int) -> Embed:
     return embed
 
 
-def padded(model: "SentenceTransformer", batch_size: int) -> Embed:  # noqa: F821
+def padded(model: SentenceTransformer, batch_size: int) -> Embed:
+    """sentence-transformers' own way."""
+
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
         vectors = model.encode(
             list(texts), batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False
@@ -151,11 +158,11 @@ def single_query(contenders: dict[str, Embed]) -> list[str]:
     return [name for name in contenders if name.endswith((f"budget {BUDGETS[0]}", "batch 1"))]
 
 
-def ratios(
-    rates: dict[str, list[float]], latencies: dict[str, list[float]]
-) -> dict[str, float]:
+def ratios(rates: dict[str, list[float]], latencies: dict[str, list[float]]) -> dict[str, float]:
     """This engine over the best of sentence-transformers in each dtype, medians over rounds."""
-    best = max((n for n in rates if n.startswith("gemwire")), key=lambda n: statistics.median(rates[n]))
+    best = max(
+        (n for n in rates if n.startswith("gemwire")), key=lambda n: statistics.median(rates[n])
+    )
     ours_single = next(name for name in latencies if name.startswith("gemwire") and latencies[name])
     found = {}
     for dtype in ("bfloat16", "float32"):

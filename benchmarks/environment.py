@@ -7,10 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from gemwire_server.checkpoint.synthetic import make_checkpoint
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("gemwire", "torch", "transformers", "sentence-transformers", "sentencepiece", "grpcio", "numpy")
+PACKAGES = (
+    "gemwire",
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "sentencepiece",
+    "grpcio",
+    "numpy",
+)
 
 
 def environment() -> dict[str, Any]:
@@ -22,7 +31,8 @@ def environment() -> dict[str, Any]:
     return {
         "cpu": cpu,
         "cpu_features": sorted(
-            name for name, there in capabilities.items()
+            name
+            for name, there in capabilities.items()
             if there is True and name.startswith(("avx512_bf16", "avx512_vnni", "amx", "avx2"))
         ),
         "threads": torch.get_num_threads(),
@@ -54,5 +64,7 @@ def _version(name: str) -> str | None:
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     return done.stdout.strip()

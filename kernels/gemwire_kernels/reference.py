@@ -5,6 +5,7 @@ residual, pooling and head are fp32. Formulas: Gemma 3 report, arXiv:2503.19786,
 implementation in Hugging Face transformers (models/gemma3).
 """
 
+import itertools
 from functools import lru_cache
 
 import torch
@@ -66,7 +67,7 @@ def attention(
 ) -> Tensor:
     out = torch.empty_like(q)
     bounds = cu_seqlens.tolist()
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in itertools.pairwise(bounds):
         chunk = end - start
         if window is not None and chunk > window + 1:
             chunk = QUERY_CHUNK
@@ -122,7 +123,7 @@ def gate_up_geglu(x: Tensor, gate_up_proj: Tensor) -> Tensor:
 def pool(residual: Tensor, norm: Tensor, cu_seqlens: Tensor, eps: float) -> Tensor:
     x = rms_norm(residual, norm, eps)
     bounds = cu_seqlens.tolist()
-    return torch.stack([x[a:b].mean(0) for a, b in zip(bounds, bounds[1:], strict=False)])
+    return torch.stack([x[a:b].mean(0) for a, b in itertools.pairwise(bounds)])
 
 
 def head(pooled: Tensor, dense: Tensor) -> Tensor:

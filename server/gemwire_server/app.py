@@ -14,20 +14,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import grpc
-from gemwire.v1 import embedding_pb2 as pb
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import OVERALL_HEALTH
 from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
+from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server import __version__
 from gemwire_server.checkpoint import Checkpoint, open_checkpoint
 from gemwire_server.config import ServerConfig
 from gemwire_server.engine import ThreadEngine
 from gemwire_server.rpc.embedder import Embedder
 from gemwire_server.rpc.embedding import EmbeddingService
-from gemwire_server.rpc.methods import Calls
+from gemwire_server.rpc.methods import Calls, Method
 from gemwire_server.rpc.model import ModelService, describe
 from gemwire_server.rpc.stream import StreamLimits, StreamService
 from gemwire_server.rpc.validate import Served, check_options
@@ -120,7 +120,7 @@ class Application:
             group_tokens=min(config.max_batch_tokens, config.max_queue_tokens),
         )
         self._streams = StreamService(embedder, revision=revision, limits=limits)
-        embedding = {
+        embedding: dict[str, Method] = {
             "Embed": unary.embed,
             "BatchEmbed": unary.batch_embed,
             "EmbedStream": self._streams.embed_stream,
@@ -128,7 +128,7 @@ class Application:
             "Tokenize": unary.tokenize,
         }
         models = ModelService(self.model, embedder.served)
-        model = {"GetModel": models.get_model, "ListModels": models.list_models}
+        model: dict[str, Method] = {"GetModel": models.get_model, "ListModels": models.list_models}
         self._server.add_generic_rpc_handlers(
             (self._calls.handler(EMBEDDING, embedding), self._calls.handler(MODEL, model))
         )
@@ -157,7 +157,7 @@ class Application:
             await asyncio.to_thread(close)
         self._closers.clear()
 
-    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+    async def _set_health(self, status: int) -> None:
         for name in HEALTH_NAMES:
             await self._health.set(name, status)
 
@@ -196,7 +196,7 @@ def serve(config: ServerConfig) -> int:
 
 
 async def _serve(config: ServerConfig) -> int:
-    signals: asyncio.Queue[int] = asyncio.Queue()
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
     app = Application(config)
@@ -208,7 +208,7 @@ async def _serve(config: ServerConfig) -> int:
     await starting
     print(banner(app), flush=True)
     number = await told
-    log.info("%s: draining", signal.Signals(number).name)
+    log.info("%s: draining", number.name)
     draining = asyncio.create_task(app.drain())
     again = asyncio.create_task(signals.get())
     await asyncio.wait({draining, again}, return_when=asyncio.FIRST_COMPLETED)

@@ -229,10 +229,10 @@ class ThreadEngine:
 
 def _deliver(batch: _Batch, vectors: NDArray[np.float32], started: float, seconds: float) -> None:
     """Hands each submission its rows; a row that is not finite fails alone."""
-    finite = np.isfinite(vectors).all(axis=1)
+    finite: list[bool] = np.all(np.isfinite(vectors), axis=1).tolist()
     rows: dict[tuple[Submission, bool], list[int]] = defaultdict(list)
     for row, item in enumerate(batch.items):
-        rows[_owner(item), bool(finite[row])].append(row)
+        rows[_owner(item), finite[row]].append(row)
     for (submission, good), members in rows.items():
         waited = max(started - batch.items[row].queued_at for row in members)
         step = Step(waited, seconds, batch.packed.num_texts, batch.packed.num_tokens)

@@ -18,7 +18,9 @@ class GemwireError(Exception):
 class InvalidInput(GemwireError):
     """The request cannot be served as it is, now or later. `field` is its path, if it has one."""
 
-    def __init__(self, reason: str, message: str, *, field: str = "", **metadata: str | int) -> None:
+    def __init__(
+        self, reason: str, message: str, *, field: str = "", **metadata: str | int
+    ) -> None:
         super().__init__(reason, message, **metadata)
         self.field = field
 
@@ -30,7 +32,9 @@ class NotFound(GemwireError):
 class Overloaded(GemwireError):
     """There is no room now; `retry_after` seconds from now there should be."""
 
-    def __init__(self, reason: str, message: str, *, retry_after: float, **metadata: str | int) -> None:
+    def __init__(
+        self, reason: str, message: str, *, retry_after: float, **metadata: str | int
+    ) -> None:
         super().__init__(reason, message, **metadata)
         self.retry_after = retry_after
 

@@ -5,10 +5,10 @@ import time
 
 import numpy as np
 import torch
-from gemwire_kernels import reference
-from gemwire_kernels.ops import Ops
 from numpy.typing import NDArray
 
+from gemwire_kernels import reference
+from gemwire_kernels.ops import Ops
 from gemwire_server.checkpoint import Checkpoint
 from gemwire_server.errors import CheckpointError
 from gemwire_server.model import Encoder
@@ -62,7 +62,9 @@ class ModelRunner:
         longest = min(tokens, self.encoder.config.max_position_embeddings)
         vocabulary = np.arange(longest, dtype=np.int32) % self.encoder.config.vocab_size
         if not np.isfinite(self.run(pack([vocabulary, vocabulary[:8]]))).all():
-            raise CheckpointError("the weights give vectors that are not finite: the files are damaged")
+            raise CheckpointError(
+                "the weights give vectors that are not finite: the files are damaged"
+            )
 
 
 def best_dtype() -> torch.dtype:

@@ -13,7 +13,6 @@ from typing import Protocol
 from gemwire_server.errors import Expired, GemwireError, Overloaded
 from gemwire_server.packing import TokenIds
 
-
 REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
 """Reason of Overloaded where waiting does not help: the request alone is over the queue's limit."""
 

@@ -26,7 +26,28 @@ from gemwire_server.tokenizer import Tokenizer, Truncation
 
 Vectors = NDArray[np.float32]
 
-LENGTHS = (3, 4, 8, 16, 31, 63, 64, 65, 128, 255, 256, 257, 258, 259, 400, 511, 512, 513, 1024, 2048)
+LENGTHS = (
+    3,
+    4,
+    8,
+    16,
+    31,
+    63,
+    64,
+    65,
+    128,
+    255,
+    256,
+    257,
+    258,
+    259,
+    400,
+    511,
+    512,
+    513,
+    1024,
+    2048,
+)
 RANGES = ((1, 16), (17, 64), (65, 256), (257, 512), (513, 1 << 30), (1, 1 << 30))
 MEAN_LIMIT, MAX_LIMIT = 2e-4, 1e-3
 BF16_MEAN_LIMIT = 5e-4  # of the engine against the bf16 reference: both err
@@ -148,7 +169,11 @@ def reference_vectors(
         str(checkpoint.path), device="cpu", model_kwargs={"dtype": dtype}
     )
     vectors = reference.encode(
-        list(texts), batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False, prompt=""
+        list(texts),
+        batch_size=batch_size,
+        convert_to_tensor=True,
+        show_progress_bar=False,
+        prompt="",
     )
     result: Vectors = vectors.float().numpy()
     return result

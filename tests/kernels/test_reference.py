@@ -1,12 +1,15 @@
 """The reference operations against their formulas written out in fp64."""
 
+import itertools
 import math
+from functools import partial
 
 import pytest
 import torch
+from torch import Tensor
+
 from gemwire_kernels import reference as ops
 from gemwire_kernels.ops import RotaryTable
-from torch import Tensor
 
 EPS = 1e-6
 
@@ -59,7 +62,7 @@ def test_attention(
 
 def spans(bounds: Tensor) -> list[tuple[int, int]]:
     edges = bounds.tolist()
-    return list(zip(edges, edges[1:], strict=False))
+    return list(itertools.pairwise(edges))
 
 
 def test_attention_sees_the_edge_of_the_window_and_nothing_beyond() -> None:
@@ -100,9 +103,9 @@ def test_qkv_norm_rope() -> None:
         turned = torch.complex(a, b) * turn
         return torch.cat((turned.real, turned.imag), -1)
 
-    close = {"atol": 5e-6, "rtol": 0}
-    torch.testing.assert_close(q.double(), expected(rows[:, :3], q_norm), **close)
-    torch.testing.assert_close(k.double(), expected(rows[:, 3:4], k_norm), **close)
+    close = partial(torch.testing.assert_close, atol=5e-6, rtol=0)
+    close(q.double(), expected(rows[:, :3], q_norm))
+    close(k.double(), expected(rows[:, 3:4], k_norm))
     torch.testing.assert_close(v.double(), rows[:, 4:], atol=5e-5, rtol=0)
 
 

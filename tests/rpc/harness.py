@@ -7,13 +7,14 @@ from typing import Any
 
 import grpc
 import numpy as np
+from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
+from numpy.typing import NDArray
+
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub, ModelServiceStub
 from gemwire_server.app import background_server
 from gemwire_server.config import ServerConfig
-from google.rpc import error_details_pb2
-from google.rpc.status_pb2 import Status
-from numpy.typing import NDArray
 
 
 @dataclass
@@ -52,7 +53,7 @@ def failure(error: grpc.RpcError | Status) -> Failure:
         return _taken_apart(code, error)
     assert isinstance(error, grpc.Call)
     trailers = {key: value for key, value in error.trailing_metadata() or ()}
-    status = Status.FromString(trailers["grpc-status-details-bin"])  # type: ignore[arg-type]
+    status = Status.FromString(trailers["grpc-status-details-bin"])
     assert status.code == error.code().value[0]
     return _taken_apart(error.code(), status)
 

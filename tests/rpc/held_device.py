@@ -5,9 +5,10 @@ import time
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from gemwire_server.packing import PackedBatch
 from gemwire_server.runner import ModelRunner
-from numpy.typing import NDArray
 
 WAIT = 30.0
 

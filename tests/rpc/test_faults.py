@@ -8,13 +8,14 @@ import grpc
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.checkpoint.synthetic import make_checkpoint
 from gemwire_server.errors import CheckpointError
 from gemwire_server.tokenizer import Tokenizer
 from rpc.harness import failure, running, text, values
 from rpc.held_device import WAIT, HeldDevice
-from safetensors.torch import load_file, save_file
 
 SECRET = "a very private text"
 
@@ -163,7 +164,7 @@ def test_a_full_queue_refuses_with_the_time_to_come_back(
         refused = [call for call in accepted if call.done()]
         assert refused
         for call in refused:
-            error = failure(call.exception())  # type: ignore[arg-type]
+            error = failure(call.exception())
             assert (error.code, error.reason) == (
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 "QUEUE_FULL",
@@ -172,6 +173,8 @@ def test_a_full_queue_refuses_with_the_time_to_come_back(
         device.release()
         first.result(timeout=WAIT)
         for call in accepted:
-            assert call in refused or call.exception(timeout=WAIT) is None or failure(
-                call.exception()  # type: ignore[arg-type]
-            ).reason == "QUEUE_FULL"
+            assert (
+                call in refused
+                or call.exception(timeout=WAIT) is None
+                or failure(call.exception()).reason == "QUEUE_FULL"
+            )

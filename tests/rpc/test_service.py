@@ -3,22 +3,24 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 import torch
-from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.prompts import TASKS
-from gemwire_server.rpc.validate import TASK_TYPES
 from google.protobuf import descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 from numpy.typing import NDArray
-from rpc.harness import Served, failure, running, text, values
 from sentence_transformers import SentenceTransformer
+
+from gemwire.v1 import embedding_pb2 as pb
+from gemwire_server.prompts import TASKS
+from gemwire_server.rpc.validate import TASK_TYPES
+from rpc.harness import Served, failure, running, text, values
 
 TEXTS = [
     "Which planet is known as the Red Planet?",
@@ -42,7 +44,9 @@ def reference(tiny_checkpoint: Path) -> SentenceTransformer:
     )
 
 
-def batch(served: Served, inputs: list[pb.EmbedInput], options: pb.EmbedOptions) -> NDArray[np.float32]:
+def batch(
+    served: Served, inputs: list[pb.EmbedInput], options: pb.EmbedOptions
+) -> NDArray[np.float32]:
     response = served.embedding.BatchEmbed(pb.BatchEmbedRequest(inputs=inputs, options=options))
     return np.stack([values(result.embedding) for result in response.results])
 
@@ -92,7 +96,9 @@ def test_every_dimension(served: Served, reference: SentenceTransformer) -> None
     for size in model.supported_dimensions:
         expected = full[:, :size] / np.linalg.norm(full[:, :size], axis=1, keepdims=True)
         options = pb.EmbedOptions(output_dimensionality=size)
-        np.testing.assert_allclose(batch(served, [text(t) for t in TEXTS], options), expected, atol=5e-6)
+        np.testing.assert_allclose(
+            batch(served, [text(t) for t in TEXTS], options), expected, atol=5e-6
+        )
         options.normalize = False
         cut = batch(served, [text(t) for t in TEXTS], options)
         np.testing.assert_allclose(cut, full[:, :size], atol=5e-6)
@@ -175,7 +181,7 @@ def test_bad_options_fail_the_call(
         (served.embedding.Tokenize, pb.TokenizeRequest(input=text("a"), options=options)),
     ):
         with pytest.raises(grpc.RpcError) as caught:
-            call(request)  # type: ignore[operator]
+            call(request)  # type: ignore[arg-type]
         error = failure(caught.value)
         assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
         assert error.field == f"options.{field}"
@@ -195,11 +201,15 @@ BAD_INPUTS = [
 def test_bad_inputs_fail_alone(served: Served) -> None:
     good = [text(f"neighbour {i}") for i in range(len(BAD_INPUTS))]
     expected = batch(served, good, pb.EmbedOptions())
-    mixed = [item for pair in zip(good, [row[0] for row in BAD_INPUTS], strict=True) for item in pair]
+    mixed = [
+        item for pair in zip(good, [row[0] for row in BAD_INPUTS], strict=True) for item in pair
+    ]
     results = served.embedding.BatchEmbed(pb.BatchEmbedRequest(inputs=mixed)).results
     found = np.stack([values(result.embedding) for result in results[::2]])
     np.testing.assert_allclose(found, expected, atol=2e-6)
-    for place, (result, (_, reason, field)) in enumerate(zip(results[1::2], BAD_INPUTS, strict=True)):
+    for place, (result, (_, reason, field)) in enumerate(
+        zip(results[1::2], BAD_INPUTS, strict=True)
+    ):
         error = failure(result.error)
         assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
         assert error.field == f"inputs[{2 * place + 1}].{field}"
@@ -215,7 +225,10 @@ def test_too_many_inputs(tiny_checkpoint: Path) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             served.embedding.ComputeSimilarity(request)
         assert failure(caught.value).reason == "TOO_MANY_INPUTS"
-        assert len(served.embedding.BatchEmbed(pb.BatchEmbedRequest(inputs=[text("a")] * 3)).results) == 3
+        assert (
+            len(served.embedding.BatchEmbed(pb.BatchEmbedRequest(inputs=[text("a")] * 3)).results)
+            == 3
+        )
         assert len(served.embedding.BatchEmbed(pb.BatchEmbedRequest()).results) == 0
 
 
@@ -230,7 +243,7 @@ MALFORMED = {
 @pytest.mark.parametrize("raw", MALFORMED.values(), ids=MALFORMED)
 def test_bytes_that_are_no_message(served: Served, raw: bytes) -> None:
     for method in ("Embed", "BatchEmbed", "ComputeSimilarity", "Tokenize"):
-        call = served.channel.unary_unary(f"/gemwire.v1.EmbeddingService/{method}")
+        call: Any = served.channel.unary_unary(f"/gemwire.v1.EmbeddingService/{method}")
         with pytest.raises(grpc.RpcError) as caught:
             call(raw)
         error = failure(caught.value)
@@ -262,7 +275,7 @@ def test_models(served: Served, tiny_checkpoint: Path) -> None:
 
 
 def test_health_and_reflection(served: Served) -> None:
-    health = health_pb2_grpc.HealthStub(served.channel)
+    health: Any = health_pb2_grpc.HealthStub(served.channel)
     for name in ("", "gemwire.v1.EmbeddingService", "gemwire.v1.ModelService"):
         response = health.Check(health_pb2.HealthCheckRequest(service=name))
         assert response.status == health_pb2.HealthCheckResponse.SERVING

@@ -4,12 +4,14 @@ import queue
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
 import pytest
-from gemwire.v1 import embedding_pb2 as pb
 from numpy.typing import NDArray
+
+from gemwire.v1 import embedding_pb2 as pb
 from rpc.harness import Served, failure, running, text, values
 from rpc.held_device import HeldDevice
 
@@ -119,7 +121,7 @@ def test_a_broken_protocol_ends_the_stream(
 
 
 def test_bytes_that_are_no_message_end_the_stream(served: Served) -> None:
-    call = served.channel.stream_stream("/gemwire.v1.EmbeddingService/EmbedStream")
+    call: Any = served.channel.stream_stream("/gemwire.v1.EmbeddingService/EmbedStream")
     opening = pb.EmbedStreamRequest(open=pb.StreamOpen()).SerializeToString()
     for raw in ([b"\xff\xff\xff"], [opening, b"\xff\xff\xff"]):
         with pytest.raises(grpc.RpcError) as caught:

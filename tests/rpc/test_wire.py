@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.errors import EngineFailure, GemwireError, InvalidInput
 from gemwire_server.rpc.status import to_status
@@ -15,7 +17,6 @@ from gemwire_server.rpc.wire import (
     stream_results,
     varint,
 )
-from numpy.typing import NDArray
 
 SIZE = 768
 ENCODINGS = [number for number in pb.VectorEncoding.values() if number]

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from gemwire_server.checkpoint import open_checkpoint
 from gemwire_server.checkpoint.config import parse_config
 from gemwire_server.checkpoint.synthetic import make_checkpoint
@@ -18,7 +20,6 @@ from gemwire_server.errors import CheckpointError
 from gemwire_server.model import LayerKind
 from gemwire_server.packing import pack
 from gemwire_server.runner import ModelRunner
-from safetensors.torch import load_file, save_file
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def edit(path: Path, change: Callable[[Any], None]) -> None:
     path.write_text(json.dumps(value))
 
 
-def retensor(path: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+def retensor(path: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
     tensors = load_file(path)
     change(tensors)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
@@ -43,7 +44,7 @@ def load(folder: Path) -> ModelRunner:
     return ModelRunner.load(open_checkpoint(str(folder)), dtype="float32", threads=0)
 
 
-def vector(folder: Path) -> list[float]:
+def vector(folder: Path) -> Any:
     ids = np.arange(5, 300, dtype=np.int32)
     return load(folder).run(pack([ids]))[0].tolist()
 

@@ -10,12 +10,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rpc.harness import failure, text
 
 WAIT = 60.0
@@ -36,7 +38,7 @@ def serving(
     )
     assert process.stdout is not None
     try:
-        lines = []
+        lines: list[str] = []
         while not lines or not lines[-1].strip().startswith("try"):
             line = process.stdout.readline()
             assert line, f"it ended: {process.communicate(timeout=WAIT)[1]}"
@@ -49,9 +51,13 @@ def serving(
 
 
 def test_sigterm_under_load_loses_nothing(tiny_checkpoint: Path) -> None:
-    with serving(tiny_checkpoint) as (process, address, _), grpc.insecure_channel(address) as channel:
+    with (
+        serving(tiny_checkpoint) as (process, address, _),
+        grpc.insecure_channel(address) as channel,
+    ):
         stub = EmbeddingServiceStub(channel)
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest())
         statuses: list[int] = []
         watcher = threading.Thread(target=collect, args=(watch, statuses))
         watcher.start()
@@ -84,9 +90,7 @@ def test_sigterm_under_load_loses_nothing(tiny_checkpoint: Path) -> None:
             socket.create_connection((host, int(port)), timeout=1)
 
 
-def collect(
-    watch: Iterator[health_pb2.HealthCheckResponse], statuses: list[int]
-) -> None:
+def collect(watch: Iterator[health_pb2.HealthCheckResponse], statuses: list[int]) -> None:
     try:
         for response in watch:
             statuses.append(response.status)

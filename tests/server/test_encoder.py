@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
 from gemwire_kernels import reference as ops
 from gemwire_server.checkpoint import open_checkpoint
 from gemwire_server.checkpoint.synthetic import make_checkpoint
@@ -14,7 +16,6 @@ from gemwire_server.model import Encoder, EncoderWeights, LayerKind
 from gemwire_server.packing import TokenIds, pack
 from gemwire_server.runner import ModelRunner
 from gemwire_server.verify import Errors, gate
-from numpy.typing import NDArray
 from server.reference_model import ReferenceModel
 
 # Around the chunk of queries (128), the window's reach (256), its double, and the model's own window.

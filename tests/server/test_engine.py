@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from gemwire_server.engine import Results, Submission, ThreadEngine
 from gemwire_server.errors import EngineFailure, Expired, Overloaded, Stopped
 from gemwire_server.packing import PackedBatch, TokenIds
-from numpy.typing import NDArray
 
 POISON, NOT_A_NUMBER = 13, 66
 WAIT = 20.0  # seconds until a wait counts as hung

@@ -1,6 +1,7 @@
 """Packing against the obvious."""
 
 import numpy as np
+
 from gemwire_server.packing import pack
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+
 from gemwire_server.errors import Overloaded
 from gemwire_server.scheduler import REQUEST_TOO_LARGE, Item, Scheduler
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from gemwire_kernels.ops import Ops
 
+from gemwire_kernels.ops import Ops
 from gemwire_server.checkpoint.config import parse_config
 from gemwire_server.checkpoint.hub import resolve
 from gemwire_server.checkpoint.modules import Pipeline, read_json, read_pipeline, read_prompts
@@ -51,7 +51,10 @@ class Checkpoint:
         digest = hashlib.sha256()
         encoder = self.pipeline.encoder
         files = [encoder / "config.json", *weight_files(encoder)]
-        files += [encoder / name for name in ("tokenizer.model", "tokenizer.json", "tokenizer_config.json")]
+        files += [
+            encoder / name
+            for name in ("tokenizer.model", "tokenizer.json", "tokenizer_config.json")
+        ]
         for folder in self.pipeline.dense:
             files += weight_files(folder)
         for path in filter(Path.exists, files):
@@ -77,8 +80,10 @@ def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
         pipeline=pipeline,
         prompts=read_prompts(resolved.path),
         dimensions=_dimensions(raw.get("matryoshka_dimensions"), full),
-        max_tokens=min(pipeline.max_seq_length or config.max_position_embeddings,
-                       config.max_position_embeddings),
+        max_tokens=min(
+            pipeline.max_seq_length or config.max_position_embeddings,
+            config.max_position_embeddings,
+        ),
     )
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gemwire_kernels.ops import Ops
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from gemwire_kernels.ops import Ops
 from gemwire_server.errors import CheckpointError
 from gemwire_server.model import EncoderConfig, EncoderWeights, LayerWeights
 
@@ -49,7 +49,9 @@ def weight_files(folder: Path) -> list[Path]:
         raise CheckpointError(
             f"{folder}: neither model.safetensors nor an index of shards; other weight files are not read"
         )
-    shards = sorted({folder / name for name in json.loads(index.read_text())["weight_map"].values()})
+    shards = sorted(
+        {folder / name for name in json.loads(index.read_text())["weight_map"].values()}
+    )
     for shard in shards:
         if not shard.exists():
             raise CheckpointError(f"{shard} is missing; {index.name} names it")
@@ -59,7 +61,9 @@ def weight_files(folder: Path) -> list[Path]:
 class _Plan(dict[str, Tensor]):
     """Name in the file → where its values go, a view of the right shape."""
 
-    def stacked(self, prefix: str, rows: dict[str, int], columns: int, dtype: torch.dtype) -> Tensor:
+    def stacked(
+        self, prefix: str, rows: dict[str, int], columns: int, dtype: torch.dtype
+    ) -> Tensor:
         whole = torch.empty(sum(rows.values()), columns, dtype=dtype)
         for name, part in zip(rows, whole.split(list(rows.values())), strict=True):
             self[f"{prefix}{name}.weight"] = part
@@ -81,9 +85,13 @@ def _plan(config: EncoderConfig, dtype: torch.dtype, ops: Ops) -> tuple[_Plan, A
         at, mlp, self_attn = f"layers.{i}.", f"layers.{i}.mlp.", f"layers.{i}.self_attn."
         q, k, v = config.qkv_rows
         matrices = {
-            "qkv_proj": plan.stacked(self_attn, {"q_proj": q, "k_proj": k, "v_proj": v}, hidden, dtype),
+            "qkv_proj": plan.stacked(
+                self_attn, {"q_proj": q, "k_proj": k, "v_proj": v}, hidden, dtype
+            ),
             "o_proj": plan.stacked(self_attn, {"o_proj": hidden}, q, dtype),
-            "gate_up_proj": plan.stacked(mlp, {"gate_proj": middle, "up_proj": middle}, hidden, dtype),
+            "gate_up_proj": plan.stacked(
+                mlp, {"gate_proj": middle, "up_proj": middle}, hidden, dtype
+            ),
             "down_proj": plan.stacked(mlp, {"down_proj": hidden}, middle, dtype),
         }
         vectors = {name: plan.vector(at + name, hidden) for name in NORMS} | {

@@ -1,6 +1,7 @@
 """What a Gemma 3 text encoder is made of."""
 
 import enum
+import math
 from dataclasses import dataclass
 
 
@@ -31,12 +32,12 @@ class EncoderConfig:
 
     @property
     def attention_scale(self) -> float:
-        return self.query_pre_attn_scalar**-0.5
+        return 1 / math.sqrt(self.query_pre_attn_scalar)
 
     @property
     def embedding_scale(self) -> float:
         # The fp32 reference's value. In bf16, transformers rounds it (27.75 for 768): not followed.
-        return self.hidden_size**0.5
+        return math.sqrt(self.hidden_size)
 
     @property
     def qkv_rows(self) -> tuple[int, int, int]:

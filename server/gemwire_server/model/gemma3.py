@@ -6,9 +6,9 @@ Equations and parameter names follow transformers' Gemma3TextModel with bidirect
 from dataclasses import dataclass
 
 import torch
-from gemwire_kernels.ops import Ops, RotaryTable, Weight
 from torch import Tensor
 
+from gemwire_kernels.ops import Ops, RotaryTable, Weight
 from gemwire_server.model.config import EncoderConfig, LayerKind
 
 

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
-from gemwire.v1 import embedding_pb2 as pb
 
+from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.engine import Engine, Results, Step, Submission
 from gemwire_server.errors import GemwireError, InvalidInput
 from gemwire_server.rpc.status import duration
@@ -92,12 +92,14 @@ class Embedder:
         self, sources: Sequence[Source | GemwireError], options: Options
     ) -> list[Tokenized]:
         loop = asyncio.get_running_loop()
-        parts = await asyncio.gather(*(
-            loop.run_in_executor(
-                self._pool, self._encode_all, sources[i : i + TEXTS_PER_TASK], options
+        parts = await asyncio.gather(
+            *(
+                loop.run_in_executor(
+                    self._pool, self._encode_all, sources[i : i + TEXTS_PER_TASK], options
+                )
+                for i in range(0, len(sources), TEXTS_PER_TASK)
             )
-            for i in range(0, len(sources), TEXTS_PER_TASK)
-        ))
+        )
         return [encoded for part in parts for encoded in part]
 
     def _encode_all(
@@ -130,7 +132,9 @@ class Embedder:
         finally:
             self._tokenizing_tokens -= guess
 
-    def submit(self, tokenized: Sequence[Tokenized], options: Options, deadline: float | None) -> "Call":
+    def submit(
+        self, tokenized: Sequence[Tokenized], options: Options, deadline: float | None
+    ) -> "Call":
         """Sends what has token ids to the engine. Raises Overloaded or Stopped."""
         return Call(self.engine, tokenized, options.priority, deadline)
 
@@ -188,7 +192,10 @@ class Call:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self._submission.cancelled = self.pending > 0
 

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from gemwire.v1 import embedding_pb2 as pb
-
 from gemwire_server.errors import InvalidInput
 from gemwire_server.rpc.embedder import Embedder, deadline_of
 from gemwire_server.rpc.methods import Context

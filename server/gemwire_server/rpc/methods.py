@@ -71,7 +71,7 @@ class Calls:
         A unary method gets its parsed request and returns a message or its bytes; a streaming method
         gets the context alone to read from and write to.
         """
-        handlers = {}
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         for method in service.methods:
             if method.client_streaming:
                 behaviour = self._shielded(methods[method.name], method.full_name, None)

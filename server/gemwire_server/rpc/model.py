@@ -1,16 +1,13 @@
 """ModelService: what is served, and within which limits."""
 
 from gemwire.v1 import embedding_pb2 as pb
-
 from gemwire_server import __version__
 from gemwire_server.checkpoint import Checkpoint
 from gemwire_server.config import ServerConfig
 from gemwire_server.errors import InvalidInput
 from gemwire_server.rpc.methods import Context
-from gemwire_server.rpc.validate import TASK_TYPES, Served, check_model
+from gemwire_server.rpc.validate import TASK_NAMES, Served, check_model
 from gemwire_server.runner import ModelRunner
-
-TASK_NUMBERS = {name: number for number, name in TASK_TYPES.items()}
 
 
 class ModelService:
@@ -36,7 +33,6 @@ class ModelService:
 
 def describe(checkpoint: Checkpoint, runner: ModelRunner, config: ServerConfig) -> pb.Model:
     """What the API says of a model that is served. Reads the weights' files, for their digest."""
-    default_task = config.default_task
     return pb.Model(
         name=f"models/{checkpoint.name}",
         display_name=checkpoint.name,
@@ -45,12 +41,10 @@ def describe(checkpoint: Checkpoint, runner: ModelRunner, config: ServerConfig) 
         dimensions=checkpoint.dimensions[0],
         supported_dimensions=checkpoint.dimensions,
         max_input_tokens=checkpoint.max_tokens,
-        supported_tasks=sorted(TASK_TYPES),
-        default_task=TASK_NUMBERS[default_task] if default_task else pb.TASK_TYPE_UNSPECIFIED,
+        supported_tasks=TASK_NAMES,
+        default_task=f"TASK_TYPE_{config.default_task.upper() or 'UNSPECIFIED'}",
         prompts=checkpoint.prompts.prompts,
-        supported_encodings=[
-            number for number in pb.VectorEncoding.values() if number != pb.VECTOR_ENCODING_UNSPECIFIED
-        ],
+        supported_encodings=[name for name, number in pb.VectorEncoding.items() if number],
         limits=pb.Limits(
             max_inputs_per_request=config.max_inputs_per_request,
             max_request_bytes=config.max_request_bytes,

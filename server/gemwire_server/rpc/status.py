@@ -35,9 +35,7 @@ CODES: dict[type[GemwireError], grpc.StatusCode] = {
 def to_status(error: GemwireError) -> Status:
     """The error with its details: ErrorInfo always, BadRequest and RetryInfo where they apply."""
     status = Status(code=CODES[type(error)].value[0], message=error.message)
-    info = error_details_pb2.ErrorInfo(
-        reason=error.reason, domain=DOMAIN, metadata=error.metadata
-    )
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     status.details.add().Pack(info)
     if isinstance(error, InvalidInput) and error.field:
         violation = error_details_pb2.BadRequest.FieldViolation(
@@ -53,9 +51,7 @@ def to_status(error: GemwireError) -> Status:
 async def abort(context: grpc.aio.ServicerContext[bytes, bytes], error: GemwireError) -> NoReturn:
     """Ends the call with the error."""
     details = to_status(error).SerializeToString()
-    await context.abort(
-        CODES[type(error)], error.message, (("grpc-status-details-bin", details),)
-    )
+    await context.abort(CODES[type(error)], error.message, (("grpc-status-details-bin", details),))
     raise AssertionError("abort returned")
 
 

@@ -10,11 +10,12 @@ import time
 from collections import deque
 from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import numpy as np
-from gemwire.v1 import embedding_pb2 as pb
 
+from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.engine import Step
 from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped
 from gemwire_server.rpc.embedder import Embedder, Tokenized, deadline_of, timing
@@ -86,7 +87,9 @@ class _Stream:
         self._context = context
         self._deadline = deadline_of(context.time_remaining())
         self._tasks: set[asyncio.Task[None]] = set()
-        self._outbox: deque[_Part | pb.StreamGoAway | GemwireError] = deque()  # bounded by the credit
+        self._outbox: deque[_Part | pb.StreamGoAway | GemwireError] = (
+            deque()
+        )  # bounded by the credit
         self._wake_writer = asyncio.Event()
         self._wake_reader = asyncio.Event()
         self._unanswered = 0
@@ -132,7 +135,7 @@ class _Stream:
         task.add_done_callback(self._tasks.discard)
 
     async def _read(self) -> pb.EmbedStreamRequest | None:
-        raw = await self._context.read()
+        raw: Any = await self._context.read()
         return None if raw is grpc.aio.EOF else parse(pb.EmbedStreamRequest, raw)
 
     async def _read_all(self, options: Options, ordered: bool) -> None:
@@ -189,7 +192,9 @@ class _Stream:
             self.send(part)
         next_turn.set()
 
-    async def _compute(self, tokenized: Sequence[Tokenized], options: Options) -> tuple[Answers, list[Step]]:
+    async def _compute(
+        self, tokenized: Sequence[Tokenized], options: Options
+    ) -> tuple[Answers, list[Step]]:
         """Waits for room in the queue, where a unary call would be refused."""
         while True:
             try:

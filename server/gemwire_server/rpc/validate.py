@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from gemwire.v1 import embedding_pb2 as pb
-
 from gemwire_server.errors import InvalidInput, NotFound
 from gemwire_server.prompts import TASKS, PromptTable
 from gemwire_server.rpc.wire import Vectors
@@ -15,10 +14,9 @@ TRUNCATIONS = {
     pb.TRUNCATION_END: Truncation.END,
     pb.TRUNCATION_START: Truncation.START,
 }
-TASK_TYPES: dict[pb.TaskType, str] = {
-    number: name.removeprefix("TASK_TYPE_").lower()
-    for name, number in pb.TaskType.items()
-    if number != pb.TASK_TYPE_UNSPECIFIED
+TASK_NAMES = [name for name, number in pb.TaskType.items() if number != pb.TASK_TYPE_UNSPECIFIED]
+TASK_TYPES = {
+    int(pb.TaskType.Value(name)): name.removeprefix("TASK_TYPE_").lower() for name in TASK_NAMES
 }
 assert set(TASK_TYPES.values()) == set(TASKS), "proto and prompts name the same tasks"
 

@@ -5,13 +5,14 @@ packed repeated float has the same bytes as a `bytes` field, and records of a ba
 rows of one numpy block are the records, copied once. The bytes equal protobuf's own.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from gemwire.v1 import embedding_pb2 as pb
 from numpy.typing import NDArray
 
+from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.errors import GemwireError
 from gemwire_server.rpc.status import to_status
 
@@ -91,14 +92,16 @@ def stream_results(answers: Answers, ids: NDArray[np.uint64], how: Vectors) -> b
     return b"".join(pieces)
 
 
-def _runs(answers: Answers, shape: NDArray[np.integer] | NDArray[np.bool_]) -> Iterator[tuple[slice, GemwireError | None]]:
+def _runs(
+    answers: Answers, shape: NDArray[np.integer] | NDArray[np.bool_]
+) -> Iterator[tuple[slice, GemwireError | None]]:
     """Neighbours whose records have one size, as a slice; each error by itself."""
     breaks = np.flatnonzero(np.diff(shape)) + 1
     edges = {0, len(shape), *breaks.tolist()}
     for row in answers.errors:
         edges |= {row, row + 1}
     ordered = sorted(edges)
-    for start, stop in zip(ordered, ordered[1:], strict=False):
+    for start, stop in itertools.pairwise(ordered):
         yield slice(start, stop), answers.errors.get(start)
 
 

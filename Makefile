@@ -1,0 +1,57 @@
+# Every target sets itself up in .venv and starts at once when that is done.
+PYTHON ?= python3
+BIN := .venv/bin
+SERVER := .venv/.server-installed
+DEV := .venv/.dev-installed
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
+CHECKPOINT := .cache/embeddinggemma-300m-random
+PROTO := gemwire/v1/embedding.proto
+PROTOC = $(BIN)/python -m grpc_tools.protoc -Iproto \
+	-I$(shell $(BIN)/python -c "import google.rpc.status_pb2 as s, pathlib; print(pathlib.Path(s.__file__).parents[2])")
+
+.PHONY: demo serve test lint stubs format
+
+demo: $(SERVER)  ## start a server on random weights, embed the model card's example, stop it
+	@$(BIN)/python clients/python/demo.py $(CHECKPOINT)
+
+serve: $(SERVER) $(if $(MODEL),,$(CHECKPOINT))  ## a server in the foreground: make serve [MODEL=DIR|ID] [ARGS=--help]
+	@$(BIN)/gemwire serve --model $(or $(MODEL),$(CHECKPOINT)) $(ARGS)
+
+test: $(DEV)  ## every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV)  ## style, types, import contracts, the API's own rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(PROTOC) --include_imports --include_source_info -o .venv/api.binpb $(PROTO)
+	$(BIN)/buf lint .venv/api.binpb --config buf.yaml
+	$(BIN)/buf format --diff --exit-code proto
+
+stubs: $(DEV)  ## generate the Python stubs that are checked in
+	$(PROTOC) --python_out=proto --pyi_out=proto --grpc_python_out=proto --mypy_grpc_out=proto $(PROTO)
+
+format: $(DEV)
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/ruff format --quiet
+	$(BIN)/buf format --write proto
+
+$(CHECKPOINT): | $(SERVER)
+	@$(BIN)/gemwire make-checkpoint --geometry embeddinggemma-300m --seed 0 $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "gemwire needs Python 3.11 or newer: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+		{ rm -rf .venv; echo "no venv here: apt-get install python3-venv" >&2; exit 1; }
+
+$(SERVER): pyproject.toml .ci/constraints.txt | $(BIN)/python
+	@echo "installing gemwire and PyTorch into .venv (once, some minutes)" >&2
+	@$(INSTALL) -e '.[server]'
+	@touch $@
+
+$(DEV): $(SERVER)
+	@echo "installing what tests and lint need into .venv (once)" >&2
+	@$(INSTALL) -e '.[dev]'
+	@touch $@

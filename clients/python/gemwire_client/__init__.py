@@ -1,0 +1,43 @@
+"""The gemwire client: `Client` for threads, `AsyncClient` for asyncio.
+
+from gemwire_client import Client
+
+with Client("127.0.0.1:50051") as client:
+    query = client.embed_query("Which planet is known as the Red Planet?")
+    documents = client.embed_documents(["Mars is red.", "Venus is hot."])
+    print(documents @ query)
+"""
+
+from gemwire_client.aio import AsyncClient
+from gemwire_client.client import Client
+from gemwire_client.errors import (
+    AccessDenied,
+    BatchError,
+    DeadlineExceeded,
+    EngineFailure,
+    GemwireError,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    Unavailable,
+)
+from gemwire_client.requests import Document, Limits, Model
+from gemwire_client.service_config import SERVICE_CONFIG
+
+__all__ = [
+    "SERVICE_CONFIG",
+    "AccessDenied",
+    "AsyncClient",
+    "BatchError",
+    "Client",
+    "DeadlineExceeded",
+    "Document",
+    "EngineFailure",
+    "GemwireError",
+    "InvalidInput",
+    "Limits",
+    "Model",
+    "NotFound",
+    "Overloaded",
+    "Unavailable",
+]

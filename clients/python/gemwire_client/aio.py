@@ -1,0 +1,295 @@
+"""The client for asyncio: the same methods as `Client`, awaited."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Literal, cast, overload
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from gemwire.v1 import embedding_pb2 as pb
+from gemwire.v1 import embedding_pb2_grpc as stubs
+from gemwire_client import requests
+from gemwire_client.client import CALLS_IN_FLIGHT
+from gemwire_client.errors import DeadlineExceeded, GemwireError, Unavailable, from_rpc_error
+from gemwire_client.exchange import Answer, Exchange
+from gemwire_client.gather import Gathered
+from gemwire_client.requests import Model, Text
+from gemwire_client.service_config import Patience, channel_options
+from gemwire_client.vectors import Vector, decode
+
+
+class AsyncClient:
+    """As `Client`, for the event loop it is made in."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        token: str | None = None,
+        timeout: float | None = 60.0,
+        options: Sequence[tuple[str, Any]] = (),
+    ) -> None:
+        settings = channel_options(options)
+        if credentials is None:
+            self._channel = grpc.aio.insecure_channel(address, settings)
+        else:
+            self._channel = grpc.aio.secure_channel(address, credentials, settings)
+        self._embedding: Any = stubs.EmbeddingServiceStub(self._channel)
+        self._models: Any = stubs.ModelServiceStub(self._channel)
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._timeout = timeout
+        self._patience = Patience()
+        self._model: Model | None = None
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the channel; calls under way fail."""
+        await self._channel.close()
+
+    async def model(self) -> Model:
+        """What the server serves; asked once."""
+        if self._model is None:
+            response = await self._call(self._models.GetModel, pb.GetModelRequest(), self._timeout)
+            self._model = Model.of(response.model)
+        return self._model
+
+    async def embed_query(
+        self, text: Text, *, dimensions: int | None = None
+    ) -> NDArray[np.float32]:
+        """The vector of a search query; float32 [dimensions]."""
+        return await self.embed(text, task="retrieval_query", dimensions=dimensions)  # type: ignore[return-value]
+
+    async def embed_documents(
+        self,
+        texts: Sequence[Text],
+        *,
+        titles: Sequence[str] | None = None,
+        dimensions: int | None = None,
+    ) -> NDArray[np.float32]:
+        """The vectors of documents to search in; float32 [n, dimensions]."""
+        documents = requests.with_titles(texts, titles)
+        return await self.embed(documents, task="retrieval_document", dimensions=dimensions)  # type: ignore[return-value]
+
+    async def embed(
+        self, texts: Text | Sequence[Text], *, timeout: float | None = None, **options: Any
+    ) -> Vector:
+        """Vectors of texts, in order; see `Client.embed`."""
+        settings = requests.options(**options)
+        timeout = self._timeout if timeout is None else timeout
+        if isinstance(texts, str | requests.Document):
+            single = pb.EmbedRequest(input=requests.text_input(texts), options=settings)
+            return decode((await self._call(self._embedding.Embed, single, timeout)).embedding)
+        inputs = [requests.text_input(text) for text in cast(Sequence[Text], texts)]
+        model = await self.model()
+        gathered = Gathered(len(inputs), settings, model)
+        gate = asyncio.Semaphore(CALLS_IN_FLIGHT)
+
+        async def request_part(part: slice) -> None:
+            async with gate:
+                request = pb.BatchEmbedRequest(inputs=inputs[part], options=settings)
+                gathered.place(part, await self._call(self._embedding.BatchEmbed, request, timeout))
+
+        parts = [
+            asyncio.ensure_future(request_part(part))
+            for part in requests.request_slices(inputs, model.limits)
+        ]
+        try:
+            await asyncio.gather(*parts)
+        finally:
+            for part in parts:
+                part.cancel()
+        return gathered.vectors()
+
+    @overload
+    def embed_iter(
+        self,
+        texts: Iterable[Text] | AsyncIterable[Text],
+        *,
+        on_error: Literal["raise"] = ...,
+        **options: Any,
+    ) -> AsyncIterator[Vector]: ...
+    @overload
+    def embed_iter(
+        self,
+        texts: Iterable[Text] | AsyncIterable[Text],
+        *,
+        on_error: Literal["return"],
+        **options: Any,
+    ) -> AsyncIterator[Answer]: ...
+    def embed_iter(
+        self,
+        texts: Iterable[Text] | AsyncIterable[Text],
+        *,
+        on_error: Literal["raise", "return"] = "raise",
+        **options: Any,
+    ) -> AsyncIterator[Answer]:
+        """Vectors of any number of texts, in order, over one stream; see `Client.embed_iter`.
+
+        Leaving an `async for` early does not close an asynchronous iterator at once: wrap it in
+        `contextlib.aclosing` to cancel what is under way there and then.
+        """
+        opening = pb.EmbedStreamRequest(open=pb.StreamOpen(options=requests.options(**options)))
+        source = texts if isinstance(texts, AsyncIterable) else _in_turns(texts)
+        return self._answers(aiter(source), opening, on_error)
+
+    async def _answers(
+        self, texts: AsyncIterator[Text], opening: pb.EmbedStreamRequest, on_error: str
+    ) -> AsyncIterator[Answer]:
+        exchange = Exchange((await self.model()).limits)
+        failures = 0
+        while True:
+            try:
+                async with aclosing(self._one_stream(exchange, texts, opening)) as answers:
+                    async for answer in answers:
+                        failures = 0
+                        if isinstance(answer, GemwireError) and on_error == "raise":
+                            raise answer
+                        yield answer
+            except Unavailable as error:
+                failures += 1
+                pause = self._patience.pause(error, failures, float("inf"))
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+            if exchange.finished:
+                return
+
+    async def _one_stream(
+        self, exchange: Exchange, texts: AsyncIterator[Text], opening: pb.EmbedStreamRequest
+    ) -> Any:
+        """Sends and receives until everything is answered or the server goes away."""
+        call = self._embedding.EmbedStream(metadata=self._metadata)
+        receiving: asyncio.Future[Any] | None = None
+        half_closed = False
+        try:
+            await call.write(opening)
+            while True:
+                if wanted := exchange.wanted:
+                    messages = await _take(texts, wanted)
+                    exchange.source_ended = len(messages) < wanted
+                    exchange.add(messages)
+                while (batch := exchange.next_batch()) is not None:
+                    await call.write(batch)
+                if exchange.nothing_more_to_send and not half_closed:
+                    await call.done_writing()
+                    half_closed = True
+                if receiving is None:
+                    receiving = asyncio.ensure_future(call.read())
+                # With credit left there is more to read: look for answers, and do not wait for them.
+                timeout = 0.0 if exchange.wanted else self._timeout
+                done, _ = await asyncio.wait({receiving}, timeout=timeout)
+                if done:
+                    message, receiving = receiving.result(), None
+                    if message is grpc.aio.EOF:
+                        exchange.ended(None)
+                        return
+                    exchange.receive(message)
+                    for answer in exchange.ready():
+                        yield answer
+                elif timeout:
+                    raise DeadlineExceeded(
+                        f"no answer for {timeout:g} s", code=grpc.StatusCode.DEADLINE_EXCEEDED
+                    )
+        except grpc.RpcError as error:
+            exchange.ended(from_rpc_error(error))
+        except asyncio.InvalidStateError:  # written to a call that had ended: its status says why
+            exchange.ended(from_rpc_error(await _status(call)))
+        finally:
+            call.cancel()
+            if receiving is not None:
+                receiving.cancel()
+                await asyncio.gather(receiving, return_exceptions=True)
+
+    async def similarity(
+        self,
+        source: Text,
+        targets: Sequence[Text],
+        *,
+        task: str | None = None,
+        target_task: str | None = None,
+        dimensions: int | None = None,
+        timeout: float | None = None,
+    ) -> NDArray[np.float32]:
+        """Cosine of each target with the source; float32 [n]. See `Client.similarity`."""
+        request = requests.similarity(source, task, target_task, dimensions)
+        inputs = [requests.text_input(target) for target in targets]
+        limits = requests.less_one((await self.model()).limits)
+        scores: list[float] = []
+        for part in requests.request_slices(inputs, limits):
+            del request.targets[:]
+            request.targets.extend(inputs[part])
+            response = await self._call(
+                self._embedding.ComputeSimilarity,
+                request,
+                self._timeout if timeout is None else timeout,
+            )
+            scores += response.scores
+        return np.array(scores, dtype=np.float32)
+
+    async def tokenize(self, text: Text, **options: Any) -> NDArray[np.int32]:
+        """The ids the model would see; int32 [tokens]. See `Client.tokenize`."""
+        request = pb.TokenizeRequest(
+            input=requests.text_input(text), options=requests.options(**options)
+        )
+        response = await self._call(self._embedding.Tokenize, request, self._timeout)
+        return np.array(response.ids, dtype=np.int32)
+
+    async def _call(self, method: Any, request: Any, timeout: float | None) -> Any:
+        """The answer; asks again where the server says when."""
+        deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        for attempt in itertools.count(1):
+            remaining = deadline - time.monotonic()
+            try:
+                limit = None if timeout is None else remaining
+                return await method(request, timeout=limit, metadata=self._metadata)
+            except grpc.RpcError as raw:
+                error = from_rpc_error(raw)
+            # UNAVAILABLE was tried again already, by the channel.
+            pause = None
+            if not isinstance(error, Unavailable):
+                pause = self._patience.pause(error, attempt, remaining)
+            if pause is None:
+                raise error
+            await asyncio.sleep(pause)
+
+
+async def _in_turns(texts: Iterable[Text]) -> AsyncIterator[Text]:
+    for text in texts:
+        yield text
+
+
+async def _take(texts: AsyncIterator[Text], count: int) -> list[pb.EmbedInput]:
+    """The next `count` texts, or as many as there are."""
+    taken: list[pb.EmbedInput] = []
+    while len(taken) < count:
+        try:
+            taken.append(requests.text_input(await anext(texts)))
+        except StopAsyncIteration:
+            break
+    return taken
+
+
+async def _status(call: Any) -> grpc.RpcError:
+    return grpc.aio.AioRpcError(
+        await call.code(),
+        await call.initial_metadata(),
+        await call.trailing_metadata(),
+        await call.details(),
+    )

@@ -1,0 +1,136 @@
+"""What a call can raise: one type for each thing a caller would do differently."""
+
+from collections.abc import Mapping
+
+import grpc
+from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
+
+DETAILS_KEY = "grpc-status-details-bin"
+REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"  # over the queue's limit by itself: waiting does not help
+
+
+class GemwireError(Exception):
+    """A call, or one text of many, failed.
+
+    `code` is the gRPC status; `reason`, `metadata` and `fields` (path → what is wrong with it) are the
+    server's google.rpc details, empty if it gave none; `retry_after` is in seconds, None without
+    RetryInfo. `index` is the place of the text in what was asked, for an error of one text.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: grpc.StatusCode = grpc.StatusCode.UNKNOWN,
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.metadata = dict(metadata or {})
+        self.fields = dict(fields or {})
+        self.retry_after = retry_after
+        self.index: int | None = None
+
+    def __str__(self) -> str:
+        where = "" if self.index is None else f"text {self.index}: "
+        return where + super().__str__()
+
+
+class InvalidInput(GemwireError):
+    """The request, or this text, cannot be served as it is."""
+
+
+class NotFound(GemwireError):
+    """The server has no such model."""
+
+
+class Overloaded(GemwireError):
+    """The server has no room now; see `retry_after`."""
+
+
+class DeadlineExceeded(GemwireError):
+    """The time ran out."""
+
+
+class Unavailable(GemwireError):
+    """No server answered, or it is going away."""
+
+
+class AccessDenied(GemwireError):
+    """Credentials are missing, wrong or not enough."""
+
+
+class EngineFailure(GemwireError):
+    """The server could not compute this; its log says more."""
+
+
+class BatchError(GemwireError):
+    """Some texts of `embed` failed. `errors` maps the index of each to its error; this one reads like
+    the first of them."""
+
+    def __init__(self, errors: Mapping[int, GemwireError]) -> None:
+        first = errors[min(errors)]
+        others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        super().__init__(
+            f"{first}{others}",
+            code=first.code,
+            reason=first.reason,
+            metadata=first.metadata,
+            fields=first.fields,
+            retry_after=first.retry_after,
+        )
+        self.errors = dict(errors)
+
+
+TYPES: dict[grpc.StatusCode, type[GemwireError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidInput,
+    grpc.StatusCode.NOT_FOUND: NotFound,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.UNAUTHENTICATED: AccessDenied,
+    grpc.StatusCode.PERMISSION_DENIED: AccessDenied,
+    grpc.StatusCode.INTERNAL: EngineFailure,
+}
+CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def from_status(status: Status, index: int | None = None) -> GemwireError:
+    """The error a google.rpc.Status stands for."""
+    info = error_details_pb2.ErrorInfo()
+    bad_request = error_details_pb2.BadRequest()
+    retry_info = error_details_pb2.RetryInfo()
+    retry_after = None
+    for detail in status.details:
+        detail.Unpack(info)
+        detail.Unpack(bad_request)
+        if detail.Unpack(retry_info):
+            retry_after = retry_info.retry_delay.ToNanoseconds() / 1e9
+    code = CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    error = TYPES.get(code, GemwireError)(
+        status.message,
+        code=code,
+        reason=info.reason,
+        metadata=info.metadata,
+        fields={
+            violation.field: violation.description for violation in bad_request.field_violations
+        },
+        retry_after=retry_after,
+    )
+    error.index = index
+    return error
+
+
+def from_rpc_error(error: grpc.RpcError) -> GemwireError:
+    """The error a failed call stands for."""
+    assert isinstance(error, grpc.Call | grpc.aio.AioRpcError)
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            return from_status(Status.FromString(value))
+    code = error.code()
+    return TYPES.get(code, GemwireError)(error.details() or code.name, code=code)

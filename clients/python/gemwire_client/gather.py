@@ -1,0 +1,31 @@
+"""The vectors of one `embed`, put in place as its requests are answered."""
+
+import numpy as np
+
+from gemwire.v1 import embedding_pb2 as pb
+from gemwire_client.errors import BatchError, GemwireError, from_status
+from gemwire_client.requests import Model
+from gemwire_client.vectors import Vector, decode, empty
+
+
+class Gathered:
+    """[n, dimensions], row by row."""
+
+    def __init__(self, count: int, options: pb.EmbedOptions, model: Model) -> None:
+        none = empty(options.output_dimensionality or model.dimensions, options.encoding)
+        self._vectors: Vector = np.zeros((count, none.shape[1]), none.dtype)
+        self._errors: dict[int, GemwireError] = {}
+
+    def place(self, rows: slice, response: pb.BatchEmbedResponse) -> None:
+        """Takes the answer to the request for these rows."""
+        for index, result in enumerate(response.results, rows.start):
+            if result.WhichOneof("result") == "embedding":
+                self._vectors[index] = decode(result.embedding)
+            else:
+                self._errors[index] = from_status(result.error, index)
+
+    def vectors(self) -> Vector:
+        """All of them; BatchError if some failed."""
+        if self._errors:
+            raise BatchError(self._errors)
+        return self._vectors

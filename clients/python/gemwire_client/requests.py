@@ -1,0 +1,195 @@
+"""Python values → messages, in pieces a server takes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gemwire.v1 import embedding_pb2 as pb
+
+V = TypeVar("V")
+
+
+class Document(NamedTuple):
+    """A text with a title, for the task "retrieval_document"."""
+
+    text: str
+    title: str
+
+
+Text = str | Document | Sequence[int] | NDArray[np.integer]
+"""A text, a text with its title, or the ids of a text's tokens without prompt and special tokens."""
+
+
+def _words(enum: Any, prefix: str) -> dict[str, Any]:
+    """The names of an enum as one writes them in Python, to their numbers."""
+    words = {name.removeprefix(prefix).lower(): number for name, number in enum.items()}
+    del words["unspecified"]
+    return words
+
+
+TASKS = _words(pb.TaskType, "TASK_TYPE_")
+TRUNCATIONS = _words(pb.Truncation, "TRUNCATION_")
+ENCODINGS = _words(pb.VectorEncoding, "VECTOR_ENCODING_")
+
+# Bytes of a message beside its texts: options, and a few for each text.
+MESSAGE_OVERHEAD = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may ask for."""
+
+    max_inputs_per_request: int
+    max_request_bytes: int
+    max_batch_tokens: int
+    max_queue_tokens: int
+    max_stream_inflight_inputs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What a server serves. `dimensions` is the full size of a vector, `supported_dimensions` all."""
+
+    name: str
+    revision: str
+    dtype: str
+    engine: str
+    dimensions: int
+    supported_dimensions: tuple[int, ...]
+    max_input_tokens: int
+    vocabulary_size: int
+    default_task: str | None
+    prompts: Mapping[str, str]
+    limits: Limits
+    server_version: str
+
+    @classmethod
+    def of(cls, message: pb.Model) -> "Model":
+        limits = message.limits
+        names = {number: name for name, number in TASKS.items()}
+        return cls(
+            name=message.name,
+            revision=message.revision,
+            dtype=message.dtype,
+            engine=message.engine,
+            dimensions=message.dimensions,
+            supported_dimensions=tuple(message.supported_dimensions),
+            max_input_tokens=message.max_input_tokens,
+            vocabulary_size=message.vocabulary_size,
+            default_task=names.get(message.default_task),
+            prompts=dict(message.prompts),
+            limits=Limits(
+                max_inputs_per_request=limits.max_inputs_per_request,
+                max_request_bytes=limits.max_request_bytes,
+                max_batch_tokens=limits.max_batch_tokens,
+                max_queue_tokens=limits.max_queue_tokens,
+                max_stream_inflight_inputs=limits.max_stream_inflight_inputs,
+            ),
+            server_version=message.server_version,
+        )
+
+
+def options(
+    *,
+    task: str | None = None,
+    prompt_name: str | None = None,
+    prompt: str | None = None,
+    dimensions: int | None = None,
+    normalize: bool = True,
+    truncation: str = "error",
+    encoding: str = "float32",
+    priority: int = 0,
+) -> pb.EmbedOptions:
+    """EmbedOptions; ValueError, naming what there is, for a word that is none of the API's."""
+    if sum(given is not None for given in (task, prompt_name, prompt)) > 1:
+        raise ValueError("task, prompt_name and prompt exclude each other")
+    message = pb.EmbedOptions(
+        output_dimensionality=dimensions or 0,
+        normalize=normalize,
+        truncation=_named("truncation", truncation, TRUNCATIONS),
+        encoding=_named("encoding", encoding, ENCODINGS),
+        priority=priority,
+    )
+    if task is not None:
+        message.task = _named("task", task, TASKS)
+    elif prompt_name is not None:
+        message.prompt_name = prompt_name
+    elif prompt is not None:
+        message.prompt_text = prompt
+    return message
+
+
+def _named(what: str, word: str, table: Mapping[str, V]) -> V:
+    if word not in table:
+        raise ValueError(f"{what} {word!r} is not one of {', '.join(table)}")
+    return table[word]
+
+
+def text_input(text: Text) -> pb.EmbedInput:
+    """One text as a message; ValueError for text that is not Unicode."""
+    match text:
+        case Document(value, title):
+            return _of_text(value, title)
+        case str():
+            return _of_text(text, "")
+    return pb.EmbedInput(tokens=pb.TokenIds(ids=[int(token) for token in text]))
+
+
+def _of_text(text: str, title: str) -> pb.EmbedInput:
+    try:
+        return pb.EmbedInput(text=text, title=title)
+    except UnicodeEncodeError:
+        raise ValueError(
+            "the text holds a lone surrogate, which no encoding of Unicode has"
+        ) from None
+
+
+def with_titles(texts: Sequence[Text], titles: Sequence[str] | None) -> Sequence[Text]:
+    """Texts and their titles as documents."""
+    if titles is None:
+        return texts
+    documents = []
+    for text, title in zip(texts, titles, strict=True):
+        if not isinstance(text, str):
+            raise ValueError("titles go with texts, not with token ids")
+        documents.append(Document(text, title))
+    return documents
+
+
+def request_slices(inputs: Sequence[pb.EmbedInput], limits: Limits) -> Iterator[slice]:
+    """Neighbours that fit in one request; one that alone is too large is left to the server to refuse."""
+    start = size = 0
+    room = room_for_texts(limits)
+    for i, message in enumerate(inputs):
+        own = message.ByteSize() + 8
+        if i > start and (i - start >= limits.max_inputs_per_request or size + own > room):
+            yield slice(start, i)
+            start, size = i, 0
+        size += own
+    if len(inputs) > start:
+        yield slice(start, len(inputs))
+
+
+def room_for_texts(limits: Limits) -> int:
+    """Bytes of texts that fit in one message."""
+    return max(limits.max_request_bytes // 2, limits.max_request_bytes - MESSAGE_OVERHEAD)
+
+
+def less_one(limits: Limits) -> Limits:
+    """Limits of a request whose first input is not one of many: a similarity's source."""
+    return replace(limits, max_inputs_per_request=max(1, limits.max_inputs_per_request - 1))
+
+
+def similarity(
+    source: Text, task: str | None, target_task: str | None, dimensions: int | None
+) -> pb.ComputeSimilarityRequest:
+    """The request, without its targets."""
+    request = pb.ComputeSimilarityRequest(
+        source=text_input(source), options=options(task=task, dimensions=dimensions)
+    )
+    if target_task is not None:
+        request.target_options.CopyFrom(options(task=target_task, dimensions=dimensions))
+    return request

@@ -1,0 +1,73 @@
+"""How channels behave: what gRPC itself retries, keepalive, sizes.
+
+Every method is free of side effects, so a unary call that met a server that went away is made again. An
+overloaded server is another matter: only the client, which reads RetryInfo, asks it again (`Patience`).
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gemwire_client.errors import REQUEST_TOO_LARGE, GemwireError, Overloaded, Unavailable
+
+UNARY = ("Embed", "BatchEmbed", "ComputeSimilarity", "Tokenize")
+SERVICE_CONFIG: dict[str, Any] = {
+    "methodConfig": [
+        {
+            "name": [
+                *({"service": "gemwire.v1.EmbeddingService", "method": method} for method in UNARY),
+                {"service": "gemwire.v1.ModelService"},
+            ],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "2s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ],
+    # Stops retrying where most calls fail: retries must not become the load.
+    "retryThrottling": {"maxTokens": 20, "tokenRatio": 0.5},
+    "loadBalancingConfig": [{"round_robin": {}}],
+}
+
+
+def channel_options(extra: Sequence[tuple[str, Any]] = ()) -> list[tuple[str, Any]]:
+    """Options of a channel; `extra` ones win."""
+    options = {
+        "grpc.service_config": json.dumps(SERVICE_CONFIG),
+        "grpc.enable_retries": 1,
+        # 1,024 vectors are 3 MB, and the caller asked for them.
+        "grpc.max_receive_message_length": -1,
+        "grpc.max_send_message_length": -1,
+        "grpc.keepalive_time_ms": 60_000,
+        "grpc.keepalive_timeout_ms": 20_000,
+    }
+    return list((options | dict(extra)).items())
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """When to ask again a server that has no room, or one that went away in the middle of a stream."""
+
+    attempts: int = 5
+    longest_pause: float = 30.0
+
+    def pause(self, error: GemwireError, attempt: int, remaining: float) -> float | None:
+        """Seconds to wait before attempt `attempt` + 1, or None if there is to be none."""
+        if attempt >= self.attempts or error.reason == REQUEST_TOO_LARGE:
+            return None
+        if isinstance(error, Overloaded):
+            if error.retry_after is None:
+                return None
+            pause = error.retry_after
+        elif isinstance(error, Unavailable):
+            pause = max(error.retry_after or 0.0, 0.1 * 2**attempt)
+        else:
+            return None
+        # Callers that were refused together must not come back together.
+        pause = min(pause, self.longest_pause) * random.uniform(1.0, 1.3)
+        return pause if pause < remaining else None

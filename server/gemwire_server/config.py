@@ -1,0 +1,175 @@
+"""Every knob of the server: a field here is a flag, an environment variable and a TOML key."""
+
+import argparse
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from gemwire_server import config_sources as sources
+from gemwire_server.config_sources import ConfigError
+
+Check = Callable[[Any], None]
+
+# The tasks of the API: prompts.TASKS, which this module may not import; a test holds them equal.
+TASKS = (
+    "retrieval_query",
+    "retrieval_document",
+    "question_answering",
+    "fact_verification",
+    "classification",
+    "clustering",
+    "semantic_similarity",
+    "code_retrieval_query",
+)
+# What sockaddr_un holds, with its closing zero.
+MAX_SOCKET_PATH_BYTES = 107
+# The API says its limits as uint32, gRPC takes them as int32.
+LARGEST = 2**31 - 1
+
+
+def _between(least: float, most: float = LARGEST) -> Check:
+    def check(value: float) -> None:
+        if not least <= value <= most:
+            raise ValueError(f"must be from {least} to {most}")
+
+    return check
+
+
+def _check_address(value: str) -> None:
+    if value.startswith("unix:"):
+        path = value.removeprefix("unix:")
+        if not path.startswith("/") or path.endswith("/"):
+            raise ValueError("after unix: comes the absolute path of the socket")
+        if len(path.encode()) > MAX_SOCKET_PATH_BYTES:
+            raise ValueError(f"the system takes {MAX_SOCKET_PATH_BYTES} bytes as a socket's path")
+        return
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\s\[\]:/]+):(\d{1,5})", value)
+    if match is None or int(match[2]) > 65535:
+        raise ValueError(
+            "must be host:port, [IPv6]:port or unix:/path; 0.0.0.0:50051 listens on every "
+            "interface, port 0 takes any free one"
+        )
+
+
+def _check_dtype(value: str) -> None:
+    if value in ("float16", "fp16", "half"):
+        raise ValueError("Gemma's activations overflow it; bfloat16 is as small and as fast")
+
+
+def _option(
+    default: Any,
+    help: str,
+    *,
+    metavar: str = "",
+    choices: Iterable[str] = (),
+    check: Check | None = None,
+) -> Any:
+    metadata = {"help": help, "metavar": metavar, "choices": tuple(choices), "check": check}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """How a server is run. Raises ValueError, naming the field, for what cannot be."""
+
+    model: str = _option(
+        "",
+        "the checkpoint: a folder in sentence-transformers layout, or a hub id such as "
+        "google/embeddinggemma-300m",
+        metavar="DIR|ID",
+    )
+    revision: str = _option(
+        "", "commit, tag or branch of the hub id; empty: its newest", metavar="REV"
+    )
+    address: str = _option(
+        "127.0.0.1:50051",
+        "where to listen: host:port (port 0: any free one), [IPv6]:port or unix:/path",
+        check=_check_address,
+    )
+    dtype: str = _option(
+        "auto",
+        "of weights and matrix products; auto: bfloat16 where the machine computes in it",
+        choices=("auto", "bfloat16", "float32"),
+        check=_check_dtype,
+    )
+    threads: int = _option(
+        0, "threads of the engine; 0: as many as there are physical cores", check=_between(0, 4096)
+    )
+    max_batch_tokens: int = _option(
+        1024,
+        "tokens computed in one step: more is throughput, less is latency for what comes next",
+        check=_between(1),
+    )
+    max_queue_tokens: int = _option(
+        131072,
+        "tokens that may wait; what does not fit is refused with RESOURCE_EXHAUSTED",
+        check=_between(1),
+    )
+    max_inputs_per_request: int = _option(
+        1024, "texts of one BatchEmbed or of one stream message", check=_between(1)
+    )
+    max_request_bytes: int = _option(
+        16 * 2**20, "size of one message", metavar="BYTES", check=_between(1024)
+    )
+    max_stream_inflight_inputs: int = _option(
+        1024, "texts a stream may have unanswered at once", check=_between(1)
+    )
+    max_concurrent_calls: int = _option(
+        1024, "calls open at once; more are refused with RESOURCE_EXHAUSTED", check=_between(1)
+    )
+    tokenizer_threads: int = _option(
+        0, "threads that tokenize; 0: all cores but one", check=_between(0, 4096)
+    )
+    default_task: str = _option(
+        "",
+        "the task of requests that name no prompt; empty: the checkpoint's default prompt",
+        metavar="TASK",
+        choices=("", *TASKS),
+    )
+    drain_seconds: float = _option(
+        30.0,
+        "after SIGTERM, the longest wait for work that was accepted",
+        metavar="SECONDS",
+        check=_between(0.0, 86400.0),
+    )
+    log_level: str = _option(
+        "info", "the least that is logged", choices=("debug", "info", "warning", "error")
+    )
+    reflection: bool = _option(True, "offer gRPC server reflection")
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            value = getattr(self, option.name)
+            try:
+                sources.check(option, value)
+            except ValueError as error:
+                raise ConfigError(f"{option.name} is {value!r}: {error}") from None
+        if not self.model:
+            raise ConfigError(
+                "there is no model: give a folder or a hub id such as google/embeddinggemma-300m, "
+                "or make one with random weights: gemwire make-checkpoint",
+                "model",
+            )
+        if self.max_queue_tokens < self.max_batch_tokens:
+            raise ConfigError(
+                f"max_queue_tokens ({self.max_queue_tokens}) is below max_batch_tokens "
+                f"({self.max_batch_tokens}): the queue could never fill a step",
+                "max_queue_tokens",
+                "max_batch_tokens",
+            )
+
+    @classmethod
+    def load(cls, args: argparse.Namespace, environ: Mapping[str, str]) -> "ServerConfig":
+        """Flag, else environment, else file, else default. A ConfigError names the source."""
+        values, origins = sources.gather(fields(cls), args, environ)
+        try:
+            return cls(**values)
+        except ConfigError as error:
+            raise error.with_origins(origins) from None
+
+
+def add_flags(parser: argparse.ArgumentParser, names: Iterable[str] = ()) -> None:
+    """Adds --config and a flag for each field, or for the named ones."""
+    wanted = set(names) or {option.name for option in fields(ServerConfig)}
+    sources.add_flags(parser, [option for option in fields(ServerConfig) if option.name in wanted])
