@@ -178,6 +178,7 @@ class AsyncClient:
         call = self._embedding.EmbedStream(metadata=self._metadata)
         receiving: asyncio.Future[Any] | None = None
         half_closed = False
+        exchange.begin()
         try:
             await call.write(opening)
             while True:
@@ -207,10 +208,8 @@ class AsyncClient:
                     raise DeadlineExceeded(
                         f"no answer for {timeout:g} s", code=grpc.StatusCode.DEADLINE_EXCEEDED
                     )
-        except grpc.RpcError as error:
-            exchange.ended(from_rpc_error(error))
-        except asyncio.InvalidStateError:  # written to a call that had ended: its status says why
-            exchange.ended(from_rpc_error(await _status(call)))
+        except (grpc.RpcError, asyncio.InvalidStateError):
+            exchange.ended(await _failure(call))
         finally:
             call.cancel()
             if receiving is not None:
@@ -286,10 +285,18 @@ async def _take(texts: AsyncIterator[Text], count: int) -> list[pb.EmbedInput]:
     return taken
 
 
-async def _status(call: Any) -> grpc.RpcError:
-    return grpc.aio.AioRpcError(
-        await call.code(),
-        await call.initial_metadata(),
-        await call.trailing_metadata(),
-        await call.details(),
+# All that grpc.aio knows of a stream that the server ended while the client wrote.
+ENDED_UNDER_A_WRITE = "Internal error from Core"
+
+
+async def _failure(call: Any) -> GemwireError | None:
+    """Why a call ended; None after OK."""
+    code = await call.code()
+    if code is grpc.StatusCode.OK:
+        return None
+    if await call.details() == ENDED_UNDER_A_WRITE:
+        return Unavailable("the server ended the stream", code=grpc.StatusCode.UNAVAILABLE)
+    trailers = await call.trailing_metadata()
+    return from_rpc_error(
+        grpc.aio.AioRpcError(code, await call.initial_metadata(), trailers, await call.details())
     )

@@ -184,6 +184,7 @@ class Client:
         """Sends and receives until everything is answered or the server goes away."""
         outbox: queue.SimpleQueue[pb.EmbedStreamRequest | None] = queue.SimpleQueue()
         inbox: queue.SimpleQueue[pb.EmbedStreamResponse | GemwireError | None] = queue.SimpleQueue()
+        exchange.begin()
         outbox.put(opening)
         call = self._embedding.EmbedStream(iter(outbox.get, None), metadata=self._metadata)
         receiver = threading.Thread(target=_receive, args=(call, inbox), daemon=True)

@@ -38,6 +38,7 @@ class Exchange:
         self._bytes_per_message = min(BYTES_PER_MESSAGE, room_for_texts(limits))
         self.going_away = False
         self.source_ended = False
+        self._opened = False
         self._credit = 0
         self._count = 0
         self._in_order: deque[_Entry] = deque()
@@ -54,7 +55,7 @@ class Exchange:
     @property
     def nothing_more_to_send(self) -> bool:
         """Whether this stream is to be half-closed."""
-        return self.going_away or (self.source_ended and not self._unsent)
+        return self.going_away or (self._opened and self.source_ended and not self._unsent)
 
     @property
     def finished(self) -> bool:
@@ -70,10 +71,10 @@ class Exchange:
             self._by_id[entry.id] = entry
             self._unsent.append(entry)
 
-    def opened(self, message: pb.StreamOpened) -> None:
-        """A new stream is ready: what is unanswered is to be sent on it."""
-        self.going_away = False
-        self._credit = message.max_inflight_inputs
+    def begin(self) -> None:
+        """A new stream, which has granted nothing yet: what is unanswered is to be sent on it."""
+        self.going_away = self._opened = False
+        self._credit = 0
         self._unsent = deque(self._by_id[number] for number in sorted(self._by_id))
 
     def next_batch(self) -> pb.EmbedStreamRequest | None:
@@ -101,7 +102,8 @@ class Exchange:
         """Takes what the server said."""
         match message.WhichOneof("message"):
             case "opened":
-                self.opened(message.opened)
+                self._opened = True
+                self._credit = message.opened.max_inflight_inputs
             case "go_away":
                 self.going_away = True
             case "results":

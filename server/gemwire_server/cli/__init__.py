@@ -1,5 +1,96 @@
-"""The command line: one file a command."""
+"""The command line: one file a command.
+
+A command imports what is heavy (torch, grpc, pyarrow) inside its run(), so that --help is quick
+and a base install has the commands that need no more than it has.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from gemwire_server import __version__
+from gemwire_server.cli import embed, info, make_checkpoint, serve, tokenize, verify
+from gemwire_server.config_sources import ConfigError
+from gemwire_server.errors import CheckpointError, GemwireError
+
+COMMANDS = (serve, embed, tokenize, info, make_checkpoint, verify)
+# Where a missing package comes from.
+EXTRAS = {
+    "google": "",
+    "grpc": "",
+    "numpy": "",
+    "pyarrow": "cli",
+    "rich": "cli",
+    "sentence_transformers": "verify",
+    "transformers": "verify",
+    "grpc_health": "server",
+    "grpc_reflection": "server",
+    "huggingface_hub": "server",
+    "safetensors": "server",
+    "sentencepiece": "server",
+    "tokenizers": "server",
+    "torch": "server",
+    "triton": "server",
+}
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
-def main() -> int:
-    raise SystemExit("not built yet")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code: 0, 1 if it failed, 2 if it was called wrongly."""
+    args = _parser().parse_args(argv)
+    try:
+        code = int(args.run(args))
+        sys.stdout.flush()  # here, where a reader that left is no error
+        return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has seen enough. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except ConfigError as error:
+        return _fail(str(error), USAGE)
+    except ModuleNotFoundError as error:
+        root = (error.name or "").partition(".")[0]
+        if root not in EXTRAS:
+            raise
+        package = f"gemwire[{EXTRAS[root]}]" if EXTRAS[root] else "gemwire"
+        return _fail(f"this needs {root}, which is not installed: pip install '{package}'", FAILED)
+    except (GemwireError, CheckpointError, ValueError, OSError) as error:
+        return _fail(_one_line(error), FAILED)
+    except Exception as error:
+        if not _of_client(error):
+            raise
+        return _fail(_one_line(error), FAILED)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gemwire", description="EmbeddingGemma over gRPC.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"gemwire {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_parser(subparsers).set_defaults(run=command.run)
+    return parser
+
+
+def _of_client(error: Exception) -> bool:
+    """Whether the client raised it; a client that was never imported did not."""
+    client = sys.modules.get("gemwire_client")
+    return client is not None and isinstance(error, client.GemwireError)
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{error.strerror}"
+    # A command notes of which text it was.
+    said = ": ".join([*getattr(error, "__notes__", ()), str(error) or type(error).__name__])
+    return " ".join(said.split())
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"gemwire: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,165 @@
+"""gemwire embed: a file of texts in, a file of vectors out, in order, in bounded memory."""
+
+import argparse
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn
+
+from gemwire_server.cli.common import (
+    Parser,
+    Subparsers,
+    add_prompt_flags,
+    add_server_flags,
+    check_server_flags,
+    server_address,
+)
+from gemwire_server.config_sources import ConfigError
+
+if TYPE_CHECKING:
+    from gemwire_server.cli.progress import Meter
+    from gemwire_server.cli.remote import Answer
+    from gemwire_server.cli.tables import Row, Sink
+
+DOCUMENT_TASK = "retrieval_document"
+
+
+def add_parser(subparsers: Subparsers) -> Parser:
+    parser = subparsers.add_parser(
+        "embed",
+        help="embed a file of texts",
+        description="Embeds a file of texts: lines, JSONL or Parquet, to .npy, JSONL or Parquet, "
+        "row by row in order. JSONL and Parquet keep the other columns and add `embedding`.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("input", metavar="INPUT", help="a file, or - for standard input")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help=".npy, .jsonl or .parquet, or - for JSONL on standard output; there only once whole",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("lines", "jsonl", "parquet"),
+        help="of INPUT; default: by its name (.txt, .jsonl, .parquet), lines from standard input",
+    )
+    parser.add_argument(
+        "--text-column", default="text", metavar="NAME", help="where the texts are (default: text)"
+    )
+    parser.add_argument(
+        "--title-column", metavar="NAME", help=f"where titles are, for --task {DOCUMENT_TASK}"
+    )
+    add_prompt_flags(parser)
+    parser.add_argument(
+        "--dimensions", type=int, metavar="N", help="size of a vector (default: the model's)"
+    )
+    parser.add_argument(
+        "--truncation",
+        choices=("error", "end", "start"),
+        default="error",
+        help="a text over the model's window is an error, or loses its end or its start "
+        "(default: error)",
+    )
+    parser.add_argument(
+        "--on-error",
+        choices=("stop", "null"),
+        default="stop",
+        help="a text that cannot be embedded stops the run, or gets null (NaN in .npy) "
+        "(default: stop)",
+    )
+    add_server_flags(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    _check(args)
+    from gemwire_server.cli import remote
+    from gemwire_server.cli.progress import metering
+    from gemwire_server.cli.tables import Columns, check_output, open_sink, open_source
+
+    check_output(args.output)
+    columns = Columns(args.text_column, args.title_column)
+    with (
+        _ended_by_sigterm(),
+        # Opened first: what is wrong with a file shows before a model is loaded.
+        open_source(args.input, args.format, columns) as source,
+        server_address(args) as address,
+        remote.bulk_client(address) as client,
+    ):
+        dimensions = args.dimensions or client.model().dimensions
+        with (
+            open_sink(args.output, dimensions, source.schema) as sink,
+            metering(source.size) as meter,
+        ):
+            work = _Work(sink, meter, null_errors=args.on_error == "null")
+            work.embed(source, partial(remote.answers, client, args))
+    if work.failed:
+        print(
+            f"gemwire: {work.failed} of {meter.texts} texts have no vector; first {work.first}",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    check_server_flags(args)
+    if args.dimensions is not None and args.dimensions < 1:
+        raise ConfigError(f"--dimensions is {args.dimensions}: must be at least 1")
+    other = args.prompt is not None or args.prompt_name is not None
+    if args.title_column is not None and (other or args.task not in (None, DOCUMENT_TASK)):
+        raise ConfigError(f"--title-column goes with --task {DOCUMENT_TASK}")
+
+
+@dataclass(slots=True)
+class _Work:
+    """Pairs rows with their answers, which come in order, and writes them."""
+
+    sink: "Sink"
+    meter: "Meter"
+    null_errors: bool
+    failed: int = 0
+    first: str = ""
+
+    def embed(
+        self, rows: "Iterable[Row]", ask: "Callable[[Iterator[Row]], Iterator[Answer]]"
+    ) -> None:
+        waiting: deque[Row] = deque()  # bounded by what the client has under way
+
+        def read() -> "Iterator[Row]":
+            for row in rows:
+                waiting.append(row)
+                yield row
+
+        for answer in ask(read()):
+            self._write(waiting.popleft(), answer)
+        assert not waiting, "a text was not answered; this is a bug"
+
+    def _write(self, row: "Row", answer: "Answer") -> None:
+        problem = row.problem or answer.problem
+        if problem:
+            if not self.null_errors:
+                raise ValueError(f"{row.where}: {problem}")
+            self.failed += 1
+            self.first = self.first or f"{row.where}: {problem}"
+        self.sink.write(row, None if problem else answer.vector)
+        self.meter.add(row.position)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as an exception does, so that no partial file stays behind."""
+
+    def end(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,94 @@
+"""gemwire info: what a server serves, what a checkpoint is, or what is installed here."""
+
+import argparse
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+
+from gemwire_server.cli.common import Parser, Subparsers, check_server_flags
+from gemwire_server.config import ServerConfig, add_flags
+
+Facts = Mapping[str, object]
+
+
+def add_parser(subparsers: Subparsers) -> Parser:
+    parser = subparsers.add_parser(
+        "info",
+        help="tell about a server, a checkpoint or this machine",
+        description="Tells what a server serves, what a checkpoint is (without reading its weights), "
+        "or, with neither, what is installed here and on which machine.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--server", metavar="ADDRESS", help="host:port or unix:/path of a server")
+    parser.add_argument("--json", action="store_true", help="as one JSON object")
+    add_flags(parser, ("model", "revision"))
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    check_server_flags(args)
+    if args.server is not None:
+        facts = of_server(args.server)
+    elif "model" in vars(args):
+        facts = of_checkpoint(ServerConfig.load(args, os.environ))
+    else:
+        from gemwire_server.cli.machine import facts as of_machine
+
+        facts = of_machine()
+    print(json.dumps(facts, ensure_ascii=False, indent=2) if args.json else table(facts))
+    return 0
+
+
+def of_server(address: str) -> Facts:
+    """What the server says of its model."""
+    from gemwire_server.cli import remote
+
+    return dataclasses.asdict(remote.model(address))
+
+
+def of_checkpoint(config: ServerConfig) -> Facts:
+    """A checkpoint's facts, without its weights."""
+    from gemwire_server.checkpoint import open_checkpoint
+
+    checkpoint = open_checkpoint(config.model, config.revision or None)
+    sizes = checkpoint.config
+    return {
+        "name": checkpoint.name,
+        "path": str(checkpoint.path),
+        "revision": checkpoint.commit,
+        "dimensions": checkpoint.dimensions,
+        "max_input_tokens": checkpoint.max_tokens,
+        "vocabulary_size": sizes.vocab_size,
+        "layers": len(sizes.layer_types),
+        "hidden_size": sizes.hidden_size,
+        "heads": sizes.num_attention_heads,
+        "key_value_heads": sizes.num_key_value_heads,
+        "window": sizes.window,
+        "dense_layers": len(checkpoint.pipeline.dense),
+        "default_prompt": checkpoint.prompts.default,
+        "prompts": dict(checkpoint.prompts.prompts),
+    }
+
+
+def table(facts: Facts, indent: str = "") -> str:
+    """Names to the left, values to the right, what is within below."""
+    width = max((len(name) for name in facts), default=0)
+    lines = []
+    for name, value in facts.items():
+        if isinstance(value, Mapping) and value:
+            lines += [f"{indent}{name}", table(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{name:<{width}}  {_shown(value)}")
+    return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    if value is None or value == "" or value == {}:
+        return "-"
+    if isinstance(value, str):
+        # A prompt ends in a space that counts.
+        return repr(value) if value != value.strip() else value
+    if isinstance(value, Sequence):
+        return ", ".join(map(str, value)) or "-"
+    return str(value)

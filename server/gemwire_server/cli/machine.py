@@ -1,0 +1,78 @@
+"""What this installation and this machine are, without importing anything heavy."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from gemwire_server import __version__
+
+PACKAGES = (
+    "torch",
+    "grpcio",
+    "protobuf",
+    "sentencepiece",
+    "safetensors",
+    "numpy",
+    "pyarrow",
+    "rich",
+)
+# What the kernels and PyTorch's matrix products choose by, x86 and Arm, as the kernel spells them.
+FEATURES = (
+    "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16",
+    "amx_tile", "amx_bf16", "amx_int8", "asimd", "sve", "bf16", "i8mm",
+)  # fmt: skip
+CPUINFO = Path("/proc/cpuinfo")
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def facts() -> dict[str, object]:
+    cpu = _cpuinfo()
+    return {
+        "gemwire": __version__,
+        "python": platform.python_version(),
+        **{name: _version(name) for name in PACKAGES},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu": next((core["model name"] for core in cpu if "model name" in core), None),
+        "cpu_features": _features(cpu),
+        "cores": _physical_cores(cpu),
+        "threads": os.cpu_count(),
+        "threads_allowed": len(os.sched_getaffinity(0)),
+        "cpu_quota": _quota(),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpuinfo() -> list[dict[str, str]]:
+    """A dict for each thread of the machine; empty where the system tells none."""
+    if not CPUINFO.exists():
+        return []
+    blocks = CPUINFO.read_text("utf-8", "replace").strip().split("\n\n")
+    split = [[line.partition(":") for line in block.split("\n")] for block in blocks]
+    return [{key.strip(): value.strip() for key, _, value in lines} for lines in split]
+
+
+def _features(cpu: list[dict[str, str]]) -> list[str]:
+    words = set((cpu[0].get("flags") or cpu[0].get("Features", "")).split()) if cpu else set()
+    return [feature for feature in FEATURES if feature in words]
+
+
+def _physical_cores(cpu: list[dict[str, str]]) -> int | None:
+    cores = {(core["physical id"], core["core id"]) for core in cpu if "core id" in core}
+    return len(cores) or None
+
+
+def _quota() -> float | None:
+    """How many threads' worth of time a container may use."""
+    try:
+        quota, period = CPU_QUOTA.read_text().split()
+        return int(quota) / int(period)
+    except (OSError, ValueError):  # no cgroup v2, or "max"
+        return None

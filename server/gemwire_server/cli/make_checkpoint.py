@@ -1,0 +1,65 @@
+"""gemwire make-checkpoint: random weights in the shape of a real checkpoint."""
+
+import argparse
+from pathlib import Path
+
+from gemwire_server.cli.common import Parser, Subparsers
+
+GEOMETRIES = ("embeddinggemma-300m", "tiny")
+
+
+def add_parser(subparsers: Subparsers) -> Parser:
+    parser = subparsers.add_parser(
+        "make-checkpoint",
+        help="write a checkpoint with random weights",
+        description="Writes a checkpoint with random weights: its vectors mean nothing, but it "
+        "loads and runs as a real one of its geometry does. For tests and benchmarks.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "directory", metavar="DIR", type=Path, help="where to; made, or there and empty"
+    )
+    parser.add_argument(
+        "--geometry", required=True, choices=GEOMETRIES, help="sizes of its layers and vocabulary"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="same seed, same bytes (default: 0)"
+    )
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        metavar="FILE",
+        help="SentencePiece model to use; default: one trained on text that comes with gemwire",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("bfloat16", "float32"),
+        default="bfloat16",
+        help="of the weights (default: bfloat16)",
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    directory: Path = args.directory
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise OSError(f"{directory}: there already; give a folder that is new or empty")
+    if args.seed < 0:
+        raise ValueError(f"--seed is {args.seed}: must not be negative")
+    if args.tokenizer is not None and not args.tokenizer.is_file():
+        raise OSError(f"{args.tokenizer}: not a file")
+    from gemwire_server.checkpoint.synthetic import make_checkpoint
+
+    make_checkpoint(
+        directory,
+        geometry=args.geometry,
+        seed=args.seed,
+        tokenizer=args.tokenizer,
+        dtype=args.dtype,
+    )
+    size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    print(
+        f"{directory}: {args.geometry} in {args.dtype}, {size / 1e6:,.1f} MB. The weights are "
+        f"random (seed {args.seed}): its vectors mean nothing."
+    )
+    return 0

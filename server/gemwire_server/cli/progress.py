@@ -1,0 +1,75 @@
+"""Progress for a person at a terminal; silence for a pipe."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+# A terminal shows no more, and a row must not cost a redraw.
+REDRAW_SECONDS = 0.1
+
+
+class Bar(Protocol):
+    def draw(self, position: int, text: str) -> None: ...
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts what is done, and draws it if there is a bar."""
+
+    bar: Bar | None = None
+    texts: int = 0
+    started: float = field(default_factory=time.monotonic)
+    _drawn: float = 0.0
+
+    def add(self, position: int) -> None:
+        """One more text; the source has been read up to `position`."""
+        self.texts += 1
+        if self.bar is not None and time.monotonic() - self._drawn >= REDRAW_SECONDS:
+            self._drawn = time.monotonic()
+            self.bar.draw(position, self.rates())
+
+    def rates(self) -> str:
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        return f"{self.texts:,} texts, {self.texts / seconds:,.1f} texts/s"
+
+    def summary(self) -> str:
+        return f"{self.rates()} in {time.monotonic() - self.started:.1f} s"
+
+
+@contextmanager
+def metering(size: int | None) -> Iterator[Meter]:
+    """A meter that draws on standard error where that is a terminal. `size` is the last position.
+
+    At the end of the block, unless by an exception, a terminal gets one line that sums it up.
+    """
+    if not sys.stderr.isatty():
+        yield Meter()
+        return
+    with _bar(size) as bar:
+        meter = Meter(bar)
+        yield meter
+    print(f"gemwire: {meter.summary()}", file=sys.stderr)
+
+
+@contextmanager
+def _bar(size: int | None) -> Iterator[Bar | None]:
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    except ModuleNotFoundError:
+        print("gemwire: no progress without rich: pip install 'gemwire[cli]'", file=sys.stderr)
+        yield None
+        return
+    columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    # Gone at the end: the summary takes its place.
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=size)
+
+        class RichBar:
+            def draw(self, position: int, text: str) -> None:
+                progress.update(task, completed=position, description=text)
+
+        yield RichBar()

@@ -1,0 +1,87 @@
+"""What the commands ask of a server: the only file here that knows the client library."""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import grpc
+import numpy as np
+
+from gemwire.v1 import embedding_pb2 as pb
+from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub
+from gemwire_client import Client, Document, GemwireError, InvalidInput, Model, requests
+from gemwire_client.errors import from_rpc_error
+from gemwire_server.cli.tables import Row, Vector
+
+# The longest wait for the next vector of a bulk run. Other people's work may be before it.
+BULK_SECONDS = 600.0
+CALL_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A vector, or the problem that there is none for."""
+
+    vector: Vector | None
+    problem: str = ""
+
+
+def bulk_client(address: str) -> Client:
+    return Client(address, timeout=BULK_SECONDS)
+
+
+def answers(client: Client, args: argparse.Namespace, rows: Iterator[Row]) -> Iterator[Answer]:
+    """One answer a row, in order; raises GemwireError for what is no fault of the row's.
+
+    A row that has no text is sent too, empty: the server refuses it in its turn.
+    """
+    texts = (Document(row.text, row.title) if row.title else row.text for row in rows)
+    embedded = client.embed_iter(
+        texts,
+        on_error="return",
+        task=args.task,
+        prompt_name=args.prompt_name,
+        prompt=args.prompt,
+        dimensions=args.dimensions,
+        truncation=args.truncation,
+    )
+    for item in embedded:
+        if isinstance(item, InvalidInput):
+            yield Answer(None, str(item.args[0]))  # str() would count the stream's texts, not rows
+        elif isinstance(item, GemwireError):
+            raise item
+        else:
+            yield Answer(np.asarray(item, np.float32))
+
+
+def model(address: str) -> Model:
+    with Client(address) as client:
+        return client.model()
+
+
+class Tokenizer:
+    """Token ids with their pieces, which `Client.tokenize` leaves out."""
+
+    def __init__(self, address: str, args: argparse.Namespace) -> None:
+        self._channel = grpc.insecure_channel(address)
+        self._service = EmbeddingServiceStub(self._channel)
+        self._options = requests.options(
+            task=args.task, prompt_name=args.prompt_name, prompt=args.prompt
+        )
+
+    def __enter__(self) -> "Tokenizer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.close()
+
+    def __call__(self, text: str) -> tuple[list[int], list[str], bool]:
+        """Ids, pieces, and whether they are more than the model's window."""
+        request = pb.TokenizeRequest(
+            input=requests.text_input(text), options=self._options, include_pieces=True
+        )
+        try:
+            found = self._service.Tokenize(request, timeout=CALL_SECONDS)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+        return list(found.ids), list(found.pieces), found.over_limit

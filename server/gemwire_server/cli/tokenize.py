@@ -1,0 +1,87 @@
+"""gemwire tokenize: the token ids the model would see."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from gemwire_server.cli.common import (
+    Parser,
+    Subparsers,
+    add_prompt_flags,
+    check_server_flags,
+    load_config,
+)
+from gemwire_server.config import add_flags
+
+# Ids, pieces, and whether they are more than the model's window.
+Tokens = tuple[Sequence[int], Sequence[str], bool]
+
+
+def add_parser(subparsers: Subparsers) -> Parser:
+    parser = subparsers.add_parser(
+        "tokenize",
+        help="show the token ids of texts",
+        description="Prints the token ids that the model would see, prompt and special tokens "
+        "included, and their pieces: a JSON object a line, for each text.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "texts", metavar="TEXT", nargs="+", help="a text; a single - reads one from each input line"
+    )
+    parser.add_argument("--server", metavar="ADDRESS", help="host:port or unix:/path of a server")
+    add_prompt_flags(parser)
+    add_flags(parser, ("model", "revision"))
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    check_server_flags(args)
+    if args.server is None:
+        return _print_all(args, _local(args))
+    from gemwire_server.cli import remote
+
+    with remote.Tokenizer(args.server, args) as tokenizer:
+        return _print_all(args, tokenizer)
+
+
+def _print_all(args: argparse.Namespace, tokenize: Callable[[str], Tokens]) -> int:
+    for where, text in _texts(args.texts):
+        try:
+            ids, pieces, over_limit = tokenize(text)
+        except Exception as error:
+            error.add_note(where)
+            raise
+        line = {"ids": list(ids), "pieces": list(pieces), "over_limit": over_limit}
+        print(json.dumps(line, ensure_ascii=False))
+    return 0
+
+
+def _texts(given: Sequence[str]) -> Iterator[tuple[str, str]]:
+    if list(given) != ["-"]:
+        yield from ((f"text {number}", text) for number, text in enumerate(given, 1))
+        return
+    for number, line in enumerate(sys.stdin, 1):
+        yield f"line {number}", line.rstrip("\r\n")
+
+
+def _local(args: argparse.Namespace) -> Callable[[str], Tokens]:
+    """By the checkpoint's own tokenizer, without its weights."""
+    config = load_config(args)
+    from gemwire_server.checkpoint import open_checkpoint
+
+    checkpoint = open_checkpoint(config.model, config.revision or None)
+    tokenizer = checkpoint.load_tokenizer()
+    task = args.task or config.default_task
+    if args.prompt is not None:
+        prompt = args.prompt
+    elif args.prompt_name is not None:
+        prompt = checkpoint.prompts.by_name(args.prompt_name)
+    else:
+        prompt = checkpoint.prompts.for_task(task) if task else checkpoint.prompts.default
+
+    def tokenize(text: str) -> Tokens:
+        ids = tokenizer.encode(text, prompt=prompt, truncation=None).ids.tolist()
+        return ids, tokenizer.pieces(ids), len(ids) > tokenizer.max_tokens
+
+    return tokenize

@@ -1,0 +1,41 @@
+"""gemwire verify: this engine's vectors against the reference's, on this machine."""
+
+import argparse
+import os
+from pathlib import Path
+
+from gemwire_server.cli.common import Parser, Subparsers
+from gemwire_server.config import ServerConfig, add_flags
+
+
+def add_parser(subparsers: Subparsers) -> Parser:
+    parser = subparsers.add_parser(
+        "verify",
+        help="compare the engine with the reference model",
+        description="Embeds texts with this engine and with transformers, and says how far apart "
+        "the vectors are. Exits with 1 if the engine is less exact than it promises.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--texts",
+        type=Path,
+        metavar="FILE",
+        help="a text a line; default: texts of every length that come with gemwire",
+    )
+    parser.add_argument(
+        "--against",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="what the reference computes in (default: fp32)",
+    )
+    add_flags(parser, ("model", "dtype"))
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    config = ServerConfig.load(args, os.environ)
+    if args.texts is not None and not args.texts.is_file():
+        raise OSError(f"{args.texts}: not a file")
+    from gemwire_server import verify
+
+    return verify.run(config.model, args.texts, args.against, config.dtype)

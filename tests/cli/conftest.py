@@ -1,0 +1,16 @@
+"""A server that the commands ask."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gemwire_server.app import background_server
+from gemwire_server.config import ServerConfig
+
+
+@pytest.fixture(scope="session")
+def server(tiny_checkpoint: Path) -> Iterator[str]:
+    """The address of a server of the tiny checkpoint: vectors of 96, 64 or 32, a window of 2048."""
+    with background_server(ServerConfig(model=str(tiny_checkpoint))) as address:
+        yield address

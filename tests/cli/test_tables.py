@@ -1,0 +1,415 @@
+"""Sources and sinks: what goes in comes out, row by row, or is refused by its row."""
+
+import datetime
+import io
+import json
+import os
+import sys
+import tracemalloc
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gemwire_server.cli import parquet
+from gemwire_server.cli.tables import (
+    Columns,
+    Row,
+    TableError,
+    Vector,
+    check_output,
+    open_sink,
+    open_source,
+)
+
+TEXT = Columns("text", None)
+TITLED = Columns("text", "title")
+DIMENSIONS = 4
+ODD = [
+    "plain",
+    "日本語 🎉 é",
+    "two\nlines\r\nand\ttab",
+    'quote " and \\',
+    "\u2028 \x85 \x0b not line ends",
+]
+
+
+def rows(path: Path, columns: Columns = TEXT, kind: str | None = None) -> list[Row]:
+    with open_source(str(path), kind, columns) as source:
+        return list(source)
+
+
+def vectors(count: int, dimensions: int = DIMENSIONS) -> Vector:
+    return np.random.default_rng(5).standard_normal((count, dimensions), np.float32)
+
+
+def pipe(source_path: Path, sink_path: Path, missing: Sequence[int] = ()) -> Vector:
+    """Reads one file and writes the other, with random vectors but for the missing rows."""
+    with (
+        open_source(str(source_path), None, TEXT) as source,
+        open_sink(str(sink_path), DIMENSIONS, source.schema) as sink,
+    ):
+        found = list(source)
+        answers = vectors(len(found))
+        for number, row in enumerate(found):
+            sink.write(row, None if number in missing else answers[number])
+    assert [path.name for path in sink_path.parent.iterdir() if path.name.startswith(".")] == []
+    return answers
+
+
+def write_jsonl(path: Path, objects: Sequence[dict[str, Any]], ascii: bool = False) -> Path:
+    path.write_text("".join(json.dumps(o, ensure_ascii=ascii) + "\n" for o in objects), "utf-8")
+    return path
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+
+
+# Sources
+
+
+def test_lines(tmp_path: Path) -> None:
+    path = tmp_path / "in.txt"
+    path.write_bytes("\ufeffone\r\ntwo é\x85\u2028 still two\n\nlast".encode())
+    found = rows(path)
+    assert [row.text for row in found] == ["one", "two é\x85\u2028 still two", "", "last"]
+    assert [row.where for row in found] == ["line 1", "line 2", "line 3", "line 4"]
+    assert [bool(row.problem) for row in found] == [False, False, True, False]
+    assert found[-1].position == path.stat().st_size
+    assert found[0].columns == {"text": "one"}
+
+
+def test_lines_that_are_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "in.txt"
+    path.write_bytes(b"fine\nab\xff\n")
+    with pytest.raises(TableError, match=r"^line 2: not UTF-8 at byte 3$"):
+        rows(path)
+
+
+@pytest.mark.parametrize("ascii", [True, False])
+def test_jsonl(tmp_path: Path, ascii: bool) -> None:
+    objects: list[dict[str, Any]] = [
+        {"id": i, "text": text, "title": None} for i, text in enumerate(ODD)
+    ]
+    found = rows(write_jsonl(tmp_path / "in.jsonl", objects, ascii), TITLED)
+    assert [row.text for row in found] == ODD
+    assert [row.columns for row in found] == objects
+
+
+def test_jsonl_skips_blank_lines_and_counts_them(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('\n{"text": "a"}\n  \n{"text": "b"}')
+    assert [(row.where, row.text) for row in rows(path)] == [("line 2", "a"), ("line 4", "b")]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"text": "secret"', "line 2: not JSON: Expecting ',' delimiter at column 18"),
+        ('["secret"]', "line 2: not a JSON object"),
+        ('{"text": "secret", "x": NaN}', "line 2: not JSON: NaN is no JSON number"),
+        ('{"id": 1, "body": "secret"}', "line 2: no column 'text'; there are 'id', 'body'"),
+        ('{"text": "secret", "embedding": []}', "line 2: there is a column 'embedding' already"),
+        ("[" * 100_000, "line 2: not JSON: "),
+    ],
+)
+def test_bad_jsonl_names_the_line_and_shows_no_text(tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "fine"}\n' + line + "\n")
+    with pytest.raises(TableError) as caught:
+        rows(path)
+    assert str(caught.value).startswith(said) and "secret" not in str(caught.value)
+
+
+def test_texts_that_cannot_be_embedded_are_problems_of_their_row(tmp_path: Path) -> None:
+    objects: list[dict[str, Any]] = [
+        {"text": None},
+        {"text": 5},
+        {"text": ""},
+        {"text": "a\ud800"},
+        {"text": "a", "title": 5},
+        {"text": "a", "title": "t"},
+    ]
+    found = rows(write_jsonl(tmp_path / "in.jsonl", objects, ascii=True), TITLED)
+    assert [row.problem for row in found] == [
+        "'text' is null",
+        "'text' is not a string",
+        "'text' is empty",
+        "'text' is not Unicode: it holds half of a surrogate pair",
+        "'title' is not a string",
+        "",
+    ]
+    assert (found[-1].text, found[-1].title) == ("a", "t")
+
+
+def test_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    pq.write_table(pa.table({"text": [*ODD, None], "title": ["t"] * 6}), path, row_group_size=2)
+    with open_source(str(path), None, TITLED) as source:
+        assert source.size == 6
+        found = list(source)
+    assert [row.text for row in found] == [*ODD, ""]
+    assert (found[1].where, found[1].title, found[5].problem) == ("row 2", "t", "'text' is null")
+    assert dict(found[0].columns) == {"text": "plain", "title": "t"}
+    dictionary = pa.table({"text": pa.array(["a", "b", "a"]).dictionary_encode()})
+    pq.write_table(dictionary, path)
+    assert [row.text for row in rows(path)] == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"body": ["a"], "id": [1]}, "no column 'text'; there are 'body', 'id'"),
+        ({"text": [1]}, "column 'text' is int64, not a string"),
+        ({"text": ["a"], "embedding": [1]}, "there is a column 'embedding' already"),
+    ],
+)
+def test_bad_parquet(tmp_path: Path, table: dict[str, list[Any]], said: str) -> None:
+    path = tmp_path / "in.parquet"
+    pq.write_table(pa.table(table), path)
+    with pytest.raises(TableError) as caught:
+        rows(path)
+    assert said in str(caught.value)
+
+
+def test_what_is_no_parquet_file(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    path.write_bytes(b"no")
+    with pytest.raises(TableError, match="not a Parquet file"):
+        rows(path)
+    with (
+        pytest.raises(TableError, match="cannot come from a pipe"),
+        open_source("-", "parquet", TEXT),
+    ):
+        pass
+
+
+def test_format_is_told_by_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("a,b\n")
+    with pytest.raises(TableError, match="give its --format"):
+        rows(path)
+    assert rows(path, kind="lines")[0].text == "a,b"
+    with pytest.raises(TableError, match="ending tells the format"):
+        check_output("out.txt")
+
+
+# Sinks
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_npy(tmp_path: Path, count: int) -> None:
+    source = tmp_path / "in.txt"
+    source.write_text("text\n" * count)
+    answers = pipe(source, tmp_path / "out.npy", missing=[3])
+    read = np.load(tmp_path / "out.npy")
+    assert read.shape == (count, DIMENSIONS) and read.dtype == np.float32
+    if count > 3:
+        assert np.isnan(read[3]).all()
+        answers[3] = np.nan
+    np.testing.assert_array_equal(read, answers)
+    assert np.load(tmp_path / "out.npy", mmap_mode="r").shape == (count, DIMENSIONS)
+
+
+def test_jsonl_to_jsonl_keeps_columns_and_every_bit(tmp_path: Path) -> None:
+    objects: list[dict[str, Any]] = [
+        {"id": i, "text": text, "deep": {"a": [1, None]}} for i, text in enumerate(ODD)
+    ]
+    source = write_jsonl(tmp_path / "in.jsonl", objects)
+    answers = pipe(source, tmp_path / "out.jsonl", missing=[1])
+    written = read_jsonl(tmp_path / "out.jsonl")
+    for i, (before, after) in enumerate(zip(objects, written, strict=True)):
+        embedding = after.pop("embedding")
+        assert after == before
+        if i == 1:
+            assert embedding is None
+        else:
+            assert np.array_equal(np.array(embedding, np.float32), answers[i])
+    assert "日本語" in (tmp_path / "out.jsonl").read_text("utf-8")
+
+
+def test_half_a_surrogate_pair_in_another_column_is_kept(tmp_path: Path) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "a", "x": "\ud800"}], ascii=True)
+    pipe(source, tmp_path / "out.jsonl")
+    assert read_jsonl(tmp_path / "out.jsonl")[0]["x"] == "\ud800"
+
+
+def test_jsonl_to_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 2)
+    objects: list[dict[str, Any]] = [
+        {"text": "a", "n": 1, "deep": {"k": [1]}},
+        {"text": "b", "n": None},
+        {"text": "c", "n": 3, "deep": None},
+    ]
+    answers = pipe(
+        write_jsonl(tmp_path / "in.jsonl", objects), tmp_path / "out.parquet", missing=[2]
+    )
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert table.column("n").to_pylist() == [1, None, 3]
+    assert table.column("deep").to_pylist() == ['{"k": [1]}', None, None]
+    assert table.schema.field("embedding").type == pa.list_(pa.float32(), DIMENSIONS)
+    embeddings = table.column("embedding").to_pylist()
+    assert embeddings[2] is None
+    assert np.array_equal(np.array(embeddings[:2], np.float32), answers[:2])
+    assert pq.ParquetFile(tmp_path / "out.parquet").num_row_groups == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([1, 2, "secret"], "line 3: column 'x' does not fit int64"),
+        (["secret", 2], "line 2: column 'x' does not fit string"),
+        ([1, 2**70], "line 2: column 'x' does not fit int64"),
+        ([1, 2, 2.5], "line 3: column 'x' does not fit int64"),
+    ],
+)
+def test_values_of_two_types_in_a_parquet_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[Any], said: str
+) -> None:
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 2)
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": "a", "x": value} for value in values])
+    with pytest.raises(TableError) as caught:
+        pipe(source, tmp_path / "out.parquet")
+    assert said in str(caught.value) and "secret" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_column_that_comes_late_in_a_parquet_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 2)
+    objects: list[dict[str, Any]] = [{"text": "a"}, {"text": "b"}, {"text": "c", "late": 1}]
+    with pytest.raises(TableError, match="line 3: column 'late' is not in the first 2 rows"):
+        pipe(write_jsonl(tmp_path / "in.jsonl", objects), tmp_path / "out.parquet")
+
+
+def test_parquet_to_parquet_keeps_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "BATCH_ROWS", 3)
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 4)
+    now = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901)
+    table = pa.table(
+        {
+            "text": [f"text {i}" for i in range(10)],
+            "at": pa.array([now] * 10, pa.timestamp("ns")),
+            "price": pa.array([Decimal("1.25"), None] * 5, pa.decimal128(9, 2)),
+            "tags": [[str(i)] * i for i in range(10)],
+            "raw": pa.array([b"\xff\x00"] * 10),
+            "kind": pa.array(["x", "y"] * 5).dictionary_encode(),
+            "small": pa.array(range(10), pa.int8()),
+        }
+    ).replace_schema_metadata({"pandas": "of the table as it was"})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=4)
+    answers = pipe(tmp_path / "in.parquet", tmp_path / "out.parquet", missing=[0, 9])
+    written = pq.read_table(tmp_path / "out.parquet")
+    embeddings = written.column("embedding").to_pylist()
+    assert written.drop_columns("embedding").equals(table)
+    assert written.schema.metadata is None
+    assert embeddings[0] is None and embeddings[9] is None
+    assert np.array_equal(np.array(embeddings[1:9], np.float32), answers[1:9])
+
+
+def test_parquet_to_jsonl(tmp_path: Path) -> None:
+    day = datetime.date(2026, 1, 2)
+    pq.write_table(
+        pa.table({"text": ["é"], "day": [day], "p": [Decimal("1.5")]}), tmp_path / "a.pq"
+    )
+    pipe(tmp_path / "a.pq", tmp_path / "out.jsonl")
+    written = read_jsonl(tmp_path / "out.jsonl")[0]
+    assert (written["text"], written["day"], written["p"]) == ("é", "2026-01-02", "1.5")
+    pq.write_table(pa.table({"text": ["a"], "raw": [b"\xff"]}), tmp_path / "a.pq")
+    with pytest.raises(TableError, match="row 1: a column has no JSON"):
+        pipe(tmp_path / "a.pq", tmp_path / "out.jsonl")
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+@pytest.mark.parametrize("source", ["in.txt", "in.parquet"])
+def test_no_rows(tmp_path: Path, source: str, ending: str) -> None:
+    (tmp_path / "in.txt").write_text("")
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / "in.parquet")
+    out = tmp_path / f"out{ending}"
+    pipe(tmp_path / source, out)
+    if ending == ".jsonl":
+        assert out.read_bytes() == b""
+    else:
+        names = ["embedding"] if source == "in.txt" else ["text", "embedding"]
+        assert pq.read_table(out).schema.names == names
+
+
+# Files
+
+
+@pytest.mark.parametrize("ending", [".npy", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+def test_a_failure_leaves_what_was_there(
+    tmp_path: Path, ending: str, failure: type[BaseException], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / f"out{ending}"
+    path.write_bytes(b"before")
+    row = Row("line 1", "a", "", {"text": "a"}, 1)
+    with pytest.raises(failure), open_sink(str(path), DIMENSIONS) as sink:
+        for vector in vectors(parquet.GROUP_ROWS + 1):
+            sink.write(row, vector)
+        raise failure
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b"before"
+    assert capfd.readouterr().err == ""
+
+
+def test_output_follows_a_link_and_the_umask(tmp_path: Path) -> None:
+    (tmp_path / "link.npy").symlink_to(tmp_path / "real.npy")
+    before = os.umask(0o027)
+    try:
+        with open_sink(str(tmp_path / "link.npy"), DIMENSIONS):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "link.npy").is_symlink()
+    assert (tmp_path / "real.npy").stat().st_mode & 0o777 == 0o640
+
+
+def test_output_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "folder.npy").mkdir()
+    with pytest.raises(OSError, match="not a file"), open_sink(str(tmp_path / "folder.npy"), 4):
+        pass
+    with pytest.raises(FileNotFoundError), open_sink(str(tmp_path / "none" / "out.npy"), 4):
+        pass
+
+
+@pytest.mark.parametrize("ending", [".npy", ".jsonl", ".parquet"])
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path, ending: str) -> None:
+    count, dimensions = 20_000, 128
+    source = tmp_path / "in.jsonl"
+    with source.open("w") as file:
+        for i in range(count):
+            file.write(f'{{"id": {i}, "text": "text number {i}"}}\n')
+    vector = vectors(1, dimensions)[0]
+    tracemalloc.start()
+    with (
+        open_source(str(source), None, TEXT) as read,
+        open_sink(str(tmp_path / f"out{ending}"), dimensions) as sink,
+    ):
+        for row in read:
+            sink.write(row, vector)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # All vectors are 10 MB; a row group of them, with its rows, is below 5.
+    assert peak < 6_000_000
+
+
+def test_standard_input_and_output(
+    monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("a é\nb".encode())))
+    with open_source("-", None, TEXT) as source, open_sink("-", 2) as sink:
+        assert source.size is None
+        for row in source:
+            sink.write(row, np.array([0.5, -0.25], np.float32))
+    assert capsysbinary.readouterr().out.decode() == (
+        '{"text": "a é", "embedding": [0.5,-0.25]}\n{"text": "b", "embedding": [0.5,-0.25]}\n'
+    )

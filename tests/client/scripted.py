@@ -1,0 +1,183 @@
+"""A server of the generated stubs that does what a test tells it to, and remembers what it was asked."""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
+from grpc_status import rpc_status
+
+from gemwire.v1 import embedding_pb2 as pb
+from gemwire.v1 import embedding_pb2_grpc as stubs
+
+DIMENSIONS = 4
+LIMITS = pb.Limits(
+    max_inputs_per_request=8, max_request_bytes=200_000, max_stream_inflight_inputs=16
+)
+
+
+def status(code: grpc.StatusCode, reason: str, retry_after: float | None = None) -> Status:
+    made = Status(code=code.value[0], message=reason.lower())
+    made.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, metadata={"figure": "7"}))
+    violation = error_details_pb2.BadRequest.FieldViolation(
+        field="inputs[1].text", description="bad"
+    )
+    made.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+    if retry_after is not None:
+        delay = Duration()
+        delay.FromNanoseconds(round(retry_after * 1e9))
+        made.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    return made
+
+
+def vector(text: str) -> list[float]:
+    """What this server makes of a text: a vector that tells which text it was."""
+    return [
+        float(len(text)),
+        float(sum(map(ord, text)) % 9973),
+        float(ord(text[0])) if text else 0.0,
+        1.0,
+    ]
+
+
+class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
+    """`failures` are taken one a call before anything else; a text "bad" fails alone."""
+
+    def __init__(self) -> None:
+        self.failures: deque[Status] = deque()
+        self.requests: list[Any] = []
+        self.metadata: list[dict[str, Any]] = []
+        self.limits = LIMITS
+        self.credit = LIMITS.max_stream_inflight_inputs
+        self.go_away_after: deque[int] = deque()  # texts answered, of one stream each
+        self.break_after: deque[int] = deque()
+        self.streams = 0
+        self.answered: list[int] = []
+        self.most_unanswered = 0
+        self.stream_ended = threading.Event()
+        self.silent = False
+
+    def _begin(self, request: Any, context: grpc.ServicerContext) -> None:
+        self.requests.append(request)
+        self.metadata.append({key: value for key, value in context.invocation_metadata()})
+        if self.failures:
+            _abort(context, self.failures.popleft())
+
+    def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
+        model = pb.Model(name="models/scripted", dimensions=DIMENSIONS, limits=self.limits)
+        return pb.GetModelResponse(model=model)
+
+    def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:
+        self._begin(request, context)
+        return pb.EmbedResponse(embedding=_embedding(request.input.text))
+
+    def BatchEmbed(self, request: pb.BatchEmbedRequest, context: Any) -> pb.BatchEmbedResponse:
+        self._begin(request, context)
+        assert len(request.inputs) <= self.limits.max_inputs_per_request
+        assert request.ByteSize() <= self.limits.max_request_bytes
+        return pb.BatchEmbedResponse(results=[_result(item) for item in request.inputs])
+
+    def ListModels(self, request: Any, context: Any) -> NoReturn:
+        raise NotImplementedError
+
+    def Tokenize(self, request: Any, context: Any) -> NoReturn:
+        raise NotImplementedError
+
+    def ComputeSimilarity(
+        self, request: pb.ComputeSimilarityRequest, context: Any
+    ) -> pb.ComputeSimilarityResponse:
+        self._begin(request, context)
+        return pb.ComputeSimilarityResponse(scores=[float(len(t.text)) for t in request.targets])
+
+    def EmbedStream(
+        self, requests: Iterator[pb.EmbedStreamRequest], context: Any
+    ) -> Iterator[pb.EmbedStreamResponse]:
+        self.streams += 1
+        context.add_callback(self.stream_ended.set)
+        self._begin(next(requests), context)
+        opened = pb.StreamOpened(max_inflight_inputs=self.credit)
+        yield pb.EmbedStreamResponse(opened=opened)
+        if self.silent:
+            ended = threading.Event()
+            context.add_callback(ended.set)
+            ended.wait()
+        leave = self.go_away_after.popleft() if self.go_away_after else None
+        broken = self.break_after.popleft() if self.break_after else None
+        held: list[tuple[int, pb.EmbedInput]] = []
+        answered = 0
+        for request in requests:
+            batch = request.batch
+            assert len(batch.inputs) <= self.limits.max_inputs_per_request
+            if leave is not None and answered >= leave:
+                if answered == leave:
+                    yield pb.EmbedStreamResponse(go_away=pb.StreamGoAway(reason="drain"))
+                    answered += 1
+                gone = status(grpc.StatusCode.UNAVAILABLE, "DRAINING")
+                results = [pb.StreamResult(id=batch.first_id + i, error=gone)
+                           for i in range(len(batch.inputs))]  # fmt: skip
+                yield _results(results)
+                continue
+            held += [(batch.first_id + i, item) for i, item in enumerate(batch.inputs)]
+            self.most_unanswered = max(self.most_unanswered, len(held))
+            if broken is not None and answered >= broken:
+                _abort(context, status(grpc.StatusCode.UNAVAILABLE, "GONE"))
+            if len(held) >= self.credit // 2:
+                answered += len(held)
+                yield self._answer_backwards(held)
+        if held:
+            yield self._answer_backwards(held)
+
+    def _answer_backwards(self, held: list[tuple[int, pb.EmbedInput]]) -> pb.EmbedStreamResponse:
+        results = []
+        for number, item in reversed(held):
+            result = _result(item)
+            self.answered.append(number)
+            results.append(
+                pb.StreamResult(id=number, error=result.error)
+                if result.HasField("error")
+                else pb.StreamResult(id=number, embedding=result.embedding)
+            )
+        held.clear()
+        return _results(results)
+
+
+def _results(results: list[pb.StreamResult]) -> pb.EmbedStreamResponse:
+    return pb.EmbedStreamResponse(
+        results=pb.StreamResults(results=results, granted_inputs=len(results))
+    )
+
+
+def _embedding(text: str) -> pb.Embedding:
+    return pb.Embedding(
+        values=vector(text), dimensions=DIMENSIONS, encoding=pb.VECTOR_ENCODING_FLOAT32
+    )
+
+
+def _result(item: pb.EmbedInput) -> pb.EmbedResult:
+    if item.text == "bad":
+        return pb.EmbedResult(error=status(grpc.StatusCode.INVALID_ARGUMENT, "BAD_TEXT"))
+    return pb.EmbedResult(embedding=_embedding(item.text))
+
+
+def _abort(context: grpc.ServicerContext, failure: Status) -> NoReturn:
+    context.abort_with_status(rpc_status.to_status(failure))
+
+
+@contextmanager
+def scripted_server() -> Iterator[tuple[Scripted, str]]:
+    servicer = Scripted()
+    server = grpc.server(ThreadPoolExecutor(16))
+    stubs.add_EmbeddingServiceServicer_to_server(servicer, server)
+    stubs.add_ModelServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield servicer, f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()

@@ -1,0 +1,225 @@
+"""Unary calls of both clients: splitting, errors, patience. One test body, two clients."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from client.scripted import Scripted, scripted_server, status, vector
+from gemwire_client import (
+    AsyncClient,
+    BatchError,
+    Client,
+    DeadlineExceeded,
+    Document,
+    GemwireError,
+    InvalidInput,
+    Overloaded,
+    Unavailable,
+)
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[Scripted, str]]:
+    with scripted_server() as running:
+        yield running
+
+
+@pytest.fixture
+def scripted(server: tuple[Scripted, str]) -> Scripted:
+    return server[0]
+
+
+@pytest.fixture(params=["sync", "asyncio"])
+def call(request: pytest.FixtureRequest, server: tuple[Scripted, str]) -> Run:
+    """call("embed", …) makes a client, calls its method and returns the answer."""
+
+    def with_sync(
+        method: str, *args: Any, client: dict[str, Any] | None = None, **options: Any
+    ) -> Any:
+        with Client(server[1], **(client or {})) as made:
+            return getattr(made, method)(*args, **options)
+
+    def with_asyncio(
+        method: str, *args: Any, client: dict[str, Any] | None = None, **options: Any
+    ) -> Any:
+        async def main() -> Any:
+            async with AsyncClient(server[1], **(client or {})) as made:
+                answer: Awaitable[Any] = getattr(made, method)(*args, **options)
+                return await answer
+
+        return asyncio.run(main())
+
+    return with_sync if request.param == "sync" else with_asyncio
+
+
+def texts(count: int) -> list[str]:
+    return [f"text number {i}" for i in range(count)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 8, 9, 50])
+def test_splits_by_count_and_keeps_order(call: Run, scripted: Scripted, count: int) -> None:
+    vectors = call("embed", texts(count))
+    assert vectors.shape == (count, 4) and vectors.dtype == np.float32
+    assert vectors.tolist() == [vector(text) for text in texts(count)]
+    assert sum(len(request.inputs) for request in scripted.requests) == count
+    assert len(scripted.requests) == -(-count // 8)
+
+
+def test_splits_by_bytes(call: Run, scripted: Scripted) -> None:
+    large = [f"{i}" * 60_000 for i in range(6)]  # two of them to a message of 200,000
+    assert call("embed", large).tolist() == [vector(text) for text in large]
+    assert [len(request.inputs) for request in scripted.requests] == [2, 2, 2]
+
+
+def test_what_is_sent(call: Run, scripted: Scripted) -> None:
+    call("embed_query", "q", dimensions=2)
+    call("embed_documents", ["a", "b"], titles=["A", "B"])
+    call(
+        "embed", [Document("d", "D"), np.array([4, 5])], prompt="p: ", truncation="end", priority=3
+    )
+    query, documents, mixed = scripted.requests
+    assert query.options.output_dimensionality == 2
+    assert query.options.task == 1 and documents.options.task == 2
+    assert [(item.text, item.title) for item in documents.inputs] == [("a", "A"), ("b", "B")]
+    assert mixed.options.prompt_text == "p: " and mixed.options.priority == 3
+    assert mixed.options.truncation == 2
+    assert mixed.inputs[0].title == "D" and list(mixed.inputs[1].tokens.ids) == [4, 5]
+
+
+def test_a_single_text_is_a_single_vector(call: Run) -> None:
+    assert call("embed", "one").tolist() == vector("one")
+    assert call("embed", Document("one", "t")).shape == (4,)
+
+
+def test_similarity_takes_any_number_of_targets(call: Run, scripted: Scripted) -> None:
+    targets = ["x" * (i + 1) for i in range(20)]
+    scores = call("similarity", "s", targets, task="retrieval_query", target_task="clustering")
+    assert scores.tolist() == [float(i + 1) for i in range(20)]
+    assert max(len(request.targets) for request in scripted.requests) == 7
+    assert scripted.requests[0].options.task == 1
+    assert scripted.requests[0].target_options.task == 6
+
+
+def test_a_bad_text_is_named_with_its_place(call: Run) -> None:
+    mixed = texts(20)
+    mixed[3] = mixed[17] = "bad"
+    with pytest.raises(BatchError) as caught:
+        call("embed", mixed)
+    assert sorted(caught.value.errors) == [3, 17]
+    error = caught.value.errors[17]
+    assert isinstance(error, InvalidInput) and error.index == 17 and error.reason == "BAD_TEXT"
+    assert "text 3" in str(caught.value)
+
+
+def test_details_reach_the_caller(call: Run, scripted: Scripted) -> None:
+    scripted.failures.append(status(grpc.StatusCode.INVALID_ARGUMENT, "EMPTY_TEXT"))
+    with pytest.raises(InvalidInput) as caught:
+        call("embed", "x")
+    error = caught.value
+    assert error.code is grpc.StatusCode.INVALID_ARGUMENT and error.reason == "EMPTY_TEXT"
+    assert error.metadata == {"figure": "7"} and error.fields == {"inputs[1].text": "bad"}
+    assert len(scripted.requests) == 1
+
+
+@pytest.mark.parametrize("asked", [["one"], "one"], ids=["batch", "single"])
+def test_overload_is_waited_out_when_the_server_says_how_long(
+    call: Run, scripted: Scripted, asked: Any
+) -> None:
+    for _ in range(2):
+        scripted.failures.append(status(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", 0.05))
+    started = time.monotonic()
+    call("embed", asked)
+    assert time.monotonic() - started >= 0.1
+    assert len(scripted.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        status(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA"),
+        status(grpc.StatusCode.RESOURCE_EXHAUSTED, "REQUEST_TOO_LARGE", 0.01),
+        status(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", 3600),
+    ],
+    ids=["no RetryInfo", "never fits", "longer than the timeout"],
+)
+def test_overload_is_raised_where_waiting_does_not_help(
+    call: Run, scripted: Scripted, failure: Any
+) -> None:
+    scripted.failures.append(failure)
+    with pytest.raises(Overloaded):
+        call("embed", "x", timeout=2.0)
+    assert len(scripted.requests) == 1
+
+
+def test_patience_ends(call: Run, scripted: Scripted) -> None:
+    scripted.failures.extend([status(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", 0.01)] * 50)
+    with pytest.raises(Overloaded):
+        call("embed", "x")
+    assert len(scripted.requests) == 5
+
+
+def test_a_server_that_went_away_is_asked_again_by_the_channel(
+    call: Run, scripted: Scripted
+) -> None:
+    scripted.failures.append(status(grpc.StatusCode.UNAVAILABLE, "DRAINING"))
+    assert call("embed", "x").tolist() == vector("x")
+    assert len(scripted.requests) == 2
+
+
+def test_nobody_there() -> None:
+    with Client("127.0.0.1:1", timeout=5) as client, pytest.raises(Unavailable):
+        client.embed("x")
+
+
+def test_the_timeout_is_a_deadline() -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with Client(address, timeout=0.3) as client, pytest.raises((DeadlineExceeded, Unavailable)):
+            client.embed("x")
+
+
+def test_the_token_is_sent(call: Run, scripted: Scripted) -> None:
+    call("embed", "x", client={"token": "s3cret"})
+    assert scripted.metadata[0]["authorization"] == "Bearer s3cret"
+
+
+@pytest.mark.parametrize(
+    "options,named",
+    [
+        ({"task": "nonsense"}, "retrieval_query"),
+        ({"truncation": "middle"}, "start"),
+        ({"encoding": "float8"}, "int8"),
+        ({"task": "clustering", "prompt": "p"}, "exclude"),
+    ],
+)
+def test_a_wrong_word_names_the_right_ones(call: Run, options: dict[str, str], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        call("embed", "x", **options)
+
+
+def test_a_lone_surrogate_is_refused_before_it_is_sent(call: Run, scripted: Scripted) -> None:
+    with pytest.raises(ValueError, match="surrogate"):
+        call("embed", ["fine", "\ud800"])
+    assert scripted.requests == []
+
+
+def test_both_clients_offer_the_same() -> None:
+    def offered(kind: type) -> dict[str, list[str]]:
+        return {
+            name: list(inspect.signature(member).parameters)
+            for name, member in vars(kind).items()
+            if not name.startswith("_") and callable(member)
+        }
+
+    assert offered(Client) == offered(AsyncClient)
+    assert issubclass(BatchError, GemwireError)

@@ -1,0 +1,162 @@
+"""embed_iter of both clients against a scripted server: order, credit, errors, servers that go away."""
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import aclosing, closing
+from typing import Any
+
+import numpy as np
+import pytest
+
+from client.scripted import Scripted, scripted_server, vector
+from gemwire_client import AsyncClient, Client, DeadlineExceeded, InvalidInput, Unavailable
+
+Embed = Callable[..., list[Any]]
+WAIT = 20.0
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[Scripted, str]]:
+    with scripted_server() as running:
+        yield running
+
+
+@pytest.fixture
+def scripted(server: tuple[Scripted, str]) -> Scripted:
+    return server[0]
+
+
+@pytest.fixture(params=["sync", "asyncio", "asyncio source"])
+def embed(request: pytest.FixtureRequest, server: tuple[Scripted, str]) -> Embed:
+    """embed(texts, take=n) collects all or the first n of `embed_iter`, and closes it."""
+
+    def with_sync(texts: Iterable[str], take: int | None = None, **options: Any) -> list[Any]:
+        with Client(server[1]) as client, closing(client.embed_iter(texts, **options)) as answers:  # type: ignore[type-var]
+            return list(itertools.islice(answers, take))
+
+    def with_asyncio(texts: Iterable[str], take: int | None = None, **options: Any) -> list[Any]:
+        async def source() -> Any:
+            for text in texts:
+                await asyncio.sleep(0)
+                yield text
+
+        async def main() -> list[Any]:
+            taken: list[Any] = []
+            given: Any = source() if request.param == "asyncio source" else texts
+            async with AsyncClient(server[1]) as client:
+                async with aclosing(client.embed_iter(given, **options)) as answers:  # type: ignore[type-var]
+                    async for answer in answers:
+                        taken.append(answer)
+                        if len(taken) == take:
+                            break
+            return taken
+
+        return asyncio.run(main())
+
+    return with_sync if request.param == "sync" else with_asyncio
+
+
+def texts(count: int) -> list[str]:
+    return [f"text number {i}" for i in range(count)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 8, 64, 1000])
+def test_answers_come_in_order_though_the_server_answers_backwards(
+    embed: Embed, scripted: Scripted, count: int
+) -> None:
+    found = embed(texts(count))
+    assert [answer.tolist() for answer in found] == [vector(text) for text in texts(count)]
+    assert scripted.answered != sorted(scripted.answered) or count < 2
+    assert scripted.streams == 1
+
+
+def test_credit_is_never_exceeded_and_the_source_never_read_ahead_of_it(
+    embed: Embed, scripted: Scripted
+) -> None:
+    scripted.credit = 5
+    read = 0
+
+    def source() -> Iterator[str]:
+        nonlocal read
+        for text in texts(100):
+            read += 1
+            assert read - len(scripted.answered) <= scripted.credit
+            yield text
+
+    assert len(embed(source())) == 100
+    assert scripted.most_unanswered <= 5
+
+
+def test_an_endless_source_can_be_left(embed: Embed, scripted: Scripted) -> None:
+    before = threading.active_count()
+    found = embed((f"endless {i}" for i in itertools.count()), take=100)
+    assert [answer.tolist() for answer in found] == [vector(f"endless {i}") for i in range(100)]
+    assert scripted.stream_ended.wait(WAIT), "the stream was left open"
+    deadline = time.monotonic() + WAIT
+    while threading.active_count() > before + 1 and time.monotonic() < deadline:
+        time.sleep(0.01)  # grpc's own threads take a moment
+    assert not [t for t in threading.enumerate() if t.name.startswith("gemwire")]
+
+
+def test_a_bad_text_raises_or_comes_in_its_place(embed: Embed) -> None:
+    mixed = [*texts(10), "bad", *texts(5)]
+    with pytest.raises(InvalidInput) as caught:
+        embed(mixed)
+    assert caught.value.index == 10
+    found = embed(mixed, on_error="return")
+    assert [type(answer) for answer in found].count(np.ndarray) == 15
+    assert isinstance(found[10], InvalidInput) and found[10].reason == "BAD_TEXT"
+
+
+def test_what_a_leaving_server_did_not_answer_is_sent_to_the_next(
+    embed: Embed, scripted: Scripted
+) -> None:
+    scripted.go_away_after.extend([16, 40])
+    found = embed(texts(200))
+    assert [answer.tolist() for answer in found] == [vector(text) for text in texts(200)]
+    assert scripted.streams == 3
+    assert sorted(scripted.answered) == list(range(200)), "computed once each"
+
+
+def test_a_broken_stream_is_resumed(embed: Embed, scripted: Scripted) -> None:
+    scripted.break_after.extend([0, 24])
+    found = embed(texts(200))
+    assert [answer.tolist() for answer in found] == [vector(text) for text in texts(200)]
+    assert scripted.streams == 3
+
+
+def test_patience_with_a_server_that_always_breaks_ends(
+    embed: Embed, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda low, high: 0.01)
+    scripted.break_after.extend([0] * 100)
+    with pytest.raises(Unavailable):
+        embed(texts(20))
+    assert scripted.streams == 5
+
+
+def test_an_error_of_the_source_is_the_callers_own(embed: Embed, scripted: Scripted) -> None:
+    def source() -> Iterator[str]:
+        yield from texts(30)
+        raise KeyError("the caller's own")
+
+    with pytest.raises(KeyError):
+        embed(source())
+    assert scripted.stream_ended.wait(WAIT)
+
+
+def test_a_silent_server_is_a_deadline(server: tuple[Scripted, str], scripted: Scripted) -> None:
+    scripted.silent = True
+    with Client(server[1], timeout=0.3) as client, pytest.raises(DeadlineExceeded):
+        list(client.embed_iter(texts(3)))
+
+    async def main() -> None:
+        async with AsyncClient(server[1], timeout=0.3) as client:
+            async for _ in client.embed_iter(texts(3)):
+                pass
+
+    with pytest.raises(DeadlineExceeded):
+        asyncio.run(main())
