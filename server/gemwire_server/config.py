@@ -8,20 +8,10 @@ from typing import Any
 
 from gemwire_server import config_sources as sources
 from gemwire_server.config_sources import ConfigError
+from gemwire_server.prompts import TASKS
 
 Check = Callable[[Any], None]
 
-# The tasks of the API: prompts.TASKS, which this module may not import; a test holds them equal.
-TASKS = (
-    "retrieval_query",
-    "retrieval_document",
-    "question_answering",
-    "fact_verification",
-    "classification",
-    "clustering",
-    "semantic_similarity",
-    "code_retrieval_query",
-)
 # What sockaddr_un holds, with its closing zero.
 MAX_SOCKET_PATH_BYTES = 107
 # The API says its limits as uint32, gRPC takes them as int32.
@@ -150,13 +140,6 @@ class ServerConfig:
                 "there is no model: give a folder or a hub id such as google/embeddinggemma-300m, "
                 "or make one with random weights: gemwire make-checkpoint",
                 "model",
-            )
-        if self.max_queue_tokens < self.max_batch_tokens:
-            raise ConfigError(
-                f"max_queue_tokens ({self.max_queue_tokens}) is below max_batch_tokens "
-                f"({self.max_batch_tokens}): the queue could never fill a step",
-                "max_queue_tokens",
-                "max_batch_tokens",
             )
 
     @classmethod

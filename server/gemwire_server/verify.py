@@ -87,9 +87,9 @@ class Errors:
         )
 
 
-def run(model: str, texts: Path | None, against: str, dtype: str) -> int:
+def run(model: str, revision: str, texts: Path | None, against: str, dtype: str) -> int:
     """Prints the table; 0 inside the gate, 1 outside. `against` is "fp32" or "bf16"."""
-    checkpoint = open_checkpoint(model)
+    checkpoint = open_checkpoint(model, revision or None)
     tokenizer = checkpoint.load_tokenizer()
     corpus = read_texts(texts) if texts else sample_texts(tokenizer)
     ids = [tokenizer.encode(text, truncation=Truncation.END).ids for text in corpus]

@@ -308,7 +308,7 @@ def test_progress_on_a_terminal(server: str, tmp_path: Path) -> None:
     os.close(controller)
     assert process.wait(timeout=60) == 0
     screen = shown.decode()
-    assert "texts/s" in screen and "\x1b[" in screen and "0:00:0" in screen
+    assert "tokens/s" in screen and "\x1b[" in screen and "0:00:0" in screen
     assert "gemwire: 3,000 texts, " in screen.splitlines()[-1]
     assert process.stdout is not None and process.stdout.read() == b""
     process.stdout.close()
@@ -336,6 +336,6 @@ def test_memory_does_not_grow_with_the_rows(server: str, tmp_path: Path) -> None
     arguments = {"task": None, "prompt_name": None, "prompt": None, "dimensions": 32}
     with Client(server) as client:
         given = argparse.Namespace(**arguments, truncation="error")
-        for _ in remote.answers(client, given, rows()):
+        for _ in remote.answers(client, given, lambda tokens: None, rows()):
             waiting -= 1
     assert waiting == 0 and most <= 2048

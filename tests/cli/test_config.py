@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gemwire_server import prompts
-from gemwire_server.config import TASKS, ServerConfig, add_flags
+from gemwire_server.config import ServerConfig, add_flags
 from gemwire_server.config_sources import ConfigError
 
 
@@ -148,14 +147,6 @@ def test_no_model_says_how_to_get_one() -> None:
     assert "hub id" in said and "gemwire make-checkpoint" in said
 
 
-def test_options_that_disagree_name_both_sources() -> None:
-    said = refusal(
-        "--model", "m", "--max-queue-tokens", "8", environ={"GEMWIRE_MAX_BATCH_TOKENS": "9"}
-    )
-    assert "max_queue_tokens (8) is below max_batch_tokens (9)" in said
-    assert "set by --max-queue-tokens, environment variable GEMWIRE_MAX_BATCH_TOKENS" in said
-
-
 @pytest.mark.parametrize(
     "address",
     [
@@ -210,7 +201,3 @@ def test_some_flags_only() -> None:
         parser.parse_args(["--threads", "1"])
     config = ServerConfig.load(parser.parse_args(["--model", "m"]), {"GEMWIRE_THREADS": "2"})
     assert config.threads == 2
-
-
-def test_tasks_are_those_of_the_prompts() -> None:
-    assert tuple(prompts.TASKS) == TASKS

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1 import embedding_pb2_grpc as stubs
 from gemwire_client import requests
-from gemwire_client.client import CALLS_IN_FLIGHT
+from gemwire_client.client import CALLS_IN_FLIGHT, OnTokens
 from gemwire_client.errors import DeadlineExceeded, GemwireError, Unavailable, from_rpc_error
 from gemwire_client.exchange import Answer, Exchange
 from gemwire_client.gather import Gathered
@@ -123,6 +123,7 @@ class AsyncClient:
         texts: Iterable[Text] | AsyncIterable[Text],
         *,
         on_error: Literal["raise"] = ...,
+        on_tokens: OnTokens = ...,
         **options: Any,
     ) -> AsyncIterator[Vector]: ...
     @overload
@@ -131,6 +132,7 @@ class AsyncClient:
         texts: Iterable[Text] | AsyncIterable[Text],
         *,
         on_error: Literal["return"],
+        on_tokens: OnTokens = ...,
         **options: Any,
     ) -> AsyncIterator[Answer]: ...
     def embed_iter(
@@ -138,6 +140,7 @@ class AsyncClient:
         texts: Iterable[Text] | AsyncIterable[Text],
         *,
         on_error: Literal["raise", "return"] = "raise",
+        on_tokens: OnTokens = None,
         **options: Any,
     ) -> AsyncIterator[Answer]:
         """Vectors of any number of texts, in order, over one stream; see `Client.embed_iter`.
@@ -147,12 +150,16 @@ class AsyncClient:
         """
         opening = pb.EmbedStreamRequest(open=pb.StreamOpen(options=requests.options(**options)))
         source = texts if isinstance(texts, AsyncIterable) else _in_turns(texts)
-        return self._answers(aiter(source), opening, on_error)
+        return self._answers(aiter(source), opening, on_error, on_tokens)
 
     async def _answers(
-        self, texts: AsyncIterator[Text], opening: pb.EmbedStreamRequest, on_error: str
+        self,
+        texts: AsyncIterator[Text],
+        opening: pb.EmbedStreamRequest,
+        on_error: str,
+        on_tokens: OnTokens,
     ) -> AsyncIterator[Answer]:
-        exchange = Exchange((await self.model()).limits)
+        exchange = Exchange((await self.model()).limits, on_tokens)
         failures = 0
         while True:
             try:

@@ -5,7 +5,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal, cast, overload
 
@@ -28,6 +28,7 @@ from gemwire_client.requests import Model, Text
 from gemwire_client.service_config import Patience, channel_options
 from gemwire_client.vectors import Vector, decode
 
+OnTokens = Callable[[int], None] | None
 CALLS_IN_FLIGHT = 4  # of one `embed` that is more than a request
 
 
@@ -134,33 +135,48 @@ class Client:
 
     @overload
     def embed_iter(
-        self, texts: Iterable[Text], *, on_error: Literal["raise"] = ..., **options: Any
+        self,
+        texts: Iterable[Text],
+        *,
+        on_error: Literal["raise"] = ...,
+        on_tokens: OnTokens = ...,
+        **options: Any,
     ) -> Iterator[Vector]: ...
     @overload
     def embed_iter(
-        self, texts: Iterable[Text], *, on_error: Literal["return"], **options: Any
+        self,
+        texts: Iterable[Text],
+        *,
+        on_error: Literal["return"],
+        on_tokens: OnTokens = ...,
+        **options: Any,
     ) -> Iterator[Answer]: ...
     def embed_iter(
         self,
         texts: Iterable[Text],
         *,
         on_error: Literal["raise", "return"] = "raise",
+        on_tokens: OnTokens = None,
         **options: Any,
     ) -> Iterator[Answer]:
         """Vectors of any number of texts, in order, over one stream; for bulk work.
 
         Reads `texts`, in the caller's thread, only as far as the server gave credit, so it may be endless.
         Options as for `embed`. A text that fails raises its error and ends the iteration, or with
-        on_error="return" is yielded as its error. If the server goes away, what is unanswered is sent to
-        the next one. Leaving the loop early, or closing the iterator, cancels what is under way.
+        on_error="return" is yielded as its error. `on_tokens` is told the tokens of each vector that
+        comes. If the server goes away, what is unanswered is sent to the next one. Leaving the loop early, or closing the iterator, cancels what is under way.
         """
         opening = pb.EmbedStreamRequest(open=pb.StreamOpen(options=requests.options(**options)))
-        return self._answers(iter(texts), opening, on_error)
+        return self._answers(iter(texts), opening, on_error, on_tokens)
 
     def _answers(
-        self, texts: Iterator[Text], opening: pb.EmbedStreamRequest, on_error: str
+        self,
+        texts: Iterator[Text],
+        opening: pb.EmbedStreamRequest,
+        on_error: str,
+        on_tokens: OnTokens,
     ) -> Iterator[Answer]:
-        exchange = Exchange(self.model().limits)
+        exchange = Exchange(self.model().limits, on_tokens)
         failures = 0
         while True:
             try:

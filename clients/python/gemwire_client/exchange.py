@@ -5,7 +5,7 @@ goodbye before all is answered is followed by another, which is sent what is una
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import grpc
 
@@ -33,7 +33,8 @@ class _Entry:
 class Exchange:
     """Feed it texts and the server's messages; take messages to send, and answers in order."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, on_tokens: Callable[[int], None] | None) -> None:
+        self._on_tokens = on_tokens
         self._texts_per_message = min(TEXTS_PER_MESSAGE, limits.max_inputs_per_request)
         self._bytes_per_message = min(BYTES_PER_MESSAGE, room_for_texts(limits))
         self.going_away = False
@@ -124,6 +125,8 @@ class Exchange:
             return
         if result.WhichOneof("result") == "embedding":
             entry.answer = decode(result.embedding)
+            if self._on_tokens is not None:
+                self._on_tokens(result.embedding.token_count)
         else:
             error = from_status(result.error, entry.id)
             if isinstance(error, Unavailable):

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from gemwire_server.config import TASKS, ServerConfig, add_flags
+from gemwire_server.config import ServerConfig, add_flags
 from gemwire_server.config_sources import ConfigError
+from gemwire_server.prompts import TASKS
 
 Parser = argparse.ArgumentParser
 if TYPE_CHECKING:

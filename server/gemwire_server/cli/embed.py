@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
             metering(source.size) as meter,
         ):
             work = _Work(sink, meter, null_errors=args.on_error == "null")
-            work.embed(source, partial(remote.answers, client, args))
+            work.embed(source, partial(remote.answers, client, args, meter.count_tokens))
     if work.failed:
         print(
             f"gemwire: {work.failed} of {meter.texts} texts have no vector; first {work.first}",

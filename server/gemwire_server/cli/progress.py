@@ -21,6 +21,7 @@ class Meter:
 
     bar: Bar | None = None
     texts: int = 0
+    tokens: int = 0
     started: float = field(default_factory=time.monotonic)
     _drawn: float = 0.0
 
@@ -31,9 +32,13 @@ class Meter:
             self._drawn = time.monotonic()
             self.bar.draw(position, self.rates())
 
+    def count_tokens(self, tokens: int) -> None:
+        """That many more tokens were computed."""
+        self.tokens += tokens
+
     def rates(self) -> str:
         seconds = max(time.monotonic() - self.started, 1e-9)
-        return f"{self.texts:,} texts, {self.texts / seconds:,.1f} texts/s"
+        return f"{self.texts:,} texts, {self.tokens / seconds:,.0f} tokens/s"
 
     def summary(self) -> str:
         return f"{self.rates()} in {time.monotonic() - self.started:.1f} s"

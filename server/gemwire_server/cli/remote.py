@@ -1,7 +1,7 @@
 """What the commands ask of a server: the only file here that knows the client library."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import grpc
@@ -30,7 +30,12 @@ def bulk_client(address: str) -> Client:
     return Client(address, timeout=BULK_SECONDS)
 
 
-def answers(client: Client, args: argparse.Namespace, rows: Iterator[Row]) -> Iterator[Answer]:
+def answers(
+    client: Client,
+    args: argparse.Namespace,
+    on_tokens: Callable[[int], None],
+    rows: Iterator[Row],
+) -> Iterator[Answer]:
     """One answer a row, in order; raises GemwireError for what is no fault of the row's.
 
     A row that has no text is sent too, empty: the server refuses it in its turn.
@@ -39,6 +44,7 @@ def answers(client: Client, args: argparse.Namespace, rows: Iterator[Row]) -> It
     embedded = client.embed_iter(
         texts,
         on_error="return",
+        on_tokens=on_tokens,
         task=args.task,
         prompt_name=args.prompt_name,
         prompt=args.prompt,
