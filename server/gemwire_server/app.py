@@ -41,6 +41,8 @@ HEALTH_NAMES = (OVERALL_HEALTH, EMBEDDING.full_name, MODEL.full_name)
 # One interpreter runs the event loop and feeds the device: at the default of 5 ms a thread that computes
 # in Python holds up each call by that much.
 SWITCH_INTERVAL_SECONDS = 0.0005
+# For the last answers to leave; only who watches the health service is still there then.
+SENDING_SECONDS = 1.0
 
 
 class Application:
@@ -152,7 +154,8 @@ class Application:
 
     async def stop(self) -> None:
         """Ends what is left: open calls, the engine, the threads."""
-        await self._server.stop(None)
+        # A handler that has returned is not yet an answer that was sent.
+        await self._server.stop(SENDING_SECONDS)
         for close in self._closers:
             await asyncio.to_thread(close)
         self._closers.clear()

@@ -370,7 +370,7 @@ def test_verify_hands_over_its_options(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(verify, "run", fake)
     flags = ["--texts", str(texts), "--against", "bf16", "--dtype", "float32"]
     assert run("verify", "--model", "m", *flags) == 1
-    assert run("verify", "--model", "m") == 1
-    assert called == [("m", texts, "bf16", "float32"), ("m", None, "fp32", "auto")]
+    assert run("verify", "--model", "m", "--revision", "r1") == 1
+    assert called == [("m", "", texts, "bf16", "float32"), ("m", "r1", None, "fp32", "auto")]
     assert run("verify", "--model", "m", "--texts", str(tmp_path / "absent")) == 1
     assert len(called) == 2

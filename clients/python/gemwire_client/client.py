@@ -164,7 +164,8 @@ class Client:
         Reads `texts`, in the caller's thread, only as far as the server gave credit, so it may be endless.
         Options as for `embed`. A text that fails raises its error and ends the iteration, or with
         on_error="return" is yielded as its error. `on_tokens` is told the tokens of each vector that
-        comes. If the server goes away, what is unanswered is sent to the next one. Leaving the loop early, or closing the iterator, cancels what is under way.
+        comes. If the server goes away, what is unanswered is sent to the next one. Leaving the loop
+        early, or closing the iterator, cancels what is under way.
         """
         opening = pb.EmbedStreamRequest(open=pb.StreamOpen(options=requests.options(**options)))
         return self._answers(iter(texts), opening, on_error, on_tokens)
@@ -203,7 +204,9 @@ class Client:
         exchange.begin()
         outbox.put(opening)
         call = self._embedding.EmbedStream(iter(outbox.get, None), metadata=self._metadata)
-        receiver = threading.Thread(target=_receive, args=(call, inbox), daemon=True)
+        receiver = threading.Thread(
+            target=_receive, args=(call, inbox), name="gemwire-receive", daemon=True
+        )
         receiver.start()
         half_closed = False
         try:
