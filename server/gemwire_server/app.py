@@ -43,6 +43,7 @@ HEALTH_NAMES = (OVERALL_HEALTH, EMBEDDING.full_name, MODEL.full_name)
 SWITCH_INTERVAL_SECONDS = 0.0005
 # For the last answers to leave; only who watches the health service is still there then.
 SENDING_SECONDS = 1.0
+LAME_DUCK_SECONDS = 0.5
 
 
 class Application:
@@ -139,14 +140,19 @@ class Application:
             names = (*HEALTH_NAMES[1:], HEALTH_SERVICE, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
 
-    async def drain(self) -> None:
-        """Is NOT_SERVING, takes no new work, answers what it accepted, and stops."""
+    async def drain(self, lame_duck_seconds: float) -> None:
+        """Is NOT_SERVING, takes no new work, answers what it accepted, and stops.
+
+        Calls are told to go elsewhere for at least so long: grpc answers one that arrives in the moment
+        it stops with CANCELLED, which no client takes for an invitation to try another server.
+        """
         await self._health.enter_graceful_shutdown()
         self._calls.close()
         if self._streams is not None:
             self._streams.drain()
         try:
             async with asyncio.timeout(self.config.drain_seconds):
+                await asyncio.sleep(lame_duck_seconds)
                 await self._calls.wait_idle()
         except TimeoutError:
             log.warning("calls still open after %g s are ended", self.config.drain_seconds)
@@ -212,7 +218,7 @@ async def _serve(config: ServerConfig) -> int:
     print(banner(app), flush=True)
     number = await told
     log.info("%s: draining", number.name)
-    draining = asyncio.create_task(app.drain())
+    draining = asyncio.create_task(app.drain(LAME_DUCK_SECONDS))
     again = asyncio.create_task(signals.get())
     await asyncio.wait({draining, again}, return_when=asyncio.FIRST_COMPLETED)
     if not draining.done():
@@ -277,6 +283,6 @@ def _run_in_background(
             return
         started.put(app)
         await asyncio.to_thread(finish.wait)
-        await app.drain()
+        await app.drain(0.0)  # whoever was given the address has left
 
     asyncio.run(main())
