@@ -68,7 +68,7 @@ class StreamService:
         """Tells every client to go elsewhere; what was read before is answered, what comes later is not."""
         self.draining = True
         for stream in self._open:
-            stream.send(_go_away())
+            stream.say_goodbye()
 
     async def embed_stream(self, _: object, context: Context) -> None:
         stream = _Stream(self, context)
@@ -94,11 +94,23 @@ class _Stream:
         self._wake_reader = asyncio.Event()
         self._unanswered = 0
         self._half_closed = False
+        self._said_goodbye = False
 
     def send(self, item: _Part | pb.StreamGoAway | GemwireError) -> None:
         """Has the writer write it; an error ends the stream."""
         self._outbox.append(item)
         self._wake_writer.set()
+
+    def say_goodbye(self) -> None:
+        """Tells the client, once, to go elsewhere."""
+        if not self._said_goodbye:
+            self._said_goodbye = True
+            self.send(
+                pb.StreamGoAway(
+                    reason="the server is shutting down",
+                    reconnect_after=duration(RECONNECT_SECONDS),
+                )
+            )
 
     async def serve(self) -> None:
         opening = await self._read()
@@ -113,7 +125,7 @@ class _Stream:
         )
         await self._context.write(pb.EmbedStreamResponse(opened=opened).SerializeToString())
         if self._service.draining:
-            self.send(_go_away())
+            self.say_goodbye()
         self._start(self._read_all(options, opening.open.ordered))
         try:
             await self._write_all(options)
@@ -256,9 +268,3 @@ def _groups(tokenized: Sequence[Tokenized], limit: int) -> Iterator[slice]:
         tokens += size
     if tokenized:
         yield slice(start, len(tokenized))
-
-
-def _go_away() -> pb.StreamGoAway:
-    return pb.StreamGoAway(
-        reason="the server is shutting down", reconnect_after=duration(RECONNECT_SECONDS)
-    )
