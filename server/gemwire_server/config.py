@@ -87,7 +87,7 @@ class ServerConfig:
         0, "threads of the engine; 0: as many as there are physical cores", check=_between(0, 4096)
     )
     max_batch_tokens: int = _option(
-        1024,
+        512,
         "tokens computed in one step: more is throughput, less is latency for what comes next",
         check=_between(1),
     )

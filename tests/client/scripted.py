@@ -1,13 +1,14 @@
 """A server of the generated stubs that does what a test tells it to, and remembers what it was asked."""
 
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import grpc
+import numpy as np
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
@@ -62,6 +63,9 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
         self.most_unanswered = 0
         self.stream_ended = threading.Event()
         self.silent = False
+        # What a text is refused with, one a time it is sent; then it is answered.
+        self.text_failures: defaultdict[str, deque[Status]] = defaultdict(deque)
+        self.sent: list[list[int]] = []  # ids of each stream
 
     def _begin(self, request: Any, context: grpc.ServicerContext) -> None:
         self.requests.append(request)
@@ -75,19 +79,22 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
 
     def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:
         self._begin(request, context)
-        return pb.EmbedResponse(embedding=_embedding(request.input.text))
+        return pb.EmbedResponse(embedding=_embedding(request.input.text, request.options.encoding))
 
     def BatchEmbed(self, request: pb.BatchEmbedRequest, context: Any) -> pb.BatchEmbedResponse:
         self._begin(request, context)
         assert len(request.inputs) <= self.limits.max_inputs_per_request
         assert request.ByteSize() <= self.limits.max_request_bytes
-        return pb.BatchEmbedResponse(results=[_result(item) for item in request.inputs])
+        return pb.BatchEmbedResponse(
+            results=[self._result(item, request.options) for item in request.inputs]
+        )
 
     def ListModels(self, request: Any, context: Any) -> NoReturn:
         raise NotImplementedError
 
-    def Tokenize(self, request: Any, context: Any) -> NoReturn:
-        raise NotImplementedError
+    def Tokenize(self, request: pb.TokenizeRequest, context: Any) -> pb.TokenizeResponse:
+        self._begin(request, context)
+        return pb.TokenizeResponse(ids=[2, *map(ord, request.input.text), 1])
 
     def ComputeSimilarity(
         self, request: pb.ComputeSimilarityRequest, context: Any
@@ -100,7 +107,10 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
     ) -> Iterator[pb.EmbedStreamResponse]:
         self.streams += 1
         context.add_callback(self.stream_ended.set)
-        self._begin(next(requests), context)
+        opening = next(requests)
+        self._begin(opening, context)
+        sent: list[int] = []
+        self.sent.append(sent)
         opened = pb.StreamOpened(max_inflight_inputs=self.credit)
         yield pb.EmbedStreamResponse(opened=opened)
         if self.silent:
@@ -113,6 +123,7 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
         answered = 0
         for request in requests:
             batch = request.batch
+            sent.extend(range(batch.first_id, batch.first_id + len(batch.inputs)))
             assert len(batch.inputs) <= self.limits.max_inputs_per_request
             if leave is not None and answered >= leave:
                 if answered == leave:
@@ -129,14 +140,23 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
                 _abort(context, status(grpc.StatusCode.UNAVAILABLE, "GONE"))
             if len(held) >= self.credit // 2:
                 answered += len(held)
-                yield self._answer_backwards(held)
+                yield self._answer_backwards(held, opening.open.options)
         if held:
-            yield self._answer_backwards(held)
+            yield self._answer_backwards(held, opening.open.options)
 
-    def _answer_backwards(self, held: list[tuple[int, pb.EmbedInput]]) -> pb.EmbedStreamResponse:
+    def _result(self, item: pb.EmbedInput, options: pb.EmbedOptions) -> pb.EmbedResult:
+        if self.text_failures[item.text]:
+            return pb.EmbedResult(error=self.text_failures[item.text].popleft())
+        if item.text == "bad":
+            return pb.EmbedResult(error=status(grpc.StatusCode.INVALID_ARGUMENT, "BAD_TEXT"))
+        return pb.EmbedResult(embedding=_embedding(item.text, options.encoding))
+
+    def _answer_backwards(
+        self, held: list[tuple[int, pb.EmbedInput]], options: pb.EmbedOptions
+    ) -> pb.EmbedStreamResponse:
         results = []
         for number, item in reversed(held):
-            result = _result(item)
+            result = self._result(item, options)
             self.answered.append(number)
             results.append(
                 pb.StreamResult(id=number, error=result.error)
@@ -153,16 +173,22 @@ def _results(results: list[pb.StreamResult]) -> pb.EmbedStreamResponse:
     )
 
 
-def _embedding(text: str) -> pb.Embedding:
-    return pb.Embedding(
-        values=vector(text), dimensions=DIMENSIONS, encoding=pb.VECTOR_ENCODING_FLOAT32
-    )
-
-
-def _result(item: pb.EmbedInput) -> pb.EmbedResult:
-    if item.text == "bad":
-        return pb.EmbedResult(error=status(grpc.StatusCode.INVALID_ARGUMENT, "BAD_TEXT"))
-    return pb.EmbedResult(embedding=_embedding(item.text))
+def _embedding(text: str, encoding: int) -> pb.Embedding:
+    made = pb.Embedding(dimensions=DIMENSIONS, encoding=encoding, token_count=len(text))  # type: ignore[arg-type]
+    numbers = np.array(vector(text), np.float32)
+    match encoding:
+        case pb.VECTOR_ENCODING_FLOAT32:
+            made.values.extend(numbers.tolist())
+        case pb.VECTOR_ENCODING_BFLOAT16:
+            made.data = (numbers.view(np.uint32) >> 16).astype("<u2").tobytes()
+        case pb.VECTOR_ENCODING_FLOAT16:
+            made.data = numbers.astype("<f2").tobytes()
+        case pb.VECTOR_ENCODING_INT8:
+            made.scale = float(np.abs(numbers).max()) / 127
+            made.data = np.round(numbers / made.scale).astype(np.int8).tobytes()
+        case pb.VECTOR_ENCODING_BINARY:
+            made.data = np.packbits(numbers >= 0).tobytes()
+    return made
 
 
 def _abort(context: grpc.ServicerContext, failure: Status) -> NoReturn:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from client.scripted import Scripted, scripted_server, status, vector
+from gemwire.v1 import embedding_pb2 as pb
 from gemwire_client import (
     AsyncClient,
-    BatchError,
     Client,
     DeadlineExceeded,
     Document,
@@ -94,6 +94,67 @@ def test_what_is_sent(call: Run, scripted: Scripted) -> None:
     assert mixed.inputs[0].title == "D" and list(mixed.inputs[1].tokens.ids) == [4, 5]
 
 
+@pytest.mark.parametrize("task", ["code_retrieval_query", pb.TASK_TYPE_CODE_RETRIEVAL_QUERY])
+def test_words_may_be_the_apis_numbers(call: Run, scripted: Scripted, task: Any) -> None:
+    call("embed", "x", task=task, truncation=pb.TRUNCATION_START, encoding=pb.VECTOR_ENCODING_INT8)
+    sent = scripted.requests[0].options
+    assert (sent.task, sent.truncation, sent.encoding) == (8, 3, 4)
+
+
+def test_titles_go_with_texts(call: Run, scripted: Scripted) -> None:
+    call("embed", ["a", "b"], titles=["A", "B"], task="retrieval_document")
+    assert [item.title for item in scripted.requests[0].inputs] == ["A", "B"]
+    for asked, titles in [(["a"], ["A", "B"]), ("a", ["A"]), ([[1, 2]], ["A"])]:
+        with pytest.raises(ValueError):
+            call("embed", asked, titles=titles)
+
+
+@pytest.mark.parametrize("ids", [5, b"bytes", 1.5, ["a"], [1.5], iter("ab")])
+def test_what_is_no_text_is_refused_before_it_is_sent(
+    call: Run, scripted: Scripted, ids: Any
+) -> None:
+    with pytest.raises(TypeError):
+        call("embed", ["fine", ids])
+    assert scripted.requests == []
+
+
+def test_tokenize(call: Run) -> None:
+    ids = call("tokenize", "ab")
+    assert ids.dtype == np.int32 and ids.tolist() == [2, 97, 98, 1]
+
+
+def test_the_model_is_asked_for_once(call: Run) -> None:
+    model = call("model")
+    assert (model.name, model.dimensions) == ("models/scripted", 4)
+    assert model.limits.max_inputs_per_request == 8
+
+
+def decoded(text: str, encoding: str) -> Any:
+    """The server's vector after its way through an encoding, by numpy."""
+    exact = np.array(vector(text), np.float32)
+    step = np.float32(np.abs(exact).max() / 127)
+    return {
+        "float32": exact,
+        "bfloat16": (exact.view(np.uint32) & 0xFFFF0000).view(np.float32),
+        "float16": exact.astype(np.float16).astype(np.float32),
+        "int8": np.round(exact / step).astype(np.float32) * step,
+        "binary": np.packbits(exact >= 0),
+    }[encoding]
+
+
+@pytest.mark.parametrize("encoding", ["float32", "bfloat16", "float16", "int8", "binary"])
+def test_every_encoding_is_decoded(call: Run, encoding: str) -> None:
+    kind = np.uint8 if encoding == "binary" else np.float32
+    some = texts(10)
+    found = call("embed", some, encoding=encoding)
+    assert found.dtype == kind
+    np.testing.assert_array_equal(found, [decoded(text, encoding) for text in some])
+    single = call("embed", some[0], encoding=encoding)
+    assert single.dtype == kind and np.array_equal(single, found[0])
+    empty = call("embed", [], encoding=encoding, dimensions=16)
+    assert empty.dtype == kind and empty.shape == (0, 2 if encoding == "binary" else 16)
+
+
 def test_a_single_text_is_a_single_vector(call: Run) -> None:
     assert call("embed", "one").tolist() == vector("one")
     assert call("embed", Document("one", "t")).shape == (4,)
@@ -111,12 +172,12 @@ def test_similarity_takes_any_number_of_targets(call: Run, scripted: Scripted) -
 def test_a_bad_text_is_named_with_its_place(call: Run) -> None:
     mixed = texts(20)
     mixed[3] = mixed[17] = "bad"
-    with pytest.raises(BatchError) as caught:
+    with pytest.raises(InvalidInput) as caught:
         call("embed", mixed)
     assert sorted(caught.value.errors) == [3, 17]
     error = caught.value.errors[17]
     assert isinstance(error, InvalidInput) and error.index == 17 and error.reason == "BAD_TEXT"
-    assert "text 3" in str(caught.value)
+    assert caught.value.index == 3 and "text 3" in str(caught.value)
 
 
 def test_details_reach_the_caller(call: Run, scripted: Scripted) -> None:
@@ -222,4 +283,4 @@ def test_both_clients_offer_the_same() -> None:
         }
 
     assert offered(Client) == offered(AsyncClient)
-    assert issubclass(BatchError, GemwireError)
+    assert issubclass(InvalidInput, GemwireError)

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing, closing
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
-from client.scripted import Scripted, scripted_server, vector
+from client.scripted import Scripted, scripted_server, status, vector
 from gemwire_client import AsyncClient, Client, DeadlineExceeded, InvalidInput, Unavailable
+from gemwire_client.aio_stream import AsyncStream
 
 Embed = Callable[..., list[Any]]
 WAIT = 20.0
@@ -33,7 +35,7 @@ def embed(request: pytest.FixtureRequest, server: tuple[Scripted, str]) -> Embed
     """embed(texts, take=n) collects all or the first n of `embed_iter`, and closes it."""
 
     def with_sync(texts: Iterable[str], take: int | None = None, **options: Any) -> list[Any]:
-        with Client(server[1]) as client, closing(client.embed_iter(texts, **options)) as answers:  # type: ignore[type-var]
+        with Client(server[1]) as client, closing(client.embed_iter(texts, **options)) as answers:
             return list(itertools.islice(answers, take))
 
     def with_asyncio(texts: Iterable[str], take: int | None = None, **options: Any) -> list[Any]:
@@ -45,12 +47,14 @@ def embed(request: pytest.FixtureRequest, server: tuple[Scripted, str]) -> Embed
         async def main() -> list[Any]:
             taken: list[Any] = []
             given: Any = source() if request.param == "asyncio source" else texts
-            async with AsyncClient(server[1]) as client:
-                async with aclosing(client.embed_iter(given, **options)) as answers:  # type: ignore[type-var]
-                    async for answer in answers:
-                        taken.append(answer)
-                        if len(taken) == take:
-                            break
+            async with (
+                AsyncClient(server[1]) as client,
+                aclosing(client.embed_iter(given, **options)) as answers,
+            ):
+                async for answer in answers:
+                    taken.append(answer)
+                    if len(taken) == take:
+                        break
             return taken
 
         return asyncio.run(main())
@@ -93,7 +97,7 @@ def test_an_endless_source_can_be_left(embed: Embed, scripted: Scripted) -> None
     found = embed((f"endless {i}" for i in itertools.count()), take=100)
     assert [answer.tolist() for answer in found] == [vector(f"endless {i}") for i in range(100)]
     assert scripted.stream_ended.wait(WAIT), "the stream was left open"
-    assert "gemwire-receive" not in {thread.name for thread in threading.enumerate()}
+    assert "gemwire-stream" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_bad_text_raises_or_comes_in_its_place(embed: Embed) -> None:
@@ -155,3 +159,102 @@ def test_a_silent_server_is_a_deadline(server: tuple[Scripted, str], scripted: S
 
     with pytest.raises(DeadlineExceeded):
         asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        status(grpc.StatusCode.UNAVAILABLE, "DRAINING", 0.01),
+        status(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", 0.01),
+    ],
+    ids=["draining", "no room"],
+)
+def test_a_text_refused_for_now_is_sent_again_and_no_other(
+    embed: Embed, scripted: Scripted, failure: Any
+) -> None:
+    scripted.text_failures["text number 7"].append(failure)
+    found = embed(texts(100))
+    assert [answer.tolist() for answer in found] == [vector(text) for text in texts(100)]
+    _, second = scripted.sent
+    assert second[0] == 7
+    assert sorted(scripted.answered) == sorted([*range(100), 7])
+
+
+def test_a_stream_that_breaks_after_the_source_ended_is_resumed(
+    embed: Embed, scripted: Scripted
+) -> None:
+    scripted.break_after.append(0)
+    found = embed(texts(4))
+    assert [answer.tolist() for answer in found] == [vector(text) for text in texts(4)]
+    assert scripted.sent[1] == [0, 1, 2, 3] and scripted.streams == 2
+
+
+def test_a_source_that_waits_for_answers_gets_them(
+    server: tuple[Scripted, str], scripted: Scripted
+) -> None:
+    """A live feed: the next text comes only after the answer to the last."""
+    scripted.credit = 2
+
+    async def main() -> list[Any]:
+        answered = asyncio.Semaphore(1)
+
+        async def source() -> Any:
+            for text in texts(5):
+                await answered.acquire()
+                yield text
+
+        taken = []
+        async with asyncio.timeout(WAIT), AsyncClient(server[1]) as client:
+            async for answer in client.embed_iter(source()):
+                taken.append(answer.tolist())
+                answered.release()
+        return taken
+
+    assert asyncio.run(main()) == [vector(text) for text in texts(5)]
+
+
+def test_a_slow_source_is_no_silent_server(
+    server: tuple[Scripted, str], scripted: Scripted
+) -> None:
+    scripted.credit = 2
+
+    async def source() -> Any:
+        yield "first"
+        await asyncio.sleep(0.4)
+        yield "second"
+
+    async def main() -> int:
+        async with AsyncClient(server[1], timeout=0.2) as client:
+            return len([answer async for answer in client.embed_iter(source())])
+
+    assert asyncio.run(main()) == 2
+
+
+def test_tokens_are_counted(embed: Embed) -> None:
+    counts: list[int] = []
+    embed(["a", "bad", "ccc"], on_error="return", on_tokens=counts.append)
+    assert sorted(counts) == [1, 3]
+
+
+def test_of_a_stream_that_ends_under_a_write_grpc_does_not_know_why() -> None:
+    """It says INTERNAL, whatever the server said; that is no reason to give up."""
+
+    class Ended:
+        async def read(self) -> Any:
+            nothing = grpc.aio.Metadata()
+            raise grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, nothing, nothing, "Core")
+
+        async def write(self, message: Any) -> None:
+            await self.read()
+
+        def cancel(self) -> None:
+            pass
+
+    async def main() -> Any:
+        stream = AsyncStream(Ended(), asyncio.Event())
+        await stream.send(None)  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        await stream.close()
+        return stream.error
+
+    assert isinstance(asyncio.run(main()), Unavailable)

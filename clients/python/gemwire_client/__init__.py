@@ -12,7 +12,6 @@ from gemwire_client.aio import AsyncClient
 from gemwire_client.client import Client
 from gemwire_client.errors import (
     AccessDenied,
-    BatchError,
     DeadlineExceeded,
     EngineFailure,
     GemwireError,
@@ -21,14 +20,13 @@ from gemwire_client.errors import (
     Overloaded,
     Unavailable,
 )
-from gemwire_client.requests import Document, Limits, Model
+from gemwire_client.requests import Document, Limits, Model, Options
 from gemwire_client.service_config import SERVICE_CONFIG
 
 __all__ = [
     "SERVICE_CONFIG",
     "AccessDenied",
     "AsyncClient",
-    "BatchError",
     "Client",
     "DeadlineExceeded",
     "Document",
@@ -38,6 +36,7 @@ __all__ = [
     "Limits",
     "Model",
     "NotFound",
+    "Options",
     "Overloaded",
     "Unavailable",
 ]

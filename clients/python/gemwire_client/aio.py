@@ -3,10 +3,10 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Literal, cast, overload
+from typing import Any, Literal, Unpack, cast, overload
 
 import grpc
 import numpy as np
@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1 import embedding_pb2_grpc as stubs
 from gemwire_client import requests
-from gemwire_client.client import CALLS_IN_FLIGHT, OnTokens
-from gemwire_client.errors import DeadlineExceeded, GemwireError, Unavailable, from_rpc_error
-from gemwire_client.exchange import Answer, Exchange
+from gemwire_client.aio_stream import AsyncStream, Source, run_stream
+from gemwire_client.client import CALLS_IN_FLIGHT
+from gemwire_client.errors import GemwireError, Unavailable, from_rpc_error
+from gemwire_client.exchange import Answer, Exchange, OnTokens
 from gemwire_client.gather import Gathered
-from gemwire_client.requests import Model, Text
+from gemwire_client.requests import Model, Options, Text
 from gemwire_client.service_config import Patience, channel_options
 from gemwire_client.vectors import Vector, decode
 
@@ -88,15 +89,25 @@ class AsyncClient:
         return await self.embed(documents, task="retrieval_document", dimensions=dimensions)  # type: ignore[return-value]
 
     async def embed(
-        self, texts: Text | Sequence[Text], *, timeout: float | None = None, **options: Any
+        self,
+        texts: Text | Sequence[Text],
+        *,
+        titles: Sequence[str] | None = None,
+        timeout: float | None = None,
+        **options: Unpack[Options],
     ) -> Vector:
         """Vectors of texts, in order; see `Client.embed`."""
         settings = requests.options(**options)
         timeout = self._timeout if timeout is None else timeout
         if isinstance(texts, str | requests.Document):
+            if titles is not None:
+                raise ValueError("titles go with a list of texts; a single one is a Document")
             single = pb.EmbedRequest(input=requests.text_input(texts), options=settings)
             return decode((await self._call(self._embedding.Embed, single, timeout)).embedding)
-        inputs = [requests.text_input(text) for text in cast(Sequence[Text], texts)]
+        inputs = [
+            requests.text_input(text)
+            for text in requests.with_titles(cast(Sequence[Text], texts), titles)
+        ]
         model = await self.model()
         gathered = Gathered(len(inputs), settings, model)
         gate = asyncio.Semaphore(CALLS_IN_FLIGHT)
@@ -124,8 +135,9 @@ class AsyncClient:
         *,
         on_error: Literal["raise"] = ...,
         on_tokens: OnTokens = ...,
-        **options: Any,
-    ) -> AsyncIterator[Vector]: ...
+        timeout: float | None = ...,
+        **options: Unpack[Options],
+    ) -> AsyncGenerator[Vector, None]: ...
     @overload
     def embed_iter(
         self,
@@ -133,16 +145,18 @@ class AsyncClient:
         *,
         on_error: Literal["return"],
         on_tokens: OnTokens = ...,
-        **options: Any,
-    ) -> AsyncIterator[Answer]: ...
+        timeout: float | None = ...,
+        **options: Unpack[Options],
+    ) -> AsyncGenerator[Answer, None]: ...
     def embed_iter(
         self,
         texts: Iterable[Text] | AsyncIterable[Text],
         *,
         on_error: Literal["raise", "return"] = "raise",
         on_tokens: OnTokens = None,
-        **options: Any,
-    ) -> AsyncIterator[Answer]:
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncGenerator[Answer, None]:
         """Vectors of any number of texts, in order, over one stream; see `Client.embed_iter`.
 
         Leaving an `async for` early does not close an asynchronous iterator at once: wrap it in
@@ -150,7 +164,8 @@ class AsyncClient:
         """
         opening = pb.EmbedStreamRequest(open=pb.StreamOpen(options=requests.options(**options)))
         source = texts if isinstance(texts, AsyncIterable) else _in_turns(texts)
-        return self._answers(aiter(source), opening, on_error, on_tokens)
+        timeout = self._timeout if timeout is None else timeout
+        return self._answers(aiter(source), opening, on_error, on_tokens, timeout)
 
     async def _answers(
         self,
@@ -158,78 +173,37 @@ class AsyncClient:
         opening: pb.EmbedStreamRequest,
         on_error: str,
         on_tokens: OnTokens,
-    ) -> AsyncIterator[Answer]:
-        exchange = Exchange((await self.model()).limits, on_tokens)
-        failures = 0
-        while True:
-            try:
-                async with aclosing(self._one_stream(exchange, texts, opening)) as answers:
+        timeout: float | None,
+    ) -> AsyncGenerator[Answer, None]:
+        exchange = Exchange((await self.model()).limits, self._patience, on_tokens)
+        source = Source(exchange, texts)
+        try:
+            while True:
+                call = AsyncStream(
+                    self._embedding.EmbedStream(metadata=self._metadata), source.wake
+                )
+                async with aclosing(
+                    run_stream(exchange, source, call, opening, timeout)
+                ) as answers:
                     async for answer in answers:
-                        failures = 0
                         if isinstance(answer, GemwireError) and on_error == "raise":
                             raise answer
                         yield answer
-            except Unavailable as error:
-                failures += 1
-                pause = self._patience.pause(error, failures, float("inf"))
-                if pause is None:
-                    raise
+                pause = exchange.ended(call.error)
+                if exchange.finished:
+                    return
                 await asyncio.sleep(pause)
-            if exchange.finished:
-                return
-
-    async def _one_stream(
-        self, exchange: Exchange, texts: AsyncIterator[Text], opening: pb.EmbedStreamRequest
-    ) -> Any:
-        """Sends and receives until everything is answered or the server goes away."""
-        call = self._embedding.EmbedStream(metadata=self._metadata)
-        receiving: asyncio.Future[Any] | None = None
-        half_closed = False
-        exchange.begin()
-        try:
-            await call.write(opening)
-            while True:
-                if wanted := exchange.wanted:
-                    messages = await _take(texts, wanted)
-                    exchange.source_ended = len(messages) < wanted
-                    exchange.add(messages)
-                while (batch := exchange.next_batch()) is not None:
-                    await call.write(batch)
-                if exchange.nothing_more_to_send and not half_closed:
-                    await call.done_writing()
-                    half_closed = True
-                if receiving is None:
-                    receiving = asyncio.ensure_future(call.read())
-                # With credit left there is more to read: look for answers, and do not wait for them.
-                timeout = 0.0 if exchange.wanted else self._timeout
-                done, _ = await asyncio.wait({receiving}, timeout=timeout)
-                if done:
-                    message, receiving = receiving.result(), None
-                    if message is grpc.aio.EOF:
-                        exchange.ended(None)
-                        return
-                    exchange.receive(message)
-                    for answer in exchange.ready():
-                        yield answer
-                elif timeout:
-                    raise DeadlineExceeded(
-                        f"no answer for {timeout:g} s", code=grpc.StatusCode.DEADLINE_EXCEEDED
-                    )
-        except (grpc.RpcError, asyncio.InvalidStateError):
-            exchange.ended(await _failure(call))
+                exchange.begin()
         finally:
-            call.cancel()
-            if receiving is not None:
-                receiving.cancel()
-                await asyncio.gather(receiving, return_exceptions=True)
+            await source.close()
 
     async def similarity(
         self,
         source: Text,
         targets: Sequence[Text],
         *,
-        task: str | None = None,
-        target_task: str | None = None,
+        task: str | int | None = None,
+        target_task: str | int | None = None,
         dimensions: int | None = None,
         timeout: float | None = None,
     ) -> NDArray[np.float32]:
@@ -249,7 +223,7 @@ class AsyncClient:
             scores += response.scores
         return np.array(scores, dtype=np.float32)
 
-    async def tokenize(self, text: Text, **options: Any) -> NDArray[np.int32]:
+    async def tokenize(self, text: Text, **options: Unpack[Options]) -> NDArray[np.int32]:
         """The ids the model would see; int32 [tokens]. See `Client.tokenize`."""
         request = pb.TokenizeRequest(
             input=requests.text_input(text), options=requests.options(**options)
@@ -279,31 +253,3 @@ class AsyncClient:
 async def _in_turns(texts: Iterable[Text]) -> AsyncIterator[Text]:
     for text in texts:
         yield text
-
-
-async def _take(texts: AsyncIterator[Text], count: int) -> list[pb.EmbedInput]:
-    """The next `count` texts, or as many as there are."""
-    taken: list[pb.EmbedInput] = []
-    while len(taken) < count:
-        try:
-            taken.append(requests.text_input(await anext(texts)))
-        except StopAsyncIteration:
-            break
-    return taken
-
-
-# All that grpc.aio knows of a stream that the server ended while the client wrote.
-ENDED_UNDER_A_WRITE = "Internal error from Core"
-
-
-async def _failure(call: Any) -> GemwireError | None:
-    """Why a call ended; None after OK."""
-    code = await call.code()
-    if code is grpc.StatusCode.OK:
-        return None
-    if await call.details() == ENDED_UNDER_A_WRITE:
-        return Unavailable("the server ended the stream", code=grpc.StatusCode.UNAVAILABLE)
-    trailers = await call.trailing_metadata()
-    return from_rpc_error(
-        grpc.aio.AioRpcError(code, await call.initial_metadata(), trailers, await call.details())
-    )

@@ -1,13 +1,12 @@
 """The client for threads: plain calls, numpy in and out."""
 
 import itertools
-import queue
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from types import TracebackType
-from typing import Any, Literal, cast, overload
+from typing import Any, Literal, Unpack, cast, overload
 
 import grpc
 import numpy as np
@@ -16,19 +15,14 @@ from numpy.typing import NDArray
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1 import embedding_pb2_grpc as stubs
 from gemwire_client import requests
-from gemwire_client.errors import (
-    DeadlineExceeded,
-    GemwireError,
-    Unavailable,
-    from_rpc_error,
-)
-from gemwire_client.exchange import Answer, Exchange
+from gemwire_client.errors import GemwireError, Unavailable, from_rpc_error
+from gemwire_client.exchange import Answer, Exchange, OnTokens
 from gemwire_client.gather import Gathered
-from gemwire_client.requests import Model, Text
+from gemwire_client.requests import Model, Options, Text
 from gemwire_client.service_config import Patience, channel_options
+from gemwire_client.stream import Stream, run_stream
 from gemwire_client.vectors import Vector, decode
 
-OnTokens = Callable[[int], None] | None
 CALLS_IN_FLIGHT = 4  # of one `embed` that is more than a request
 
 
@@ -99,22 +93,31 @@ class Client:
         return self.embed(documents, task="retrieval_document", dimensions=dimensions)  # type: ignore[return-value]
 
     def embed(
-        self, texts: Text | Sequence[Text], *, timeout: float | None = None, **options: Any
+        self,
+        texts: Text | Sequence[Text],
+        *,
+        titles: Sequence[str] | None = None,
+        timeout: float | None = None,
+        **options: Unpack[Options],
     ) -> Vector:
         """Vectors of texts, in order: [n, dimensions], or [dimensions] of a single str or Document.
 
-        Options: `task`, `prompt_name` or `prompt` (what goes before each text), `dimensions`, `normalize`,
-        `truncation` ("error", "end", "start"), `encoding` ("float32", "bfloat16", "float16", "int8",
-        "binary"), `priority`. Any number of texts: what is over the server's limits goes in several
-        requests. If some texts fail, raises BatchError, which has each one's error; for partial results
-        see `embed_iter`.
+        float32, whatever the encoding, but for "binary": uint8 [n, dimensions / 8] as numpy.packbits. See
+        `Options`. Any number of texts: what is over the server's limits goes in several requests, and
+        `timeout` is for each. If some texts fail, raises the error of the first of them: its `index` says
+        which, its `errors` has all. For partial results see `embed_iter`.
         """
         settings = requests.options(**options)
         timeout = self._timeout if timeout is None else timeout
         if isinstance(texts, str | requests.Document):
+            if titles is not None:
+                raise ValueError("titles go with a list of texts; a single one is a Document")
             single = pb.EmbedRequest(input=requests.text_input(texts), options=settings)
             return decode(self._call(self._embedding.Embed, single, timeout).embedding)
-        inputs = [requests.text_input(text) for text in cast(Sequence[Text], texts)]
+        inputs = [
+            requests.text_input(text)
+            for text in requests.with_titles(cast(Sequence[Text], texts), titles)
+        ]
         gathered = Gathered(len(inputs), settings, self.model())
         method = self._embedding.BatchEmbed
         waiting: deque[tuple[slice, pb.BatchEmbedRequest, Any]] = deque()
@@ -140,8 +143,9 @@ class Client:
         *,
         on_error: Literal["raise"] = ...,
         on_tokens: OnTokens = ...,
-        **options: Any,
-    ) -> Iterator[Vector]: ...
+        timeout: float | None = ...,
+        **options: Unpack[Options],
+    ) -> Generator[Vector, None, None]: ...
     @overload
     def embed_iter(
         self,
@@ -149,26 +153,29 @@ class Client:
         *,
         on_error: Literal["return"],
         on_tokens: OnTokens = ...,
-        **options: Any,
-    ) -> Iterator[Answer]: ...
+        timeout: float | None = ...,
+        **options: Unpack[Options],
+    ) -> Generator[Answer, None, None]: ...
     def embed_iter(
         self,
         texts: Iterable[Text],
         *,
         on_error: Literal["raise", "return"] = "raise",
         on_tokens: OnTokens = None,
-        **options: Any,
-    ) -> Iterator[Answer]:
-        """Vectors of any number of texts, in order, over one stream; for bulk work.
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Generator[Answer, None, None]:
+        """Vectors [dimensions] of any number of texts, in order, over one stream; for bulk work.
 
         Reads `texts`, in the caller's thread, only as far as the server gave credit, so it may be endless.
-        Options as for `embed`. A text that fails raises its error and ends the iteration, or with
-        on_error="return" is yielded as its error. `on_tokens` is told the tokens of each vector that
-        comes. If the server goes away, what is unanswered is sent to the next one. Leaving the loop
-        early, or closing the iterator, cancels what is under way.
+        A text that fails raises its error and ends the iteration, or with on_error="return" is yielded as
+        its error. `on_tokens` is told the tokens of each vector as it arrives. If the server goes away,
+        what is unanswered is sent to the next one. `timeout` is for the longest wait for an answer.
+        Closing the iterator cancels what is under way.
         """
         opening = pb.EmbedStreamRequest(open=pb.StreamOpen(options=requests.options(**options)))
-        return self._answers(iter(texts), opening, on_error, on_tokens)
+        timeout = self._timeout if timeout is None else timeout
+        return self._answers(iter(texts), opening, on_error, on_tokens, timeout)
 
     def _answers(
         self,
@@ -176,72 +183,29 @@ class Client:
         opening: pb.EmbedStreamRequest,
         on_error: str,
         on_tokens: OnTokens,
-    ) -> Iterator[Answer]:
-        exchange = Exchange(self.model().limits, on_tokens)
-        failures = 0
+        timeout: float | None,
+    ) -> Generator[Answer, None, None]:
+        exchange = Exchange(self.model().limits, self._patience, on_tokens)
         while True:
-            try:
-                for answer in self._one_stream(exchange, texts, opening):
-                    failures = 0
+            call = Stream(self._embedding.EmbedStream, self._metadata)
+            with closing(run_stream(exchange, texts, call, opening, timeout)) as answers:
+                for answer in answers:
                     if isinstance(answer, GemwireError) and on_error == "raise":
                         raise answer
                     yield answer
-            except Unavailable as error:
-                failures += 1
-                pause = self._patience.pause(error, failures, float("inf"))
-                if pause is None:
-                    raise
-                time.sleep(pause)
+            pause = exchange.ended(call.error)
             if exchange.finished:
                 return
-
-    def _one_stream(
-        self, exchange: Exchange, texts: Iterator[Text], opening: pb.EmbedStreamRequest
-    ) -> Iterator[Answer]:
-        """Sends and receives until everything is answered or the server goes away."""
-        outbox: queue.SimpleQueue[pb.EmbedStreamRequest | None] = queue.SimpleQueue()
-        inbox: queue.SimpleQueue[pb.EmbedStreamResponse | GemwireError | None] = queue.SimpleQueue()
-        exchange.begin()
-        outbox.put(opening)
-        call = self._embedding.EmbedStream(iter(outbox.get, None), metadata=self._metadata)
-        receiver = threading.Thread(
-            target=_receive, args=(call, inbox), name="gemwire-receive", daemon=True
-        )
-        receiver.start()
-        half_closed = False
-        try:
-            while True:
-                if wanted := exchange.wanted:
-                    messages = [
-                        requests.text_input(text) for text in itertools.islice(texts, wanted)
-                    ]
-                    exchange.source_ended = len(messages) < wanted
-                    exchange.add(messages)
-                while (batch := exchange.next_batch()) is not None:
-                    outbox.put(batch)
-                if exchange.nothing_more_to_send and not half_closed:
-                    outbox.put(None)
-                    half_closed = True
-                # With credit left there is more to read: look for answers, and do not wait for them.
-                item = _next(inbox, 0.0 if exchange.wanted else self._timeout)
-                if isinstance(item, pb.EmbedStreamResponse):
-                    exchange.receive(item)
-                    yield from exchange.ready()
-                elif item is not EMPTY:
-                    exchange.ended(item)
-                    return
-        finally:
-            outbox.put(None)
-            call.cancel()
-            receiver.join()
+            time.sleep(pause)
+            exchange.begin()
 
     def similarity(
         self,
         source: Text,
         targets: Sequence[Text],
         *,
-        task: str | None = None,
-        target_task: str | None = None,
+        task: str | int | None = None,
+        target_task: str | int | None = None,
         dimensions: int | None = None,
         timeout: float | None = None,
     ) -> NDArray[np.float32]:
@@ -264,7 +228,7 @@ class Client:
             scores += response.scores
         return np.array(scores, dtype=np.float32)
 
-    def tokenize(self, text: Text, **options: Any) -> NDArray[np.int32]:
+    def tokenize(self, text: Text, **options: Unpack[Options]) -> NDArray[np.int32]:
         """The ids the model would see, prompt and special tokens included; int32 [tokens].
 
         Options as for `embed`. With truncation "error" a text over the window comes whole.
@@ -294,28 +258,3 @@ class Client:
             if pause is None:
                 raise error
             time.sleep(pause)
-
-
-def _receive(call: Any, inbox: Any) -> None:
-    """Until the stream ends: None after OK, else the error."""
-    try:
-        for message in call:
-            inbox.put(message)
-        inbox.put(None)
-    except grpc.RpcError as error:
-        inbox.put(from_rpc_error(error))
-
-
-EMPTY = object()
-
-
-def _next(inbox: Any, timeout: float | None) -> Any:
-    """The next item; EMPTY if there is none yet and `timeout` is 0."""
-    try:
-        return inbox.get(timeout != 0.0, timeout or None)
-    except queue.Empty:
-        if timeout == 0.0:
-            return EMPTY
-        raise DeadlineExceeded(
-            f"no answer for {timeout:g} s", code=grpc.StatusCode.DEADLINE_EXCEEDED
-        ) from None

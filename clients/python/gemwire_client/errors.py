@@ -15,7 +15,8 @@ class GemwireError(Exception):
 
     `code` is the gRPC status; `reason`, `metadata` and `fields` (path → what is wrong with it) are the
     server's google.rpc details, empty if it gave none; `retry_after` is in seconds, None without
-    RetryInfo. `index` is the place of the text in what was asked, for an error of one text.
+    RetryInfo. `index` is the place of the text in what was asked, for an error of one text, and
+    `errors` maps the indices of all texts that failed with it to their errors.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class GemwireError(Exception):
         self.fields = dict(fields or {})
         self.retry_after = retry_after
         self.index: int | None = None
+        self.errors: dict[int, GemwireError] = {}
 
     def __str__(self) -> str:
         where = "" if self.index is None else f"text {self.index}: "
@@ -67,24 +69,6 @@ class AccessDenied(GemwireError):
 
 class EngineFailure(GemwireError):
     """The server could not compute this; its log says more."""
-
-
-class BatchError(GemwireError):
-    """Some texts of `embed` failed. `errors` maps the index of each to its error; this one reads like
-    the first of them."""
-
-    def __init__(self, errors: Mapping[int, GemwireError]) -> None:
-        first = errors[min(errors)]
-        others = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        super().__init__(
-            f"{first}{others}",
-            code=first.code,
-            reason=first.reason,
-            metadata=first.metadata,
-            fields=first.fields,
-            retry_after=first.retry_after,
-        )
-        self.errors = dict(errors)
 
 
 TYPES: dict[grpc.StatusCode, type[GemwireError]] = {

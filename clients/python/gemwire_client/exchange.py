@@ -1,17 +1,19 @@
 """The books of an `embed_iter`: ids, credit, order, and what is still unanswered. No I/O.
 
-Texts get ids in the order they were read and are yielded in that order. A stream that ends or says
-goodbye before all is answered is followed by another, which is sent what is unanswered and no more.
+Texts get ids in the order they were read and are yielded in that order. One stream follows another: when
+a server goes away, or has no room for a text, the stream is half-closed and read to its end, and the next
+one is sent what is unanswered and no more.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import grpc
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_client.errors import GemwireError, Unavailable, from_status
 from gemwire_client.requests import Limits, room_for_texts
+from gemwire_client.service_config import Patience
 from gemwire_client.vectors import Vector, decode
 
 # Texts of a message: enough that a message's own cost vanishes among them.
@@ -19,70 +21,82 @@ TEXTS_PER_MESSAGE = 64
 BYTES_PER_MESSAGE = 1 << 20
 
 Answer = Vector | GemwireError
+OnTokens = Callable[[int], None] | None
 
 
 class _Entry:
-    __slots__ = ("answer", "id", "input")
+    __slots__ = ("answer", "id", "input", "sent")
 
     def __init__(self, number: int, message: pb.EmbedInput) -> None:
         self.id = number
         self.input = message
+        self.sent = 0  # times
         self.answer: Answer | None = None
 
 
 class Exchange:
-    """Feed it texts and the server's messages; take messages to send, and answers in order."""
+    """Feed it texts and the server's messages; take messages to send, and answers in order.
 
-    def __init__(self, limits: Limits, on_tokens: Callable[[int], None] | None) -> None:
-        self._on_tokens = on_tokens
+    A transport calls `begin`, then in turns `add` while `wanted`, `next_batch`, half-closes on
+    `sending_done`, `receive` and `ready`; at the stream's end `ended`, and begins again or is done.
+    """
+
+    def __init__(self, limits: Limits, patience: Patience, on_tokens: OnTokens = None) -> None:
         self._texts_per_message = min(TEXTS_PER_MESSAGE, limits.max_inputs_per_request)
         self._bytes_per_message = min(BYTES_PER_MESSAGE, room_for_texts(limits))
-        self.going_away = False
+        self._patience = patience
+        self._on_tokens = on_tokens
         self.source_ended = False
-        self._opened = False
-        self._credit = 0
         self._count = 0
-        self._in_order: deque[_Entry] = deque()
-        self._by_id: dict[int, _Entry] = {}
-        self._unsent: deque[_Entry] = deque()
+        self._in_order: deque[_Entry] = deque()  # read, and not yet yielded
+        self._by_id: dict[int, _Entry] = {}  # read, and not yet answered; in order
+        self._failures = 0  # streams in a row that answered nothing
+        self.begin()
+
+    def begin(self) -> None:
+        """A new stream: nothing may be sent before the server has said how much."""
+        self._window = self._credit = 0
+        self._leaving = False
+        self._rest = 0.0  # seconds before the next stream
+        self._progress = False
+        self._unsent = deque(self._by_id.values())
 
     @property
-    def wanted(self) -> int:
-        """How many more texts may be read now."""
-        if self.source_ended or self.going_away:
-            return 0
-        return max(0, min(self._texts_per_message, self._credit - len(self._unsent)))
+    def wanted(self) -> bool:
+        """Whether one more text may be read now. At most the window is read ahead of what was yielded,
+        so that a text that takes long does not make the others pile up behind it."""
+        if self.source_ended or self._leaving or len(self._unsent) >= self._texts_per_message:
+            return False
+        return self._credit > len(self._unsent) and self._window > len(self._in_order)
 
     @property
-    def nothing_more_to_send(self) -> bool:
+    def sending_done(self) -> bool:
         """Whether this stream is to be half-closed."""
-        return self.going_away or (self._opened and self.source_ended and not self._unsent)
+        return self._leaving or (self.source_ended and not self._unsent)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is the server's turn: it owes the stream's opening, an answer or the stream's end."""
+        return not self._window or bool(self._by_id) or self.sending_done
 
     @property
     def finished(self) -> bool:
         """Whether every text was read and answered."""
         return self.source_ended and not self._by_id
 
-    def add(self, messages: Sequence[pb.EmbedInput]) -> None:
-        """Texts that were read; fewer than wanted: there are no more."""
-        for message in messages:
-            entry = _Entry(self._count, message)
-            self._count += 1
-            self._in_order.append(entry)
-            self._by_id[entry.id] = entry
-            self._unsent.append(entry)
-
-    def begin(self) -> None:
-        """A new stream, which has granted nothing yet: what is unanswered is to be sent on it."""
-        self.going_away = self._opened = False
-        self._credit = 0
-        self._unsent = deque(self._by_id[number] for number in sorted(self._by_id))
+    def add(self, message: pb.EmbedInput) -> None:
+        """The next text."""
+        entry = _Entry(self._count, message)
+        self._count += 1
+        self._in_order.append(entry)
+        self._by_id[entry.id] = entry
+        self._unsent.append(entry)
 
     def next_batch(self) -> pb.EmbedStreamRequest | None:
-        """The next message to send, as far as there is credit."""
+        """The next message to send, as far as there is credit. Ids in a message follow each other."""
         batch = pb.StreamBatch()
         size = 0
-        while self._unsent and self._credit and not self.going_away:
+        while self._unsent and self._credit and not self._leaving:
             entry = self._unsent[0]
             count = len(batch.inputs)
             size += entry.input.ByteSize()
@@ -96,6 +110,7 @@ class Exchange:
                 batch.first_id = entry.id
             batch.inputs.append(entry.input)
             self._unsent.popleft()
+            entry.sent += 1
             self._credit -= 1
         return pb.EmbedStreamRequest(batch=batch) if batch.inputs else None
 
@@ -103,21 +118,37 @@ class Exchange:
         """Takes what the server said."""
         match message.WhichOneof("message"):
             case "opened":
-                self._opened = True
-                self._credit = message.opened.max_inflight_inputs
+                self._window = self._credit = message.opened.max_inflight_inputs
             case "go_away":
-                self.going_away = True
+                self._leave(message.go_away.reconnect_after.ToNanoseconds() / 1e9)
             case "results":
                 self._credit += message.results.granted_inputs
                 for result in message.results.results:
                     self._answer(result)
 
-    def ended(self, error: GemwireError | None) -> None:
-        """The stream is over. Raises its error, or Unavailable if it ended before all was answered."""
-        if error is not None:
+    def ready(self) -> Iterator[Answer]:
+        """Answers whose turn has come."""
+        while self._in_order and self._in_order[0].answer is not None:
+            answer = self._in_order.popleft().answer
+            assert answer is not None
+            yield answer
+
+    def ended(self, error: GemwireError | None) -> float:
+        """The stream is over: seconds to wait before the next one, of use unless `finished`. Raises its
+        error where another stream would not help or was tried often enough."""
+        if self.finished:
+            return 0.0
+        self._failures = 0 if self._progress else self._failures + 1
+        if error is None:
+            error = Unavailable("the server ended the stream", code=grpc.StatusCode.UNAVAILABLE)
+            if self._leaving and self._failures < self._patience.attempts:
+                return self._rest
+        # A text that ends every stream it is on must not be sent for ever.
+        sent = max((entry.sent for entry in self._by_id.values()), default=0)
+        pause = self._patience.pause(error, max(1, self._failures, sent), float("inf"))
+        if pause is None:
             raise error
-        if not self.finished:
-            raise Unavailable("the server ended the stream early", code=grpc.StatusCode.UNAVAILABLE)
+        return max(pause, self._rest)
 
     def _answer(self, result: pb.StreamResult) -> None:
         entry = self._by_id.get(result.id)
@@ -129,16 +160,14 @@ class Exchange:
                 self._on_tokens(result.embedding.token_count)
         else:
             error = from_status(result.error, entry.id)
-            if isinstance(error, Unavailable):
-                # The server drains and did not compute it: another stream's work.
-                self.going_away = True
+            pause = self._patience.pause(error, entry.sent, float("inf"))
+            if pause is not None:  # the server goes away or has no room: another stream's work
+                self._leave(pause)
                 return
             entry.answer = error
+        self._progress = True
         del self._by_id[entry.id]
 
-    def ready(self) -> Iterator[Answer]:
-        """Answers whose turn has come."""
-        while self._in_order and self._in_order[0].answer is not None:
-            answer = self._in_order.popleft().answer
-            assert answer is not None
-            yield answer
+    def _leave(self, rest: float) -> None:
+        self._leaving = True
+        self._rest = max(self._rest, rest)

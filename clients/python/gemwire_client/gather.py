@@ -3,7 +3,7 @@
 import numpy as np
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_client.errors import BatchError, GemwireError, from_status
+from gemwire_client.errors import GemwireError, from_status
 from gemwire_client.requests import Model
 from gemwire_client.vectors import Vector, decode, empty
 
@@ -25,7 +25,9 @@ class Gathered:
                 self._errors[index] = from_status(result.error, index)
 
     def vectors(self) -> Vector:
-        """All of them; BatchError if some failed."""
+        """All of them; if some failed, raises the first one's error, which knows the others."""
         if self._errors:
-            raise BatchError(self._errors)
+            first = self._errors[min(self._errors)]
+            first.errors = dict(sorted(self._errors.items()))
+            raise first
         return self._vectors

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,15 +92,35 @@ class Model:
         )
 
 
+class Options(TypedDict, total=False):
+    """How texts are embedded; what is left out is the server's default.
+
+    `task`, `prompt_name` and `prompt` say what goes before each text, and exclude each other: a task of the
+    model card ("retrieval_query", "clustering", … or a TaskType), a name of `Model.prompts`, or a text as
+    it is. `dimensions` is one of `Model.supported_dimensions`. `normalize` False leaves a shortened vector
+    as it is. `truncation` is "error", "end" or "start". `encoding`, how vectors travel, is "float32",
+    "bfloat16", "float16", "int8" or "binary". A higher `priority` runs first; 0 is normal.
+    """
+
+    task: str | int | None
+    prompt_name: str | None
+    prompt: str | None
+    dimensions: int | None
+    normalize: bool
+    truncation: str | int
+    encoding: str | int
+    priority: int
+
+
 def options(
     *,
-    task: str | None = None,
+    task: str | int | None = None,
     prompt_name: str | None = None,
     prompt: str | None = None,
     dimensions: int | None = None,
     normalize: bool = True,
-    truncation: str = "error",
-    encoding: str = "float32",
+    truncation: str | int = "error",
+    encoding: str | int = "float32",
     priority: int = 0,
 ) -> pb.EmbedOptions:
     """EmbedOptions; ValueError, naming what there is, for a word that is none of the API's."""
@@ -122,20 +142,26 @@ def options(
     return message
 
 
-def _named(what: str, word: str, table: Mapping[str, V]) -> V:
-    if word not in table:
-        raise ValueError(f"{what} {word!r} is not one of {', '.join(table)}")
-    return table[word]
+def _named(what: str, word: str | int, table: Mapping[str, V]) -> V:
+    """The number of a name, or of a number of the API's own enum."""
+    for name, number in table.items():
+        if word in (name, number):
+            return number
+    raise ValueError(f"{what} {word!r} is not one of {', '.join(table)}")
 
 
 def text_input(text: Text) -> pb.EmbedInput:
-    """One text as a message; ValueError for text that is not Unicode."""
+    """One text as a message; ValueError for text that is not Unicode, TypeError for what is no text."""
     match text:
         case Document(value, title):
             return _of_text(value, title)
         case str():
             return _of_text(text, "")
-    return pb.EmbedInput(tokens=pb.TokenIds(ids=[int(token) for token in text]))
+    ids = text.tolist() if isinstance(text, np.ndarray) else text
+    # Not Iterable: an iterator would be used up by the first of several tries, and bytes are no ids.
+    if not isinstance(ids, Sequence) or isinstance(ids, bytes | bytearray):
+        raise TypeError(f"a text is a str, a Document or a sequence of token ids, not {type(text)}")
+    return pb.EmbedInput(tokens=pb.TokenIds(ids=ids))
 
 
 def _of_text(text: str, title: str) -> pb.EmbedInput:
@@ -184,7 +210,7 @@ def less_one(limits: Limits) -> Limits:
 
 
 def similarity(
-    source: Text, task: str | None, target_task: str | None, dimensions: int | None
+    source: Text, task: str | int | None, target_task: str | int | None, dimensions: int | None
 ) -> pb.ComputeSimilarityRequest:
     """The request, without its targets."""
     request = pb.ComputeSimilarityRequest(

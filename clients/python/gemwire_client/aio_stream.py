@@ -1,0 +1,143 @@
+"""One EmbedStream for asyncio: a task that reads the texts, and one that reads the answers."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+
+from gemwire.v1 import embedding_pb2 as pb
+from gemwire_client import requests
+from gemwire_client.errors import DeadlineExceeded, GemwireError, Unavailable, from_rpc_error
+from gemwire_client.exchange import Answer, Exchange
+from gemwire_client.requests import Text
+
+
+class Source:
+    """Reads texts in a task of its own, over all streams of an exchange: one that is slow holds up
+    neither answers nor the texts before it."""
+
+    def __init__(self, exchange: Exchange, texts: AsyncIterator[Text]) -> None:
+        self.wake = asyncio.Event()  # for who runs the streams
+        self._exchange = exchange
+        self._texts = texts
+        self._room = asyncio.Event()
+        self._task = asyncio.ensure_future(self._read())
+        self._task.add_done_callback(lambda _: self.wake.set())
+
+    def look(self) -> None:
+        """Reads on if there is room; raises what the texts raised."""
+        if self._task.done():
+            self._task.result()
+        elif self._exchange.wanted:
+            self._room.set()
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _read(self) -> None:
+        while True:
+            while not self._exchange.wanted:
+                self._room.clear()
+                await self._room.wait()
+            try:
+                text = await anext(self._texts)
+            except StopAsyncIteration:
+                self._exchange.source_ended = True
+                return
+            self._exchange.add(requests.text_input(text))
+            self.wake.set()
+
+
+class AsyncStream:
+    """A call under way. `error` is why it ended, None after OK."""
+
+    def __init__(self, call: Any, wake: asyncio.Event) -> None:
+        self.error: GemwireError | None = None
+        self.ended = False
+        self.arrived: deque[pb.EmbedStreamResponse] = deque()  # bounded by the credit
+        self._call = call
+        self._wake = wake
+        self._broken_write = False
+        self._receiver = asyncio.ensure_future(self._receive())
+
+    async def send(self, message: pb.EmbedStreamRequest) -> None:
+        try:
+            await self._call.write(message)
+        except asyncio.InvalidStateError:
+            pass  # the call has ended, the receiver knows why
+        except grpc.RpcError:
+            self._broken_write = True
+
+    async def half_close(self) -> None:
+        await self._call.done_writing()
+
+    async def close(self) -> None:
+        """Cancels the call if it has not ended."""
+        self._call.cancel()
+        self._receiver.cancel()
+        await asyncio.gather(self._receiver, return_exceptions=True)
+
+    async def _receive(self) -> None:
+        try:
+            while (message := await self._call.read()) is not grpc.aio.EOF:
+                self.arrived.append(message)
+                self._wake.set()
+        except grpc.RpcError as raw:
+            self.error = from_rpc_error(raw)
+            if self._broken_write and self.error.code is grpc.StatusCode.INTERNAL:
+                # grpc.aio says INTERNAL of a call that ended under a write, whatever the server said.
+                self.error = Unavailable(
+                    "the server ended the stream", code=grpc.StatusCode.UNAVAILABLE
+                )
+        finally:
+            self.ended = True
+            self._wake.set()
+
+
+async def run_stream(
+    exchange: Exchange,
+    source: Source,
+    call: AsyncStream,
+    opening: pb.EmbedStreamRequest,
+    timeout: float | None,
+) -> AsyncGenerator[Answer, None]:
+    """Sends and receives until the stream ends."""
+    half_closed = False
+    try:
+        async with _patience(timeout):
+            await call.send(opening)
+        while True:
+            source.wake.clear()
+            source.look()
+            while (batch := exchange.next_batch()) is not None:
+                async with _patience(timeout):
+                    await call.send(batch)
+            if exchange.sending_done and not half_closed:
+                await call.half_close()
+                half_closed = True
+            if call.arrived:
+                exchange.receive(call.arrived.popleft())
+                for answer in exchange.ready():
+                    yield answer
+            elif call.ended:
+                return
+            else:
+                async with _patience(timeout if exchange.waiting else None):
+                    await source.wake.wait()
+    finally:
+        await call.close()
+
+
+@asynccontextmanager
+async def _patience(timeout: float | None) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(timeout):
+            yield
+    except TimeoutError:
+        raise DeadlineExceeded(
+            f"no answer for {timeout:g} s", code=grpc.StatusCode.DEADLINE_EXCEEDED
+        ) from None
