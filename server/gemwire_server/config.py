@@ -103,7 +103,7 @@ class ServerConfig:
         16 * 2**20, "size of one message", metavar="BYTES", check=_between(1024)
     )
     max_stream_inflight_inputs: int = _option(
-        1024, "texts a stream may have unanswered at once", check=_between(1)
+        256, "texts a stream may have unanswered at once", check=_between(1)
     )
     max_concurrent_calls: int = _option(
         1024, "calls open at once; more are refused with RESOURCE_EXHAUSTED", check=_between(1)

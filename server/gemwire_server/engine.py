@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gemwire_server.errors import EngineFailure, GemwireError, Stopped
 from gemwire_server.packing import PackedBatch, TokenIds, pack
-from gemwire_server.scheduler import Item, Scheduler, expiry, is_live
+from gemwire_server.scheduler import Flow, Item, Scheduler, expiry, is_live
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +48,13 @@ class Results:
 @dataclass(slots=True, eq=False)
 class Submission:
     """Texts of one call on their way. `deliver` is called from the engine's thread until every text is
-    answered; it must be quick. After `cancelled` is set, what is not computed yet never is."""
+    answered; it must be quick. Submissions of one `flow` share its turns among other callers. After
+    `cancelled` is set, what is not computed yet never is."""
 
     deliver: Callable[[Results], None]
     deadline: float | None = None
     priority: int = 0
+    flow: Flow = field(default_factory=Flow)
     cancelled: bool = field(default=False)
 
 

@@ -1,7 +1,10 @@
 """Which texts are computed next. Pure: plain data and an injected clock; no threads, no model.
 
 There is no timer and no fixed batch: whatever waits when the device comes free is the next batch, up to
-the token budget, higher priority first, then first come, first served.
+the token budget. Higher priority goes first; among equals the flows (calls, streams) take turns by
+tokens, so that a query does not wait behind all of a bulk job. Turns are those of start-time fair
+queueing (Goyal, Vin, Cheng 1997): a text's tag is where its flow's last text ended, or the tag that is
+served now if that is later, and the lowest tag is next.
 """
 
 import heapq
@@ -17,11 +20,19 @@ REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
 """Reason of Overloaded where waiting does not help: the request alone is over the queue's limit."""
 
 
+@dataclass(slots=True, eq=False)
+class Flow:
+    """What takes turns with others: a call, or a stream with all it sends. `end` is its last tag."""
+
+    end: int = 0
+
+
 class Owner(Protocol):
-    """The call a text belongs to."""
+    """What a text belongs to: its deadline, whether it is still wanted, and whose turn it takes."""
 
     deadline: float | None
     cancelled: bool
+    flow: Flow
 
 
 @dataclass(slots=True, eq=False)
@@ -47,7 +58,8 @@ class Scheduler:
         self.max_queue_tokens = max_queue_tokens
         self.queued_tokens = 0
         self._clock = clock
-        self._heap: list[tuple[int, int, Item]] = []
+        self._heap: list[tuple[int, int, int, Item]] = []  # -priority, tag, arrival
+        self._tag = 0  # of the text taken last
         self._arrivals = itertools.count()
         self._token_rate: float | None = None  # tokens a second, of recent steps
 
@@ -67,7 +79,10 @@ class Scheduler:
         now = self._clock()
         for item in items:
             item.queued_at = now
-            heapq.heappush(self._heap, (-priority, next(self._arrivals), item))
+            flow = item.owner.flow
+            tag = max(self._tag, flow.end)
+            flow.end = tag + len(item.input_ids)
+            heapq.heappush(self._heap, (-priority, tag, next(self._arrivals), item))
         self.queued_tokens += tokens
 
     def check_room(self, coming: int, guess: int) -> None:
@@ -100,7 +115,7 @@ class Scheduler:
         expired: list[Item] = []
         room = self.max_batch_tokens
         while self._heap:
-            item = self._heap[0][2]
+            _, tag, _, item = self._heap[0]
             size = len(item.input_ids)
             if is_live(item, self._clock()):
                 if batch and size > room:
@@ -110,15 +125,16 @@ class Scheduler:
             elif not item.owner.cancelled:
                 expired.append(item)
             heapq.heappop(self._heap)
+            self._tag = max(self._tag, tag)
             self.queued_tokens -= size
         return batch, expired
 
     def purge(self) -> list[Item]:
         """Removes what is cancelled or expired, so that it holds no room; returns the expired."""
         now = self._clock()
-        dead = [entry[2] for entry in self._heap if not is_live(entry[2], now)]
+        dead = [entry[-1] for entry in self._heap if not is_live(entry[-1], now)]
         if dead:
-            self._heap = [entry for entry in self._heap if is_live(entry[2], now)]
+            self._heap = [entry for entry in self._heap if is_live(entry[-1], now)]
             heapq.heapify(self._heap)
             self.queued_tokens -= sum(len(item.input_ids) for item in dead)
         return [item for item in dead if not item.owner.cancelled]

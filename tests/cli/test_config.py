@@ -48,7 +48,7 @@ def test_precedence_is_flag_environment_file_default(file: Path) -> None:
     assert config.threads == 4
     assert config.drain_seconds == 5.0
     assert config.reflection is False
-    assert config.max_batch_tokens == 1024
+    assert config.max_batch_tokens == 512
 
 
 def test_config_file_by_environment(file: Path) -> None:

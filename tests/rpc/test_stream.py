@@ -59,7 +59,7 @@ def test_results_carry_the_clients_ids_and_equal_batch(served: Served) -> None:
     inputs = [text("w " * int(n)) for n in random.integers(1, 200, 50)]
     expected = served.embedding.BatchEmbed(pb.BatchEmbedRequest(inputs=inputs)).results
     stream = Stream(served)
-    assert stream.opened.max_inflight_inputs == 1024 and stream.opened.model_revision
+    assert stream.opened.max_inflight_inputs == 256 and stream.opened.model_revision
     for start in range(0, 50, 7):
         stream.batch(1000 + start, inputs[start : start + 7])
     stream.batch(5000, [])

@@ -1,18 +1,19 @@
 """The scheduler with a clock of its own and no model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
 from gemwire_server.errors import Overloaded
-from gemwire_server.scheduler import REQUEST_TOO_LARGE, Item, Scheduler
+from gemwire_server.scheduler import REQUEST_TOO_LARGE, Flow, Item, Scheduler
 
 
 @dataclass
 class Owner:
     deadline: float | None = None
     cancelled: bool = False
+    flow: Flow = field(default_factory=Flow)
 
 
 class Clock:
@@ -51,6 +52,48 @@ def test_a_text_over_the_budget_is_computed_alone(scheduler: Scheduler) -> None:
     scheduler.add([item(250), item(10)])
     assert lengths(scheduler.next_batch()[0]) == [250]
     assert lengths(scheduler.next_batch()[0]) == [10]
+
+
+def test_a_query_does_not_wait_behind_a_bulk_job(scheduler: Scheduler) -> None:
+    bulk, query = Owner(), Owner()
+    scheduler.add([item(50, bulk, i) for i in range(10)])
+    assert lengths(scheduler.next_batch()[0]) == [50, 50]
+    scheduler.add([item(7, query)])
+    assert 7 in lengths(scheduler.next_batch()[0])
+
+
+def test_flows_take_turns_by_tokens(scheduler: Scheduler) -> None:
+    """Three flows with texts of other sizes: at every moment, equal shares but for one text."""
+    flows = {10: Flow(), 25: Flow(), 50: Flow()}
+    for size, flow in flows.items():
+        owner = Owner(flow=flow)
+        scheduler.add([item(size, owner) for _ in range(300 // size)])
+    computed = dict.fromkeys(flows, 0)
+    for _ in range(8):
+        for size in lengths(scheduler.next_batch()[0]):
+            computed[size] += size
+        assert max(computed.values()) - min(computed.values()) <= 100
+    assert len(scheduler) > 0
+
+
+def test_submissions_of_one_flow_share_its_turns(scheduler: Scheduler) -> None:
+    stream = Flow()
+    for _ in range(4):  # a stream that sends in many pieces gains nothing by it
+        scheduler.add([item(50, Owner(flow=stream))])
+    scheduler.add([item(49), item(51, Owner(flow=Flow()))])
+    assert sorted(lengths(scheduler.next_batch()[0])) == [49, 50]
+
+
+def test_a_flow_that_was_silent_saves_up_no_turns(scheduler: Scheduler) -> None:
+    busy, idle = Owner(flow=Flow()), Owner(flow=Flow())
+    for _ in range(20):
+        scheduler.add([item(100, busy)])
+        scheduler.next_batch()
+    scheduler.add([item(50, busy) for _ in range(4)])
+    scheduler.add([item(50, idle) for _ in range(4)])
+    taken = [scheduler.next_batch()[0] for _ in range(4)]
+    idle_share = sum(i.owner is idle for batch in taken[:3] for i in batch)
+    assert 2 <= idle_share <= 4
 
 
 def test_higher_priority_first_then_arrival(scheduler: Scheduler) -> None:

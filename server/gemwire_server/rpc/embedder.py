@@ -18,6 +18,7 @@ from gemwire_server.errors import GemwireError, InvalidInput
 from gemwire_server.rpc.status import duration
 from gemwire_server.rpc.validate import Options, Served
 from gemwire_server.rpc.wire import Answers
+from gemwire_server.scheduler import Flow
 from gemwire_server.tokenizer import Encoded, Tokenizer, Truncation
 
 # A text this short costs less to tokenize (about 1 us per 4 characters) than a hop to a thread and back.
@@ -132,12 +133,6 @@ class Embedder:
         finally:
             self._tokenizing_tokens -= guess
 
-    def submit(
-        self, tokenized: Sequence[Tokenized], options: Options, deadline: float | None
-    ) -> "Call":
-        """Sends what has token ids to the engine. Raises Overloaded or Stopped."""
-        return Call(self.engine, tokenized, options.priority, deadline)
-
     async def embed(
         self,
         inputs: Sequence[pb.EmbedInput],
@@ -154,12 +149,19 @@ class Embedder:
         return answers, timing(arrived, tokenize_seconds, steps)
 
     async def compute(
-        self, tokenized: Sequence[Tokenized], options: Options, deadline: float | None
+        self,
+        tokenized: Sequence[Tokenized],
+        options: Options,
+        deadline: float | None,
+        flow: Flow | None = None,
     ) -> tuple[Answers, list[Step]]:
-        """The answers of inputs that are tokenized, and the steps that made them."""
+        """The answers of inputs that are tokenized, and the steps that made them.
+
+        `flow` is whose turns it takes; without one it is a flow of its own. Raises Overloaded or Stopped.
+        """
         answers = empty_answers(tokenized, self.served.dimensions[0])
         steps = []
-        with self.submit(tokenized, options, deadline) as call:
+        with Call(self.engine, tokenized, deadline, options.priority, flow or Flow()) as call:
             while call.pending:
                 results = await call.next_results()
                 place(answers, results)
@@ -175,13 +177,14 @@ class Call:
         self,
         engine: Engine,
         tokenized: Sequence[Tokenized],
-        priority: int,
         deadline: float | None,
+        priority: int,
+        flow: Flow,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[Results] = asyncio.Queue()  # bounded by the texts submitted
         self._indices = [i for i, item in enumerate(tokenized) if isinstance(item, Encoded)]
-        self._submission = Submission(self._deliver, deadline, priority)
+        self._submission = Submission(self._deliver, deadline, priority, flow)
         self.pending = len(self._indices)
         """Texts not answered yet."""
         if self.pending:

@@ -24,7 +24,7 @@ from gemwire_server.rpc.methods import Context, parse
 from gemwire_server.rpc.status import duration, internal
 from gemwire_server.rpc.validate import Options, check_options
 from gemwire_server.rpc.wire import Answers, delimited, stream_results
-from gemwire_server.scheduler import REQUEST_TOO_LARGE
+from gemwire_server.scheduler import REQUEST_TOO_LARGE, Flow
 from gemwire_server.tokenizer import Encoded
 
 RESULTS = b"\x12"  # EmbedStreamResponse.results
@@ -92,6 +92,7 @@ class _Stream:
         )  # bounded by the credit
         self._wake_writer = asyncio.Event()
         self._wake_reader = asyncio.Event()
+        self._flow = Flow()
         self._unanswered = 0
         self._half_closed = False
         self._said_goodbye = False
@@ -210,7 +211,7 @@ class _Stream:
         """Waits for room in the queue, where a unary call would be refused."""
         while True:
             try:
-                return await self._embedder.compute(tokenized, options, self._deadline)
+                return await self._embedder.compute(tokenized, options, self._deadline, self._flow)
             except Overloaded as error:
                 if error.reason == REQUEST_TOO_LARGE:
                     return await self._embedder.compute([error] * len(tokenized), options, None)
