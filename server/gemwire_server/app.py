@@ -1,6 +1,7 @@
 """Puts the parts together and runs them: the only place that chooses."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import queue
@@ -9,7 +10,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server import __version__
 from gemwire_server.checkpoint import Checkpoint, open_checkpoint
 from gemwire_server.config import ServerConfig
-from gemwire_server.engine import ThreadEngine
+from gemwire_server.engine import Engine, ThreadEngine
 from gemwire_server.rpc.embedder import Embedder
 from gemwire_server.rpc.embedding import EmbeddingService
 from gemwire_server.rpc.methods import Calls, Method
@@ -44,6 +44,7 @@ SWITCH_INTERVAL_SECONDS = 0.0005
 # For the last answers to leave; only who watches the health service is still there then.
 SENDING_SECONDS = 1.0
 LAME_DUCK_SECONDS = 0.5
+ABANDON_SECONDS = 5.0
 
 
 class Application:
@@ -55,6 +56,7 @@ class Application:
         self.model = pb.Model()
         self._calls = Calls()
         self._closers: list[Callable[[], None]] = []
+        self._engine: Engine | None = None
         self._streams: StreamService | None = None
         self._health = health_aio.HealthServicer()
         self._server = grpc.aio.server(
@@ -103,6 +105,7 @@ class Application:
             max_batch_tokens=config.max_batch_tokens,
             max_queue_tokens=config.max_queue_tokens,
         )
+        self._engine = engine
         embedder = Embedder(
             engine,
             tokenizer,
@@ -155,8 +158,19 @@ class Application:
                 await asyncio.sleep(lame_duck_seconds)
                 await self._calls.wait_idle()
         except TimeoutError:
-            log.warning("calls still open after %g s are ended", self.config.drain_seconds)
+            log.warning(
+                "after %g s: what is not computed yet is refused", self.config.drain_seconds
+            )
+            await self._abandon()
         await self.stop()
+
+    async def _abandon(self) -> None:
+        """Says of what still waits that it was not computed, so that callers know to ask elsewhere."""
+        if self._engine is not None:
+            self._engine.abandon()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ABANDON_SECONDS):  # for the step that runs, and to say so
+                await self._calls.wait_idle()
 
     async def stop(self) -> None:
         """Ends what is left: open calls, the engine, the threads."""
@@ -248,7 +262,7 @@ def banner(app: Application) -> str:
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def background_server(config: ServerConfig) -> Iterator[str]:
     """A server in threads of this process, on a private unix socket unless the config's address is
     another than the default; yields its address, drains at exit."""

@@ -82,6 +82,9 @@ class Engine(Protocol):
 
     def stats(self) -> EngineStats: ...
 
+    def abandon(self) -> None:
+        """Takes no more, and answers with Stopped what has not begun to be computed."""
+
     def close(self) -> None:
         """Takes no more, answers what was accepted, then returns."""
 
@@ -129,7 +132,7 @@ class ThreadEngine:
         items = [Item(submission, i, ids) for i, ids in enumerate(sequences)]
         with self._changed:
             if self._closing:
-                raise Stopped("DRAINING", "the server is shutting down")
+                raise stopped()
             self._make_room(sum(map(len, sequences)))
             self._scheduler.add(items, submission.priority)
             self._changed.notify_all()
@@ -149,6 +152,16 @@ class ThreadEngine:
                 computed_texts=self._texts,
                 computed_tokens=self._tokens,
             )
+
+    def abandon(self) -> None:
+        with self._changed:
+            self._closing = True
+            items = self._scheduler.clear()
+            if self._prepared is not None:
+                items += self._prepared.items
+                self._prepared = None
+            _fail([item for item in items if not item.owner.cancelled], stopped())
+            self._changed.notify_all()
 
     def close(self) -> None:
         with self._changed:
@@ -263,3 +276,7 @@ def _hand(submission: Submission, results: Results) -> None:
 def _owner(item: Item) -> Submission:
     assert isinstance(item.owner, Submission)
     return item.owner
+
+
+def stopped() -> Stopped:
+    return Stopped("DRAINING", "the server is shutting down; this text was not computed")

@@ -139,6 +139,13 @@ class Scheduler:
             self.queued_tokens -= sum(len(item.input_ids) for item in dead)
         return [item for item in dead if not item.owner.cancelled]
 
+    def clear(self) -> list[Item]:
+        """Removes and returns everything."""
+        items = [entry[-1] for entry in self._heap]
+        self._heap.clear()
+        self.queued_tokens = 0
+        return items
+
     def observe(self, tokens: int, seconds: float) -> None:
         """Learns the token rate of a step."""
         rate = tokens / max(seconds, 1e-6)

@@ -176,3 +176,26 @@ def test_a_taken_address_is_one_clear_line(tiny_checkpoint: Path) -> None:
         assert "Traceback" not in done.stderr
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(WAIT) == 0
+
+
+def test_what_cannot_be_answered_in_time_is_refused_and_not_lost(tiny_checkpoint: Path) -> None:
+    flags = ("--drain-seconds", "1", "--max-queue-tokens", "1000000", "--threads", "1")
+    with serving(tiny_checkpoint, *flags) as (process, address, _):
+        with grpc.insecure_channel(address) as channel:
+            stub = EmbeddingServiceStub(channel)
+            long = [text("a b c d e f g h " * 120)] * 64
+
+            def requests() -> Iterator[pb.EmbedStreamRequest]:
+                yield pb.EmbedStreamRequest(open=pb.StreamOpen())
+                for first in range(0, 256, 64):
+                    yield pb.EmbedStreamRequest(batch=pb.StreamBatch(first_id=first, inputs=long))
+
+            results: list[pb.StreamResult] = []
+            for message in stub.EmbedStream(requests(), timeout=WAIT):
+                if not results and message.results.results:
+                    process.send_signal(signal.SIGTERM)
+                results += message.results.results
+            assert sorted(result.id for result in results) == list(range(256))
+            refused = [result for result in results if result.HasField("error")]
+            assert {failure(result.error).reason for result in refused} == {"DRAINING"}
+            assert process.wait(WAIT) == 0

@@ -210,6 +210,21 @@ def test_closing_answers_what_was_accepted(runner: FakeRunner) -> None:
     assert [caller.vectors() for caller in callers] == [{0: [90 + i, 7]} for i in range(8)]
 
 
+def test_abandoning_answers_what_waits_and_finishes_what_runs(runner: FakeRunner) -> None:
+    engine = ThreadEngine(runner, max_batch_tokens=10, max_queue_tokens=100)
+    running = hold(engine, runner)
+    waiting = [Caller(1) for _ in range(6)]
+    for caller in waiting:
+        engine.submit([text(95, 7)], caller.submission)
+    engine.abandon()
+    assert [caller.errors() for caller in waiting] == [{0: Stopped}] * 6
+    assert engine.stats().queued_tokens == 0
+    runner.gate.set()
+    assert running.vectors() == {0: [1, 1]}
+    engine.close()
+    assert len(runner.batches) == 1
+
+
 def test_many_threads_submit_and_cancel(runner: FakeRunner) -> None:
     """Whatever is not cancelled gets its own vector, under contention."""
     engine = ThreadEngine(runner, max_batch_tokens=64, max_queue_tokens=1 << 20)

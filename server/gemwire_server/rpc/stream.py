@@ -16,7 +16,7 @@ import grpc
 import numpy as np
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.engine import Step
+from gemwire_server.engine import Step, stopped
 from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped
 from gemwire_server.rpc.embedder import Embedder, Tokenized, deadline_of, timing
 from gemwire_server.rpc.embedding import check_count
@@ -179,8 +179,7 @@ class _Stream:
         arrived = time.monotonic()
         tokenized: list[Tokenized]
         if self._service.draining:
-            stopped = Stopped("DRAINING", "the server is shutting down; this text was not computed")
-            tokenized = [stopped] * len(batch.inputs)
+            tokenized = [stopped()] * len(batch.inputs)
         else:
             paths = [f"batch.inputs[{i}]" for i in range(len(batch.inputs))]
             tokenized = await self._embedder.tokenize(batch.inputs, options, paths)
@@ -226,7 +225,7 @@ class _Stream:
                 async with asyncio.timeout(patience):
                     await self._wake_writer.wait()
             except TimeoutError:
-                raise Stopped("DRAINING", "the server is shutting down") from None
+                raise stopped() from None
             self._wake_writer.clear()
             while self._outbox:
                 match self._outbox.popleft():
