@@ -25,7 +25,10 @@ GEMWIRE = [sys.executable, "-m", "gemwire_server"]
 
 def main(checkpoint: Path) -> int:
     if not checkpoint.exists():
-        print(f"making {checkpoint}: EmbeddingGemma's geometry, random weights (once, 0.6 GB)")
+        print(
+            f"making {checkpoint}: EmbeddingGemma's geometry, random weights (once, 0.6 GB)",
+            flush=True,
+        )
         make = [*GEMWIRE, "make-checkpoint", "--geometry", "embeddinggemma-300m", "--seed", "0"]
         subprocess.run([*make, str(checkpoint)], check=True)
     started = time.monotonic()
