@@ -6,7 +6,7 @@ DEV := .venv/.dev-installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 CHECKPOINT := .cache/embeddinggemma-300m-random
 PROTO := gemwire/v1/embedding.proto
-PROTOC = $(BIN)/python -m grpc_tools.protoc -Iproto \
+PROTOC = PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -Iproto \
 	-I$(shell $(BIN)/python -c "import google.rpc.status_pb2 as s, pathlib; print(pathlib.Path(s.__file__).parents[2])")
 
 .PHONY: demo serve test lint stubs format

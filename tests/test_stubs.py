@@ -1,5 +1,6 @@
 """The checked-in stubs are what the .proto generates."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,14 @@ def test_stubs_are_fresh(tmp_path: Path) -> None:
     outputs = ("python", "pyi", "grpc_python", "mypy_grpc")
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'proto'}", f"-I{INCLUDES}"]
     command += [f"--{name}_out={tmp_path}" for name in outputs]
-    subprocess.run([*command, str(PACKAGE / "embedding.proto")], check=True, capture_output=True)
+    # protoc looks for its plugins on the PATH, where a virtual environment need not be.
+    plugins = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(
+        [*command, str(PACKAGE / "embedding.proto")],
+        env=os.environ | plugins,
+        check=True,
+        capture_output=True,
+    )
     made = sorted((tmp_path / PACKAGE).iterdir())
     assert len(made) == 4
     for file in made:
