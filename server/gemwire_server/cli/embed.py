@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     check_output(args.output)
     columns = Columns(args.text_column, args.title_column)
     with (
-        _ended_by_sigterm(),
+        _signals() as received,
         # Opened first: what is wrong with a file shows before a model is loaded.
         open_source(args.input, args.format, columns) as source,
         server_address(args) as address,
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
             open_sink(args.output, dimensions, source.schema) as sink,
             metering(source.size) as meter,
         ):
-            work = _Work(sink, meter, null_errors=args.on_error == "null")
+            work = _Work(sink, meter, received, null_errors=args.on_error == "null")
             work.embed(source, partial(remote.answers, client, args, meter.count_tokens))
     if work.failed:
         print(
@@ -122,6 +122,7 @@ class _Work:
 
     sink: "Sink"
     meter: "Meter"
+    received: list[int]  # signals
     null_errors: bool
     failed: int = 0
     first: str = ""
@@ -137,6 +138,8 @@ class _Work:
                 yield row
 
         for answer in ask(read()):
+            if self.received:
+                raise SystemExit(128 + self.received[0])
             self._write(waiting.popleft(), answer)
         assert not waiting, "a text was not answered; this is a bug"
 
@@ -152,14 +155,21 @@ class _Work:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the block as an exception does, so that no partial file stays behind."""
+def _signals() -> Iterator[list[int]]:
+    """SIGTERM and SIGINT end the block as an exception does, so that no partial file stays behind.
+
+    Yields those received: what a handler raises is lost where Python happens to run a callback that may
+    not raise (of grpc's, or a finalizer), and then the list is how the work learns of it.
+    """
+    received: list[int] = []
 
     def end(number: int, _: object) -> NoReturn:
+        received.append(number)
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield received
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
