@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import queue
+import shutil
 import signal
 import sys
 import tempfile
@@ -247,6 +248,7 @@ async def _serve(config: ServerConfig) -> int:
 def banner(app: Application) -> str:
     """What a person wants to know of a server that has just started."""
     model, limits = app.model, app.model.limits
+    command = "gemwire" if shutil.which("gemwire") else f"{sys.executable} -m gemwire_server"
     return "\n".join(
         [
             f"gemwire {__version__} serves {model.name} on {app.address}",
@@ -257,7 +259,7 @@ def banner(app: Application) -> str:
             f"  limits      {limits.max_inputs_per_request} inputs and {limits.max_request_bytes} bytes a "
             f"request, {limits.max_batch_tokens} tokens a step, {limits.max_queue_tokens} in the queue",
             f"  try         echo 'Which planet is known as the Red Planet?' | "
-            f"gemwire embed - --server {app.address} --task retrieval_query -o -",
+            f"{command} embed - --server {app.address} --task retrieval_query -o -",
         ]
     )
 
@@ -274,13 +276,27 @@ def background_server(config: ServerConfig) -> Iterator[str]:
         thread = threading.Thread(target=_run_in_background, args=(config, started, finish))
         thread.start()
         try:
-            app = started.get()
+            app = _wait_for(started, folder)
             if isinstance(app, BaseException):
                 raise app
             yield app.address
         finally:
             finish.set()
             thread.join()
+
+
+def _wait_for(
+    started: "queue.SimpleQueue[Application | BaseException]", folder: str
+) -> "Application | BaseException":
+    try:
+        return started.get()
+    except (
+        BaseException
+    ) as error:  # a signal's, while a thread reads weights: it cannot be interrupted
+        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(
+            error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 130
+        )
 
 
 def _run_in_background(

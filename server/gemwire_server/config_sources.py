@@ -7,6 +7,7 @@ also where a stronger one overrides it: a wrong value shows now, not on the day 
 
 import argparse
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field
@@ -144,10 +145,18 @@ def _file_values(path: str, known: Mapping[str, Option]) -> Iterator[Value]:
         yield key, value, f"{path}: {key}"
 
 
+# What Kubernetes tells every pod of a service whose name begins with gemwire.
+SERVICE_LINK = re.compile(
+    r"GEMWIRE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
+)
+
+
 def _environment_values(environ: Mapping[str, str], known: Mapping[str, Option]) -> Iterator[Value]:
     names = {variable(name): name for name in known}
     for key in sorted(environ):
         if not key.startswith(PREFIX) or key == CONFIG_VARIABLE:
+            continue
+        if key not in names and SERVICE_LINK.fullmatch(key):
             continue
         if key not in names:
             meant = _meant(key, [*names, CONFIG_VARIABLE])

@@ -110,6 +110,8 @@ class Tokenizer:
         """
         given = self._checked(ids)
         if not complete:
+            if len(prompt) > self._max_characters:
+                raise self._prompt_too_long()
             joint = np.concatenate((self._encode(prompt), given))
             return self._fit(joint, given, prompt, truncation)
         if len(given) <= self.max_tokens or truncation is None:

@@ -59,6 +59,7 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
         self.go_away_after: deque[int] = deque()  # texts answered, of one stream each
         self.break_after: deque[int] = deque()
         self.streams = 0
+        self.revisions: list[str] = []  # of one stream each
         self.answered: list[int] = []
         self.most_unanswered = 0
         self.stream_ended = threading.Event()
@@ -111,7 +112,8 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
         self._begin(opening, context)
         sent: list[int] = []
         self.sent.append(sent)
-        opened = pb.StreamOpened(max_inflight_inputs=self.credit)
+        revision = self.revisions.pop(0) if self.revisions else ""
+        opened = pb.StreamOpened(max_inflight_inputs=self.credit, model_revision=revision)
         yield pb.EmbedStreamResponse(opened=opened)
         if self.silent:
             ended = threading.Event()

@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 from client.scripted import Scripted, scripted_server, status, vector
-from gemwire_client import AsyncClient, Client, DeadlineExceeded, InvalidInput, Unavailable
+from gemwire_client import (
+    AsyncClient,
+    Client,
+    DeadlineExceeded,
+    GemwireError,
+    InvalidInput,
+    Unavailable,
+)
 from gemwire_client.aio_stream import AsyncStream
 
 Embed = Callable[..., list[Any]]
@@ -258,3 +265,17 @@ def test_of_a_stream_that_ends_under_a_write_grpc_does_not_know_why() -> None:
         return stream.error
 
     assert isinstance(asyncio.run(main()), Unavailable)
+
+
+def test_a_text_over_the_message_limit_fails_alone(embed: Embed) -> None:
+    found = embed(["a", "x" * 250_000, "b"], on_error="return")
+    assert [type(answer) for answer in found] == [np.ndarray, InvalidInput, np.ndarray]
+    assert found[1].reason == "TEXT_TOO_LONG" and found[1].index == 1
+
+
+def test_vectors_of_two_revisions_are_never_mixed(embed: Embed, scripted: Scripted) -> None:
+    scripted.break_after.append(24)
+    scripted.revisions = ["first", "second"]
+    with pytest.raises(GemwireError) as caught:
+        embed(texts(100))
+    assert caught.value.reason == "MODEL_CHANGED"

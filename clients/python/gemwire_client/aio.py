@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Literal, Unpack, cast, overload
+from typing import Any, Literal, Unpack, overload
 
 import grpc
 import numpy as np
@@ -20,7 +20,7 @@ from gemwire_client.client import CALLS_IN_FLIGHT
 from gemwire_client.errors import GemwireError, Unavailable, from_rpc_error
 from gemwire_client.exchange import Answer, Exchange, OnTokens
 from gemwire_client.gather import Gathered
-from gemwire_client.requests import Model, Options, Text
+from gemwire_client.requests import Document, Model, Options, Text
 from gemwire_client.service_config import Patience, channel_options
 from gemwire_client.vectors import Vector, decode
 
@@ -37,7 +37,7 @@ class AsyncClient:
         timeout: float | None = 60.0,
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        settings = channel_options(options)
+        settings = channel_options(address, options)
         if credentials is None:
             self._channel = grpc.aio.insecure_channel(address, settings)
         else:
@@ -75,7 +75,8 @@ class AsyncClient:
         self, text: Text, *, dimensions: int | None = None
     ) -> NDArray[np.float32]:
         """The vector of a search query; float32 [dimensions]."""
-        return await self.embed(text, task="retrieval_query", dimensions=dimensions)  # type: ignore[return-value]
+        options = requests.options(task="retrieval_query", dimensions=dimensions)
+        return await self._embed_one(text, options, self._timeout)  # type: ignore[return-value]
 
     async def embed_documents(
         self,
@@ -90,7 +91,7 @@ class AsyncClient:
 
     async def embed(
         self,
-        texts: Text | Sequence[Text],
+        texts: str | Document | Sequence[Text],
         *,
         titles: Sequence[str] | None = None,
         timeout: float | None = None,
@@ -99,15 +100,11 @@ class AsyncClient:
         """Vectors of texts, in order; see `Client.embed`."""
         settings = requests.options(**options)
         timeout = self._timeout if timeout is None else timeout
-        if isinstance(texts, str | requests.Document):
+        if isinstance(texts, str | Document):
             if titles is not None:
                 raise ValueError("titles go with a list of texts; a single one is a Document")
-            single = pb.EmbedRequest(input=requests.text_input(texts), options=settings)
-            return decode((await self._call(self._embedding.Embed, single, timeout)).embedding)
-        inputs = [
-            requests.text_input(text)
-            for text in requests.with_titles(cast(Sequence[Text], texts), titles)
-        ]
+            return await self._embed_one(texts, settings, timeout)
+        inputs = [requests.text_input(text) for text in requests.with_titles(texts, titles)]
         model = await self.model()
         gathered = Gathered(len(inputs), settings, model)
         gate = asyncio.Semaphore(CALLS_IN_FLIGHT)
@@ -126,7 +123,15 @@ class AsyncClient:
         finally:
             for part in parts:
                 part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
         return gathered.vectors()
+
+    async def _embed_one(
+        self, text: Text, options: pb.EmbedOptions, timeout: float | None
+    ) -> Vector:
+        request = pb.EmbedRequest(input=requests.text_input(text), options=options)
+        response = await self._call(self._embedding.Embed, request, timeout)
+        return decode(response.embedding)
 
     @overload
     def embed_iter(
@@ -175,7 +180,7 @@ class AsyncClient:
         on_tokens: OnTokens,
         timeout: float | None,
     ) -> AsyncGenerator[Answer, None]:
-        exchange = Exchange((await self.model()).limits, self._patience, on_tokens)
+        exchange = Exchange((await self.model()).limits, self._patience, on_tokens, timeout)
         source = Source(exchange, texts)
         try:
             while True:
@@ -244,7 +249,7 @@ class AsyncClient:
             # UNAVAILABLE was tried again already, by the channel.
             pause = None
             if not isinstance(error, Unavailable):
-                pause = self._patience.pause(error, attempt, remaining)
+                pause = self._patience.pause(error, attempt, deadline - time.monotonic())
             if pause is None:
                 raise error
             await asyncio.sleep(pause)

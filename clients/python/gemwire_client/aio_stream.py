@@ -119,10 +119,12 @@ async def run_stream(
             if exchange.sending_done and not half_closed:
                 await call.half_close()
                 half_closed = True
+            if answers := list(exchange.ready()):
+                for answer in answers:
+                    yield answer
+                continue  # there may be room to read again
             if call.arrived:
                 exchange.receive(call.arrived.popleft())
-                for answer in exchange.ready():
-                    yield answer
             elif call.ended:
                 return
             else:

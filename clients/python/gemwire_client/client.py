@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from types import TracebackType
-from typing import Any, Literal, Unpack, cast, overload
+from typing import Any, Literal, Unpack, overload
 
 import grpc
 import numpy as np
@@ -18,7 +18,7 @@ from gemwire_client import requests
 from gemwire_client.errors import GemwireError, Unavailable, from_rpc_error
 from gemwire_client.exchange import Answer, Exchange, OnTokens
 from gemwire_client.gather import Gathered
-from gemwire_client.requests import Model, Options, Text
+from gemwire_client.requests import Document, Model, Options, Text
 from gemwire_client.service_config import Patience, channel_options
 from gemwire_client.stream import Stream, run_stream
 from gemwire_client.vectors import Vector, decode
@@ -43,7 +43,7 @@ class Client:
         timeout: float | None = 60.0,
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
-        settings = channel_options(options)
+        settings = channel_options(address, options)
         if credentials is None:
             self._channel = grpc.insecure_channel(address, settings)
         else:
@@ -79,7 +79,8 @@ class Client:
 
     def embed_query(self, text: Text, *, dimensions: int | None = None) -> NDArray[np.float32]:
         """The vector of a search query; float32 [dimensions]."""
-        return self.embed(text, task="retrieval_query", dimensions=dimensions)  # type: ignore[return-value]
+        options = requests.options(task="retrieval_query", dimensions=dimensions)
+        return self._embed_one(text, options, self._timeout)  # type: ignore[return-value]
 
     def embed_documents(
         self,
@@ -94,7 +95,7 @@ class Client:
 
     def embed(
         self,
-        texts: Text | Sequence[Text],
+        texts: str | Document | Sequence[Text],
         *,
         titles: Sequence[str] | None = None,
         timeout: float | None = None,
@@ -109,15 +110,11 @@ class Client:
         """
         settings = requests.options(**options)
         timeout = self._timeout if timeout is None else timeout
-        if isinstance(texts, str | requests.Document):
+        if isinstance(texts, str | Document):
             if titles is not None:
                 raise ValueError("titles go with a list of texts; a single one is a Document")
-            single = pb.EmbedRequest(input=requests.text_input(texts), options=settings)
-            return decode(self._call(self._embedding.Embed, single, timeout).embedding)
-        inputs = [
-            requests.text_input(text)
-            for text in requests.with_titles(cast(Sequence[Text], texts), titles)
-        ]
+            return self._embed_one(texts, settings, timeout)
+        inputs = [requests.text_input(text) for text in requests.with_titles(texts, titles)]
         gathered = Gathered(len(inputs), settings, self.model())
         method = self._embedding.BatchEmbed
         waiting: deque[tuple[slice, pb.BatchEmbedRequest, Any]] = deque()
@@ -135,6 +132,11 @@ class Client:
             for _, _, future in waiting:
                 future.cancel()
         return gathered.vectors()
+
+    def _embed_one(self, text: Text, options: pb.EmbedOptions, timeout: float | None) -> Vector:
+        request = pb.EmbedRequest(input=requests.text_input(text), options=options)
+        response = self._call(self._embedding.Embed, request, timeout)
+        return decode(response.embedding)
 
     @overload
     def embed_iter(
@@ -171,7 +173,8 @@ class Client:
         A text that fails raises its error and ends the iteration, or with on_error="return" is yielded as
         its error. `on_tokens` is told the tokens of each vector as it arrives. If the server goes away,
         what is unanswered is sent to the next one. `timeout` is for the longest wait for an answer.
-        Closing the iterator cancels what is under way.
+        Closing the iterator cancels what is under way. Answers are handed out between reads of `texts`:
+        while it blocks nothing is yielded, so for a live feed use `AsyncClient`.
         """
         opening = pb.EmbedStreamRequest(open=pb.StreamOpen(options=requests.options(**options)))
         timeout = self._timeout if timeout is None else timeout
@@ -185,7 +188,7 @@ class Client:
         on_tokens: OnTokens,
         timeout: float | None,
     ) -> Generator[Answer, None, None]:
-        exchange = Exchange(self.model().limits, self._patience, on_tokens)
+        exchange = Exchange(self.model().limits, self._patience, on_tokens, timeout)
         while True:
             call = Stream(self._embedding.EmbedStream, self._metadata)
             with closing(run_stream(exchange, texts, call, opening, timeout)) as answers:
@@ -254,7 +257,7 @@ class Client:
             # UNAVAILABLE was tried again already, by the channel.
             pause = None
             if not isinstance(error, Unavailable):
-                pause = self._patience.pause(error, attempt, remaining)
+                pause = self._patience.pause(error, attempt, deadline - time.monotonic())
             if pause is None:
                 raise error
             time.sleep(pause)

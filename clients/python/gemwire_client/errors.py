@@ -118,3 +118,24 @@ def from_rpc_error(error: grpc.RpcError) -> GemwireError:
             return from_status(Status.FromString(value))
     code = error.code()
     return TYPES.get(code, GemwireError)(error.details() or code.name, code=code)
+
+
+def model_changed() -> GemwireError:
+    """For vectors of two revisions in what was to be one result."""
+    return GemwireError(
+        "another server answered with another revision of the model: its vectors do not compare with "
+        "those before",
+        code=grpc.StatusCode.FAILED_PRECONDITION,
+        reason="MODEL_CHANGED",
+    )
+
+
+def too_large(size: int, limit: int, index: int) -> InvalidInput:
+    """For a text that no message of the server's limit can hold."""
+    error = InvalidInput(
+        f"the text has {size} bytes; a request takes {limit}",
+        code=grpc.StatusCode.INVALID_ARGUMENT,
+        reason="TEXT_TOO_LONG",
+    )
+    error.index = index
+    return error

@@ -5,13 +5,20 @@ a server goes away, or has no room for a text, the stream is half-closed and rea
 one is sent what is unanswered and no more.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
 import grpc
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_client.errors import GemwireError, Unavailable, from_status
+from gemwire_client.errors import (
+    GemwireError,
+    Unavailable,
+    from_status,
+    model_changed,
+    too_large,
+)
 from gemwire_client.requests import Limits, room_for_texts
 from gemwire_client.service_config import Patience
 from gemwire_client.vectors import Vector, decode
@@ -41,13 +48,24 @@ class Exchange:
     `sending_done`, `receive` and `ready`; at the stream's end `ended`, and begins again or is done.
     """
 
-    def __init__(self, limits: Limits, patience: Patience, on_tokens: OnTokens = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        patience: Patience,
+        on_tokens: OnTokens = None,
+        timeout: float | None = None,
+    ) -> None:
+        self._timeout = timeout
+        self._answered_at = time.monotonic()
         self._texts_per_message = min(TEXTS_PER_MESSAGE, limits.max_inputs_per_request)
         self._bytes_per_message = min(BYTES_PER_MESSAGE, room_for_texts(limits))
         self._patience = patience
         self._on_tokens = on_tokens
         self.source_ended = False
         self._count = 0
+        self._revision: str | None = None
+        self._largest = room_for_texts(limits)
+        self._limit = limits.max_request_bytes
         self._in_order: deque[_Entry] = deque()  # read, and not yet yielded
         self._by_id: dict[int, _Entry] = {}  # read, and not yet answered; in order
         self._failures = 0  # streams in a row that answered nothing
@@ -89,6 +107,9 @@ class Exchange:
         entry = _Entry(self._count, message)
         self._count += 1
         self._in_order.append(entry)
+        if (size := message.ByteSize()) > self._largest:
+            entry.answer = too_large(size, self._limit, entry.id)
+            return
         self._by_id[entry.id] = entry
         self._unsent.append(entry)
 
@@ -118,6 +139,9 @@ class Exchange:
         """Takes what the server said."""
         match message.WhichOneof("message"):
             case "opened":
+                if self._revision not in (None, message.opened.model_revision):
+                    raise model_changed()
+                self._revision = message.opened.model_revision
                 self._window = self._credit = message.opened.max_inflight_inputs
             case "go_away":
                 self._leave(message.go_away.reconnect_after.ToNanoseconds() / 1e9)
@@ -145,6 +169,14 @@ class Exchange:
                 return self._rest
         # A text that ends every stream it is on must not be sent for ever.
         sent = max((entry.sent for entry in self._by_id.values()), default=0)
+        silent = time.monotonic() - self._answered_at
+        if (
+            isinstance(error, Unavailable)
+            and not self._window  # it never opened
+            and (self._timeout is None or silent < self._timeout)
+        ):
+            # Nobody is there: a server that restarts may be away longer than a few tries take.
+            return max(self._rest, self._patience.backoff(self._failures), error.retry_after or 0.0)
         pause = self._patience.pause(error, max(1, self._failures, sent), float("inf"))
         if pause is None:
             raise error
@@ -166,6 +198,7 @@ class Exchange:
                 return
             entry.answer = error
         self._progress = True
+        self._answered_at = time.monotonic()
         del self._by_id[entry.id]
 
     def _leave(self, rest: float) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_client.errors import GemwireError, from_status
+from gemwire_client.errors import GemwireError, from_status, model_changed
 from gemwire_client.requests import Model
 from gemwire_client.vectors import Vector, decode, empty
 
@@ -15,9 +15,15 @@ class Gathered:
         none = empty(options.output_dimensionality or model.dimensions, options.encoding)
         self._vectors: Vector = np.zeros((count, none.shape[1]), none.dtype)
         self._errors: dict[int, GemwireError] = {}
+        self._revisions: set[str] = set()
 
     def place(self, rows: slice, response: pb.BatchEmbedResponse) -> None:
-        """Takes the answer to the request for these rows."""
+        """Takes the answer to the request for these rows. Raises GemwireError if it cannot be one."""
+        self._revisions.add(response.model_revision)
+        if len(self._revisions) > 1:
+            raise model_changed()
+        if len(response.results) != rows.stop - rows.start:
+            raise GemwireError(f"{len(response.results)} answers to {rows.stop - rows.start} texts")
         for index, result in enumerate(response.results, rows.start):
             if result.WhichOneof("result") == "embedding":
                 self._vectors[index] = decode(result.embedding)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemwire.v1 import embedding_pb2 as pb
+from gemwire_client.errors import too_large
 
 V = TypeVar("V")
 
@@ -186,11 +187,13 @@ def with_titles(texts: Sequence[Text], titles: Sequence[str] | None) -> Sequence
 
 
 def request_slices(inputs: Sequence[pb.EmbedInput], limits: Limits) -> Iterator[slice]:
-    """Neighbours that fit in one request; one that alone is too large is left to the server to refuse."""
+    """Neighbours that fit in one request. Raises InvalidInput for a text that fits in none."""
     start = size = 0
     room = room_for_texts(limits)
     for i, message in enumerate(inputs):
         own = message.ByteSize() + 8
+        if own > room:
+            raise too_large(own, limits.max_request_bytes, i)
         if i > start and (i - start >= limits.max_inputs_per_request or size + own > room):
             yield slice(start, i)
             start, size = i, 0

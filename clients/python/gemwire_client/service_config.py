@@ -6,6 +6,7 @@ overloaded server is another matter: only the client, which reads RetryInfo, ask
 
 import json
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,10 @@ SERVICE_CONFIG: dict[str, Any] = {
 }
 
 
-def channel_options(extra: Sequence[tuple[str, Any]] = ()) -> list[tuple[str, Any]]:
+THIS_MACHINE = re.compile(r"(dns:/*)?(localhost|127\.[\d.]+|\[::1\]):\d+")
+
+
+def channel_options(address: str, extra: Sequence[tuple[str, Any]] = ()) -> list[tuple[str, Any]]:
     """Options of a channel; `extra` ones win."""
     options = {
         "grpc.service_config": json.dumps(SERVICE_CONFIG),
@@ -45,6 +49,8 @@ def channel_options(extra: Sequence[tuple[str, Any]] = ()) -> list[tuple[str, An
         "grpc.max_send_message_length": -1,
         "grpc.keepalive_time_ms": 60_000,
         "grpc.keepalive_timeout_ms": 20_000,
+        # gRPC would ask even for this machine's own addresses through $http_proxy.
+        "grpc.enable_http_proxy": 0 if THIS_MACHINE.fullmatch(address) else 1,
     }
     return list((options | dict(extra)).items())
 
@@ -54,7 +60,11 @@ class Patience:
     """When to ask again a server that has no room, or one that went away in the middle of a stream."""
 
     attempts: int = 5
-    longest_pause: float = 30.0
+    longest_pause: float = 60.0
+
+    def backoff(self, failures: int) -> float:
+        """Seconds to wait for a server that is away, after that many failures in a row."""
+        return float(min(0.1 * 2**failures, 5.0) * random.uniform(1.0, 1.3))
 
     def pause(self, error: GemwireError, attempt: int, remaining: float) -> float | None:
         """Seconds to wait before attempt `attempt` + 1, or None if there is to be none."""
@@ -69,5 +79,5 @@ class Patience:
         else:
             return None
         # Callers that were refused together must not come back together.
-        pause = min(pause, self.longest_pause) * random.uniform(1.0, 1.3)
-        return pause if pause < remaining else None
+        pause *= random.uniform(1.0, 1.3)
+        return pause if pause < min(remaining, self.longest_pause) else None

@@ -68,6 +68,7 @@ def run_stream(
         call.send(opening)
         while True:
             _gather(exchange, texts)
+            yield from exchange.ready()
             while (batch := exchange.next_batch()) is not None:
                 call.send(batch)
             if exchange.sending_done and not half_closed:

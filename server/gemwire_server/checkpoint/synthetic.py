@@ -6,6 +6,8 @@ is as published, file by file and key by key.
 
 import json
 import math
+import os
+import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -96,7 +98,7 @@ def make_checkpoint(
     dtype: str = "bfloat16",
     shard_bytes: int | None = None,
 ) -> None:
-    """Writes a checkpoint into a folder, made if need be. The same arguments, the same bytes.
+    """Writes a checkpoint into a folder that is new or empty. The same arguments, the same bytes.
 
     `tokenizer` is a SentencePiece model to copy; without one, one is trained from sample.txt.
     `dtype` is bfloat16 or float32. With `shard_bytes` the encoder's tensors go into several files
@@ -107,8 +109,25 @@ def make_checkpoint(
         raise CheckpointError(f"no geometry {geometry!r}; there are {', '.join(GEOMETRIES)}")
     if dtype not in ("bfloat16", "float32"):
         raise CheckpointError(f"dtype {dtype!r}: a checkpoint is bfloat16 or float32")
-    sizes = GEOMETRIES[geometry]
-    directory.mkdir(parents=True, exist_ok=True)
+    # Beside its place until it is whole: half a checkpoint must not look like one.
+    partial = directory.with_name(f".{directory.name}.{os.getpid()}.part")
+    try:
+        _write(partial, GEOMETRIES[geometry], seed, tokenizer, dtype, shard_bytes)
+        partial.replace(directory)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _write(
+    directory: Path,
+    sizes: Geometry,
+    seed: int,
+    tokenizer: Path | None,
+    dtype: str,
+    shard_bytes: int | None,
+) -> None:
+    directory.mkdir(parents=True)
     write_tokenizer(directory, tokenizer, sizes.vocab_size)
     _write_configs(directory, sizes, dtype)
     draw = _Draw(seed, dtype)

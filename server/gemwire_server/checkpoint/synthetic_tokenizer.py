@@ -6,6 +6,7 @@ from pathlib import Path
 
 import sentencepiece
 import tokenizers
+from google.protobuf.message import DecodeError
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
@@ -80,7 +81,10 @@ def _train(vocab_size: int) -> bytes:
 def convert(serialized: bytes, vocab_size: int) -> tokenizers.Tokenizer:
     """The same for HF `tokenizers`, in the structure of Gemma's published tokenizer.json."""
     kind = ModelProto.SentencePiece
-    pieces = ModelProto.FromString(serialized).pieces
+    try:
+        pieces = ModelProto.FromString(serialized).pieces
+    except DecodeError:
+        raise CheckpointError("the tokenizer is not a SentencePiece model") from None
     if len(pieces) > vocab_size:
         raise CheckpointError(
             f"the tokenizer has {len(pieces)} pieces; the geometry has room for {vocab_size}"

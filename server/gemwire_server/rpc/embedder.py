@@ -41,9 +41,8 @@ class Source:
     @property
     def cost(self) -> int:
         """Characters, or as many as its ids stand for."""
-        if self.text is None:
-            return len(self.ids) * CHARACTERS_PER_TOKEN
-        return len(self.prompt) + len(self.text)
+        own = len(self.ids) * CHARACTERS_PER_TOKEN if self.text is None else len(self.text)
+        return len(self.prompt) + own
 
 
 Tokenized = Encoded | GemwireError
