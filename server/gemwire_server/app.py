@@ -7,6 +7,7 @@ import os
 import queue
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -27,7 +28,7 @@ from gemwire_server.checkpoint import Checkpoint, open_checkpoint
 from gemwire_server.config import ServerConfig
 from gemwire_server.engine import Engine, ThreadEngine
 from gemwire_server.rpc.embedder import Embedder
-from gemwire_server.rpc.embedding import EmbeddingService
+from gemwire_server.rpc.embedding import EmbeddingService, raise_first
 from gemwire_server.rpc.methods import Calls, Method
 from gemwire_server.rpc.model import ModelService, describe
 from gemwire_server.rpc.stream import StreamLimits, StreamService
@@ -55,7 +56,7 @@ class Application:
         self.config = config
         self.address = ""
         self.model = pb.Model()
-        self._calls = Calls()
+        self._calls = Calls(config.max_concurrent_calls)
         self._closers: list[Callable[[], None]] = []
         self._engine: Engine | None = None
         self._streams: StreamService | None = None
@@ -71,7 +72,6 @@ class Application:
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
                 ("grpc.keepalive_permit_without_calls", 1),
             ],
-            maximum_concurrent_rpcs=config.max_concurrent_calls,
         )
 
     async def start(self) -> None:
@@ -79,6 +79,7 @@ class Application:
 
         Raises OSError if the address cannot be had and CheckpointError if the model cannot.
         """
+        self._loop = asyncio.get_running_loop()
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         # First, so that a taken address shows before the model is read.
         self.address = _bind(self._server, self.config.address)
@@ -88,7 +89,10 @@ class Application:
             await self._server.start()
             # The whole way once, tokenizer and engine included, before anyone is told to come.
             options = check_options(pb.EmbedOptions(), embedder.served)
-            await embedder.embed([pb.EmbedInput(text="warm-up")], options, None, ["input"])
+            answers, _ = await embedder.embed(
+                [pb.EmbedInput(text="warm-up")], options, None, ["input"]
+            )
+            raise_first(answers)
             await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         except BaseException:
             await self.stop()
@@ -105,15 +109,17 @@ class Application:
             runner,
             max_batch_tokens=config.max_batch_tokens,
             max_queue_tokens=config.max_queue_tokens,
+            on_death=self._engine_died,
         )
         self._engine = engine
+        self._closers.append(engine.close)
         embedder = Embedder(
             engine,
             tokenizer,
             _served(checkpoint, config),
             tokenizer_threads=config.tokenizer_threads or max(1, (os.cpu_count() or 2) - 1),
         )
-        self._closers += [engine.close, embedder.close]
+        self._closers.append(embedder.close)
         return embedder
 
     def _register(self, embedder: Embedder) -> None:
@@ -143,6 +149,11 @@ class Application:
         if config.reflection:
             names = (*HEALTH_NAMES[1:], HEALTH_SERVICE, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
+
+    def _engine_died(self) -> None:
+        """Says so to who watches: a server that cannot compute must not be sent work."""
+        not_serving = self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        asyncio.run_coroutine_threadsafe(not_serving, self._loop)
 
     async def drain(self, lame_duck_seconds: float) -> None:
         """Is NOT_SERVING, takes no new work, answers what it accepted, and stops.
@@ -188,6 +199,8 @@ class Application:
 
 def _bind(server: grpc.aio.Server, address: str) -> str:
     """Takes the address; the one taken, with the port that 0 became."""
+    if address.startswith("unix:") and _answers(address.removeprefix("unix:")):
+        raise OSError(f"cannot listen on {address}: another server does")
     try:
         port = server.add_insecure_port(address)
     except RuntimeError:
@@ -197,6 +210,12 @@ def _bind(server: grpc.aio.Server, address: str) -> str:
     if address.startswith("unix:"):
         return address
     return f"{address.rpartition(':')[0]}:{port}"
+
+
+def _answers(path: str) -> bool:
+    """Whether somebody listens on the socket; gRPC would unlink it and take its place."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
 
 
 def _served(checkpoint: Checkpoint, config: ServerConfig) -> Served:

@@ -109,8 +109,17 @@ class ThreadEngine:
     have joined it. A smaller one is formed at the moment the device comes free.
     """
 
-    def __init__(self, runner: Runner, *, max_batch_tokens: int, max_queue_tokens: int) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        *,
+        max_batch_tokens: int,
+        max_queue_tokens: int,
+        on_death: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_death` is called, from the engine's thread, if it can go on no longer."""
         self._runner = runner
+        self._on_death = on_death
         self._scheduler = Scheduler(
             max_batch_tokens=max_batch_tokens,
             max_queue_tokens=max_queue_tokens,
@@ -177,8 +186,14 @@ class ThreadEngine:
             _fail(scheduler.purge(), expiry())
 
     def _device_loop(self) -> None:
-        while (batch := self._take()) is not None:
-            self._run(batch)
+        try:
+            while (batch := self._take()) is not None:
+                self._run(batch)
+        except BaseException as error:
+            # Not a failed step, which `_run` answers: this code's own. Nobody may wait for ever.
+            log.critical("the engine ends: %s", type(error).__name__)
+            self.abandon()
+            self._on_death()
 
     def _prepare_loop(self) -> None:
         scheduler = self._scheduler

@@ -44,9 +44,6 @@ class PromptTable:
 
     def by_name(self, name: str) -> str:
         if (prompt := self.prompts.get(name)) is None:
-            raise InvalidInput(
-                "UNKNOWN_PROMPT",
-                f"no prompt has this name; the model has {', '.join(sorted(self.prompts)) or 'none'}",
-                field="options.prompt_name",
-            )
+            known = ", ".join(sorted(self.prompts)) or "none"
+            raise InvalidInput("UNKNOWN_PROMPT", f"no prompt has this name; the model has {known}")
         return prompt

@@ -1,7 +1,9 @@
 """The real model, on a device that a test can hold."""
 
+import itertools
 import threading
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ class HeldDevice:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.computed_texts = 0
+        self.steps: list[list[list[int]]] = []  # the ids of each text of each step
         self.largest_batch = 0
         self._free = threading.Event()
         self._free.set()
@@ -30,6 +33,10 @@ class HeldDevice:
                 assert self._free.wait(WAIT), "the test never released the device"
                 self._running = False
             vectors = run(runner, batch)
+            bounds = batch.cu_seqlens.tolist()
+            self.steps.append(
+                [batch.input_ids[a:b].tolist() for a, b in itertools.pairwise(bounds)]
+            )
             self.computed_texts += batch.num_texts
             self.largest_batch = max(self.largest_batch, batch.num_texts)
             return vectors
@@ -41,6 +48,10 @@ class HeldDevice:
 
     def release(self) -> None:
         self._free.set()
+
+    def step_of(self, ids: Sequence[int]) -> int:
+        """The number of the step that computed this text."""
+        return next(i for i, texts in enumerate(self.steps) if list(ids) in texts)
 
     def wait_until_running(self) -> None:
         """Until a step is on the held device."""

@@ -1,13 +1,17 @@
 """Deadlines, cancellation, broken weights and bugs: the right status, the neighbours unharmed."""
 
 import logging
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 import torch
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from safetensors.torch import load_file, save_file
 
 from gemwire.v1 import embedding_pb2 as pb
@@ -144,6 +148,53 @@ def test_a_failing_step_is_an_internal_error_and_the_next_one_works(
         assert "0xdeadbeef" not in str(caught.value)
         monkeypatch.undo()
         served.embedding.Embed(pb.EmbedRequest(input=text("a")))
+
+
+def test_a_warm_up_that_fails_is_not_served(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gemwire_server.errors import EngineFailure
+    from gemwire_server.runner import ModelRunner
+
+    def broken(self: ModelRunner, batch: object) -> None:
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr(ModelRunner, "warm_up", lambda self, tokens: None)
+    monkeypatch.setattr(ModelRunner, "run", broken)
+    with pytest.raises(EngineFailure), running(str(tiny_checkpoint)):
+        pass
+
+
+def test_health_answers_at_the_limit_of_calls(tiny_checkpoint: Path) -> None:
+    with running(str(tiny_checkpoint), max_concurrent_calls=2) as served:
+        opened = pb.EmbedStreamRequest(open=pb.StreamOpen())
+        never = threading.Event()
+
+        def requests() -> Iterator[pb.EmbedStreamRequest]:
+            yield opened
+            never.wait(WAIT)
+
+        streams = [served.embedding.EmbedStream(requests()) for _ in range(2)]
+        for stream in streams:
+            next(stream)
+        health: Any = health_pb2_grpc.HealthStub(served.channel)
+        answer = health.Check(health_pb2.HealthCheckRequest(service=""))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.RpcError) as caught:
+            served.embedding.Embed(pb.EmbedRequest(input=text("one too many")))
+        error = failure(caught.value)
+        assert error.reason == "TOO_MANY_CALLS" and error.retry_after
+        never.set()
+
+
+def test_a_long_prompt_is_refused_before_it_costs_anything(tiny_checkpoint: Path) -> None:
+    with running(str(tiny_checkpoint)) as served:
+        options = pb.EmbedOptions(prompt_text="p" * 100_000)
+        inputs = [pb.EmbedInput(tokens=pb.TokenIds(ids=[5]))] * 100
+        with pytest.raises(grpc.RpcError) as caught:
+            served.embedding.BatchEmbed(pb.BatchEmbedRequest(inputs=inputs, options=options))
+        error = failure(caught.value)
+        assert (error.reason, error.field) == ("PROMPT_TOO_LONG", "options.prompt_text")
 
 
 def test_a_full_queue_refuses_with_the_time_to_come_back(

@@ -75,10 +75,16 @@ CONFIG_DAMAGE: list[tuple[str, Any, str]] = [
     ("mixture_of_experts", 8, "mixture_of_experts"),
     ("hidden_size", None, "hidden_size"),
     ("matryoshka_dimensions", [100000], "matryoshka_dimensions"),
+    ("matryoshka_dimensions", 5, "damaged"),
+    ("sliding_window", 511, "sliding_window"),
+    ("num_key_value_heads", 0, "damaged"),
+    ("head_dim", "32", "damaged"),
 ]
 
 
-@pytest.mark.parametrize("key,value,named", CONFIG_DAMAGE, ids=[row[0] for row in CONFIG_DAMAGE])
+@pytest.mark.parametrize(
+    "key,value,named", CONFIG_DAMAGE, ids=[f"{row[0]}={row[1]}" for row in CONFIG_DAMAGE]
+)
 def test_config_that_is_not_implemented_is_named(
     folder: Path, key: str, value: Any, named: str
 ) -> None:
@@ -141,6 +147,9 @@ FILE_DAMAGE: list[tuple[str, Callable[[Any], None], str]] = [
     ("3_Dense/config.json", lambda c: c.update(bias=True), "bias"),
     ("3_Dense/config.json", lambda c: c.update(use_residual=True), "use_residual"),
     ("sentence_bert_config.json", lambda c: c.update(do_lower_case=True), "do_lower_case"),
+    ("sentence_bert_config.json", lambda c: c.update(max_seq_length=-5), "max_seq_length"),
+    ("sentence_bert_config.json", lambda c: c.update(model_args={"a": 1}), "model_args"),
+    ("2_Dense/config.json", lambda c: c.pop("out_features"), "out_features"),
     (
         "config_sentence_transformers.json",
         lambda c: c.update(similarity_fn_name="euclidean"),
@@ -155,7 +164,9 @@ FILE_DAMAGE: list[tuple[str, Callable[[Any], None], str]] = [
 ]
 
 
-@pytest.mark.parametrize("file,change,named", FILE_DAMAGE, ids=[row[2] for row in FILE_DAMAGE])
+@pytest.mark.parametrize(
+    "file,change,named", FILE_DAMAGE, ids=[f"{row[0]} {row[2]}" for row in FILE_DAMAGE]
+)
 def test_pipeline_that_is_not_implemented_is_named(
     folder: Path, file: str, change: Callable[[Any], None], named: str
 ) -> None:
@@ -225,7 +236,14 @@ def test_shards_give_the_same_vectors(tiny_checkpoint: Path, tmp_path: Path) -> 
 def test_revision_follows_the_content(folder: Path, tiny_checkpoint: Path) -> None:
     before = open_checkpoint(str(tiny_checkpoint)).revision()
     assert open_checkpoint(str(folder)).revision() == before
+    edit(
+        folder / "config_sentence_transformers.json",
+        lambda c: c["prompts"].update(query="another: "),
+    )
+    prompted = open_checkpoint(str(folder)).revision()
+    assert prompted != before
     retensor(folder / "3_Dense" / "model.safetensors", lambda t: t["linear.weight"].add_(1))
+    assert open_checkpoint(str(folder)).revision() != prompted
     assert open_checkpoint(str(folder)).revision() != before
 
 

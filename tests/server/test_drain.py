@@ -163,6 +163,30 @@ def test_an_idle_stream_does_not_hold_the_server_up(tiny_checkpoint: Path) -> No
             assert process.wait(15) == 0
 
 
+def test_a_stream_that_says_nothing_does_not_hold_the_server_up(tiny_checkpoint: Path) -> None:
+    with serving(tiny_checkpoint, "--drain-seconds", "30") as (process, address, _):
+        with grpc.insecure_channel(address) as channel:
+            never = threading.Event()
+            silent = iter(lambda: never.wait(WAIT) and None, None)
+            call = EmbeddingServiceStub(channel).EmbedStream(silent)  # type: ignore[arg-type]
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(15) == 0
+            never.set()
+            call.cancel()
+
+
+def test_a_taken_socket_is_not_taken_over(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    from gemwire_server.app import background_server
+    from gemwire_server.config import ServerConfig
+
+    address = f"unix:{tmp_path / 's'}"
+    with background_server(ServerConfig(model=str(tiny_checkpoint), address=address)):
+        with pytest.raises(OSError, match="another server"):
+            with background_server(ServerConfig(model=str(tiny_checkpoint), address=address)):
+                pass
+
+
 def test_a_taken_address_is_one_clear_line(tiny_checkpoint: Path) -> None:
     with serving(tiny_checkpoint) as (process, address, lines):
         assert "bfloat16" in "".join(lines) or "float32" in "".join(lines)

@@ -225,6 +225,22 @@ def test_abandoning_answers_what_waits_and_finishes_what_runs(runner: FakeRunner
     assert len(runner.batches) == 1
 
 
+def test_an_engine_that_dies_says_so_and_answers(
+    runner: FakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = threading.Event()
+    engine = ThreadEngine(runner, max_batch_tokens=10, max_queue_tokens=100, on_death=dead.set)
+    hold(engine, runner)
+    waiting = Caller(1)
+    engine.submit([text(96, 7)], waiting.submission)
+    monkeypatch.setattr(engine, "_form", lambda: 1 / 0)
+    runner.gate.set()
+    assert waiting.errors() == {0: Stopped} and dead.wait(WAIT)
+    with pytest.raises(Stopped):
+        engine.submit([text(97, 1)], Caller(1).submission)
+    engine.close()
+
+
 def test_many_threads_submit_and_cancel(runner: FakeRunner) -> None:
     """Whatever is not cancelled gets its own vector, under contention."""
     engine = ThreadEngine(runner, max_batch_tokens=64, max_queue_tokens=1 << 20)

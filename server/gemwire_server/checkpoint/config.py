@@ -111,14 +111,10 @@ def _rope_theta(raw: dict[str, Any]) -> dict[LayerKind, float]:
 
 def _window(sliding_window: int) -> int:
     """The reach to each side: half of `sliding_window`, which counts both sides."""
-    if sliding_window % 2:
-        # transformers turns the value into half + 1 on load, and some versions saved it so.
-        log.warning(
-            "config.json: sliding_window %d is a re-saved %d; read as that",
-            sliding_window,
-            resaved := (sliding_window - 1) * 2,
-        )
-        sliding_window = resaved
-    if sliding_window < 2:
+    if sliding_window == 257:
+        # transformers turns 512 into half + 1 on load, and some versions saved it so.
+        log.warning("config.json: sliding_window 257 is a re-saved 512; read as 512")
+        sliding_window = 512
+    if sliding_window < 2 or sliding_window % 2:
         raise CheckpointError(f"config.json: sliding_window is {sliding_window}: not implemented")
     return sliding_window // 2

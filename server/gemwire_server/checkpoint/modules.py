@@ -86,10 +86,15 @@ def _max_seq_length(encoder: Path) -> int | None:
     if not path.exists():
         return None
     raw = read_json(path)
-    if raw.get("do_lower_case"):
-        raise CheckpointError(f"{path}: do_lower_case is not implemented")
+    for key in sorted(set(raw) - {"max_seq_length"}):
+        if raw[key]:
+            raise CheckpointError(f"{path}: {key} {raw[key]!r} is not implemented")
     length = raw.get("max_seq_length")
-    return None if length is None else int(length)
+    if length is not None and not (isinstance(length, int) and length > 2):
+        raise CheckpointError(
+            f"{path}: max_seq_length is {length!r}: a number of tokens is expected"
+        )
+    return length
 
 
 def _check_pooling(path: Path) -> None:

@@ -8,9 +8,9 @@ import torch
 
 from gemwire_kernels.ops import Ops
 from gemwire_server.checkpoint.config import parse_config
-from gemwire_server.checkpoint.hub import resolve
+from gemwire_server.checkpoint.hub import ResolvedCheckpoint, resolve
 from gemwire_server.checkpoint.modules import Pipeline, read_json, read_pipeline, read_prompts
-from gemwire_server.checkpoint.weights import load_weights, weight_files
+from gemwire_server.checkpoint.weights import load_weights
 from gemwire_server.errors import CheckpointError
 from gemwire_server.model import Encoder, EncoderConfig
 from gemwire_server.prompts import PromptTable
@@ -49,16 +49,11 @@ class Checkpoint:
         if self.commit is not None:
             return self.commit
         digest = hashlib.sha256()
-        encoder = self.pipeline.encoder
-        files = [encoder / "config.json", *weight_files(encoder)]
-        files += [
-            encoder / name
-            for name in ("tokenizer.model", "tokenizer.json", "tokenizer_config.json")
-        ]
-        for folder in self.pipeline.dense:
-            files += weight_files(folder)
-        for path in filter(Path.exists, files):
+        for path in sorted(self.path.rglob("*")):
+            if path.suffix not in (".json", ".safetensors", ".model"):
+                continue
             with path.open("rb") as file:
+                digest.update(str(path.relative_to(self.path)).encode())
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return f"sha256-{digest.hexdigest()[:16]}"
 
@@ -66,6 +61,16 @@ class Checkpoint:
 def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
     """Opens a folder, or a hub id at a revision. Raises CheckpointError with what to do."""
     resolved = resolve(model, revision)
+    try:
+        return _read(resolved)
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
+        # A value of another kind than its key has; what is only not implemented has been named.
+        raise CheckpointError(
+            f"{resolved.path}: its configuration is damaged: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _read(resolved: ResolvedCheckpoint) -> Checkpoint:
     pipeline = read_pipeline(resolved.path)
     raw = read_json(pipeline.encoder / "config.json")
     config = parse_config(raw)

@@ -92,15 +92,12 @@ class Embedder:
         self, sources: Sequence[Source | GemwireError], options: Options
     ) -> list[Tokenized]:
         loop = asyncio.get_running_loop()
-        parts = await asyncio.gather(
-            *(
-                loop.run_in_executor(
-                    self._pool, self._encode_all, sources[i : i + TEXTS_PER_TASK], options
-                )
-                for i in range(0, len(sources), TEXTS_PER_TASK)
-            )
-        )
-        return [encoded for part in parts for encoded in part]
+        tokenized: list[Tokenized] = []
+        for i in range(0, len(sources), TEXTS_PER_TASK):
+            # One part of a call at a time: the pool is first come, first served.
+            part = sources[i : i + TEXTS_PER_TASK]
+            tokenized += await loop.run_in_executor(self._pool, self._encode_all, part, options)
+        return tokenized
 
     def _encode_all(
         self, sources: Sequence[Source | GemwireError], options: Options
@@ -120,10 +117,16 @@ class Embedder:
         )
 
     @contextmanager
-    def _admitted(self, inputs: Sequence[pb.EmbedInput]) -> Iterator[None]:
+    def admitted(self, inputs: Sequence[pb.EmbedInput], options: Options) -> Iterator[None]:
         """Refuses early, by a guess at the tokens, what the queue would refuse after tokenizing it."""
+        prompt = len(options.prompt)
         guess = sum(
-            min(len(raw.text) // CHARACTERS_PER_TOKEN, self.tokenizer.max_tokens) for raw in inputs
+            min(
+                (prompt + len(raw.title) + len(raw.text)) // CHARACTERS_PER_TOKEN
+                + len(raw.tokens.ids),
+                self.tokenizer.max_tokens,
+            )
+            for raw in inputs
         )
         self.engine.check_room(self._tokenizing_tokens, guess)
         self._tokenizing_tokens += guess
@@ -141,7 +144,7 @@ class Embedder:
     ) -> tuple[Answers, pb.Timing]:
         """All of the inputs; cancelled with the task that awaits it. Raises Overloaded or Stopped."""
         arrived = time.monotonic()
-        with self._admitted(inputs):
+        with self.admitted(inputs, options):
             tokenized = await self.tokenize(inputs, options, paths)
         tokenize_seconds = time.monotonic() - arrived
         answers, steps = await self.compute(tokenized, options, deadline)

@@ -65,10 +65,11 @@ class EmbeddingService:
         deadline = deadline_of(context.time_remaining())
         embedder = self._embedder
         paths = [f"targets[{i}]" for i in range(len(request.targets))]
-        tokenized = [
-            *await embedder.tokenize([request.source], source_options, ["source"]),
-            *await embedder.tokenize(request.targets, target_options, paths),
-        ]
+        with embedder.admitted([request.source, *request.targets], target_options):
+            tokenized = [
+                *await embedder.tokenize([request.source], source_options, ["source"]),
+                *await embedder.tokenize(request.targets, target_options, paths),
+            ]
         answers, _ = await embedder.compute(tokenized, source_options, deadline)
         raise_first(answers)
         # A cosine does not depend on lengths, whatever the options ask of vectors.

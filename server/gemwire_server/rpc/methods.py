@@ -14,7 +14,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from gemwire_server.errors import GemwireError, InvalidInput, Stopped
+from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped
 from gemwire_server.rpc.status import abort, internal
 
 M = TypeVar("M", bound=Message)
@@ -35,7 +35,8 @@ def parse(kind: type[M], raw: bytes) -> M:
 class Calls:
     """The calls under way, and the gate that closes when the server drains."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._count = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -54,6 +55,10 @@ class Calls:
         """A call, from its start to its end."""
         if self._closed:
             raise Stopped("DRAINING", "the server is shutting down")
+        if self._count >= self._limit:
+            raise Overloaded(
+                "TOO_MANY_CALLS", f"{self._limit} calls are open, the limit", retry_after=1.0
+            )
         self._count += 1
         self._idle.clear()
         try:

@@ -114,7 +114,7 @@ class _Stream:
             )
 
     async def serve(self) -> None:
-        opening = await self._read()
+        opening = await self._read_opening()
         if opening is None:
             return
         if opening.WhichOneof("message") != "open":
@@ -151,6 +151,19 @@ class _Stream:
         raw: Any = await self._context.read()
         return None if raw is grpc.aio.EOF else parse(pb.EmbedStreamRequest, raw)
 
+    async def _read_opening(self) -> pb.EmbedStreamRequest | None:
+        """The first message; Stopped if the server drains before there is one."""
+        read = asyncio.ensure_future(self._read())
+        goodbye = asyncio.ensure_future(self._wake_writer.wait())
+        try:
+            await asyncio.wait({read, goodbye}, return_when=asyncio.FIRST_COMPLETED)
+            if not read.done():
+                raise stopped()
+            return read.result()
+        finally:
+            read.cancel()
+            goodbye.cancel()
+
     async def _read_all(self, options: Options, ordered: bool) -> None:
         """Starts work on each message, in turns if `ordered`, until the client half-closes."""
         turn = asyncio.Event()
@@ -160,25 +173,33 @@ class _Stream:
                 raise InvalidInput(
                     "STREAM_ALREADY_OPEN", "after `open`, every message is a `batch`", field="batch"
                 )
+            refused = self._service.draining  # what was read before is answered
             count = len(message.batch.inputs)
             check_count(count, self._limits.max_inputs, "batch.inputs")
+            if not count:
+                continue  # costs no credit, so it may not cost a task either
             while self._unanswered and self._unanswered + count > self._limits.max_inflight_inputs:
                 self._wake_reader.clear()
                 await self._wake_reader.wait()
             self._unanswered += count
             next_turn = asyncio.Event() if ordered else turn
-            self._start(self._embed(message.batch, options, turn, next_turn))
+            self._start(self._embed(message.batch, options, turn, next_turn, refused))
             turn = next_turn
         self._half_closed = True
         self._wake_writer.set()
 
     async def _embed(
-        self, batch: pb.StreamBatch, options: Options, turn: asyncio.Event, next_turn: asyncio.Event
+        self,
+        batch: pb.StreamBatch,
+        options: Options,
+        turn: asyncio.Event,
+        next_turn: asyncio.Event,
+        refused: bool,
     ) -> None:
         """Answers a message, group by group as they finish, or all at once when its turn has come."""
         arrived = time.monotonic()
         tokenized: list[Tokenized]
-        if self._service.draining:
+        if refused:
             tokenized = [stopped()] * len(batch.inputs)
         else:
             paths = [f"batch.inputs[{i}]" for i in range(len(batch.inputs))]
@@ -214,7 +235,7 @@ class _Stream:
             except Overloaded as error:
                 if error.reason == REQUEST_TOO_LARGE:
                     return await self._embedder.compute([error] * len(tokenized), options, None)
-                await asyncio.sleep(min(error.retry_after, LONGEST_WAIT_SECONDS))
+                await asyncio.sleep(min(error.retry_after / 2, LONGEST_WAIT_SECONDS))
             except Stopped as error:
                 return await self._embedder.compute([error] * len(tokenized), options, None)
 
@@ -240,11 +261,12 @@ class _Stream:
     async def _write_results(self, first: _Part, include_timing: bool) -> None:
         """Writes the part and what is ready behind it as one message, and grants as much again."""
         parts, size = [first], len(first.records)
-        while self._outbox and isinstance(self._outbox[0], _Part) and size < MESSAGE_BYTES:
-            part = self._outbox.popleft()
-            assert isinstance(part, _Part)
-            parts.append(part)
+        while self._outbox and isinstance(part := self._outbox[0], _Part):
             size += len(part.records)
+            if size > MESSAGE_BYTES:
+                break
+            self._outbox.popleft()
+            parts.append(part)
         count = sum(part.count for part in parts)
         rest = pb.StreamResults(
             timing=parts[-1].timing if include_timing else None, granted_inputs=count

@@ -8,6 +8,8 @@ from gemwire_server.prompts import TASKS, PromptTable
 from gemwire_server.rpc.wire import Vectors
 from gemwire_server.tokenizer import Truncation
 
+# It is tokenized anew before every text: longer than this it would be an easy way to waste a core.
+MAX_PROMPT_CHARACTERS = 4096
 TRUNCATIONS = {
     pb.TRUNCATION_UNSPECIFIED: Truncation.ERROR,
     pb.TRUNCATION_ERROR: Truncation.ERROR,
@@ -95,8 +97,19 @@ def _prompt(raw: pb.EmbedOptions, served: Served, path: str) -> tuple[str, str]:
     """(task, prompt), one of them empty."""
     match raw.WhichOneof("prompt"):
         case "prompt_name":
-            return "", served.prompts.by_name(raw.prompt_name)
+            try:
+                return "", served.prompts.by_name(raw.prompt_name)
+            except InvalidInput as error:
+                error.field = f"{path}.prompt_name"
+                raise
         case "prompt_text":
+            if len(raw.prompt_text) > MAX_PROMPT_CHARACTERS:
+                raise InvalidInput(
+                    "PROMPT_TOO_LONG",
+                    f"prompt_text has {len(raw.prompt_text)} characters; the limit is "
+                    f"{MAX_PROMPT_CHARACTERS}",
+                    field=f"{path}.prompt_text",
+                )
             return "", raw.prompt_text
         case "task" if raw.task != pb.TASK_TYPE_UNSPECIFIED:
             if raw.task not in TASK_TYPES:
