@@ -9,6 +9,7 @@ served now if that is later, and the lowest tag is next.
 
 import heapq
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -22,9 +23,10 @@ REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
 
 @dataclass(slots=True, eq=False)
 class Flow:
-    """What takes turns with others: a call, or a stream with all it sends. `end` is its last tag."""
+    """What takes turns with others: a call, or a stream with all it sends. `ends` has, by priority,
+    the tag after its last text."""
 
-    end: int = 0
+    ends: dict[int, int] = field(default_factory=dict)
 
 
 class Owner(Protocol):
@@ -59,7 +61,8 @@ class Scheduler:
         self.queued_tokens = 0
         self._clock = clock
         self._heap: list[tuple[int, int, int, Item]] = []  # -priority, tag, arrival
-        self._tag = 0  # of the text taken last
+        # Of the text taken last, by priority: what a higher one runs through must not age a lower one.
+        self._tags: dict[int, int] = defaultdict(int)
         self._arrivals = itertools.count()
         self._token_rate: float | None = None  # tokens a second, of recent steps
 
@@ -80,8 +83,8 @@ class Scheduler:
         for item in items:
             item.queued_at = now
             flow = item.owner.flow
-            tag = max(self._tag, flow.end)
-            flow.end = tag + len(item.input_ids)
+            tag = max(self._tags[priority], flow.ends.get(priority, 0))
+            flow.ends[priority] = tag + len(item.input_ids)
             heapq.heappush(self._heap, (-priority, tag, next(self._arrivals), item))
         self.queued_tokens += tokens
 
@@ -115,7 +118,7 @@ class Scheduler:
         expired: list[Item] = []
         room = self.max_batch_tokens
         while self._heap:
-            _, tag, _, item = self._heap[0]
+            negative, tag, _, item = self._heap[0]
             size = len(item.input_ids)
             if is_live(item, self._clock()):
                 if batch and size > room:
@@ -125,7 +128,7 @@ class Scheduler:
             elif not item.owner.cancelled:
                 expired.append(item)
             heapq.heappop(self._heap)
-            self._tag = max(self._tag, tag)
+            self._tags[-negative] = max(self._tags[-negative], tag)
             self.queued_tokens -= size
         return batch, expired
 

@@ -165,6 +165,7 @@ def test_similarity(served: Served, reference: SentenceTransformer) -> None:
 BAD_OPTIONS = [
     (pb.EmbedOptions(output_dimensionality=100), "UNSUPPORTED_DIMENSION", "output_dimensionality"),
     (pb.EmbedOptions(task=99), "UNKNOWN_TASK", "task"),  # type: ignore[arg-type]
+    (pb.EmbedOptions(priority=11), "UNSUPPORTED_PRIORITY", "priority"),
     (pb.EmbedOptions(prompt_name="nope"), "UNKNOWN_PROMPT", "prompt_name"),
     (pb.EmbedOptions(truncation=9), "UNKNOWN_TRUNCATION", "truncation"),  # type: ignore[arg-type]
     (pb.EmbedOptions(encoding=77), "UNKNOWN_ENCODING", "encoding"),  # type: ignore[arg-type]

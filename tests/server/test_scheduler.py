@@ -96,6 +96,16 @@ def test_a_flow_that_was_silent_saves_up_no_turns(scheduler: Scheduler) -> None:
     assert 2 <= idle_share <= 4
 
 
+def test_urgent_work_does_not_age_the_turns_of_the_rest(scheduler: Scheduler) -> None:
+    bulk, urgent = Owner(), Owner()
+    scheduler.add([item(50, bulk) for _ in range(12)])
+    for _ in range(10):
+        scheduler.add([item(100, urgent)], priority=5)
+        scheduler.next_batch()
+    scheduler.add([item(7)])
+    assert 7 in lengths(scheduler.next_batch()[0] + scheduler.next_batch()[0])
+
+
 def test_higher_priority_first_then_arrival(scheduler: Scheduler) -> None:
     scheduler.add([item(1), item(2)], priority=0)
     scheduler.add([item(3)], priority=5)

@@ -10,6 +10,7 @@ from gemwire_server.tokenizer import Truncation
 
 # It is tokenized anew before every text: longer than this it would be an easy way to waste a core.
 MAX_PROMPT_CHARACTERS = 4096
+MAX_PRIORITY = 10
 TRUNCATIONS = {
     pb.TRUNCATION_UNSPECIFIED: Truncation.ERROR,
     pb.TRUNCATION_ERROR: Truncation.ERROR,
@@ -78,6 +79,12 @@ def check_options(raw: pb.EmbedOptions, served: Served, path: str = "options") -
         raise _unknown("truncation", raw.truncation, path)
     if raw.encoding not in pb.VectorEncoding.values():
         raise _unknown("encoding", raw.encoding, path)
+    if abs(raw.priority) > MAX_PRIORITY:
+        raise InvalidInput(
+            "UNSUPPORTED_PRIORITY",
+            f"priority is {raw.priority}; it goes from -{MAX_PRIORITY} to {MAX_PRIORITY}",
+            field=f"{path}.priority",
+        )
     task, prompt = _prompt(raw, served, path)
     return Options(
         task=task,
