@@ -247,7 +247,7 @@ async def _serve(config: ServerConfig) -> int:
     told = asyncio.create_task(signals.get())
     await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
     if told.done() and not starting.done():
-        os._exit(1)  # nothing accepted yet; a thread is reading weights and cannot be interrupted
+        os._exit(0)  # nothing accepted yet; a thread is reading weights and cannot be interrupted
     await starting
     print(banner(app), flush=True)
     number = await told
