@@ -252,9 +252,14 @@ import sys
 from pathlib import Path
 from gemwire_server.checkpoint import open_checkpoint
 from gemwire_server.runner import ModelRunner
+
+def peak():  # ru_maxrss would count the parent's as well
+    status = Path("/proc/self/status").read_text()
+    return next(int(x.split()[1]) * 1024 for x in status.splitlines() if x.startswith("VmHWM"))
+
+before = peak()
 runner = ModelRunner.load(open_checkpoint(sys.argv[1]), dtype=sys.argv[2], threads=0)
-status = Path("/proc/self/status").read_text()  # ru_maxrss would count the parent's as well
-print(next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")))
+print(peak() - before)
 """
 
 
@@ -262,10 +267,11 @@ print(next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.s
 def test_loading_needs_little_more_than_the_weights(
     tmp_path: Path, stored: str, served: str
 ) -> None:
-    """At the full geometry, in a process of its own: 1.3 times the weights and 600 MB."""
+    """At the full geometry, in a process of its own: 1.3 times the weights. What Python and PyTorch's
+    libraries take before depends on the machine (0.5 to 0.7 GB seen)."""
     make_checkpoint(tmp_path / "full", geometry="embeddinggemma-300m", seed=1, dtype=stored)
     command = [sys.executable, "-c", MEASURE, str(tmp_path / "full"), served]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     parameters = sum(t.numel() for t in load_file(tmp_path / "full" / "model.safetensors").values())
     weights = parameters * 2 + 2 * 768 * 3072 * 2
-    assert int(done.stdout) <= 1.3 * weights + 600e6
+    assert int(done.stdout) <= 1.3 * weights
