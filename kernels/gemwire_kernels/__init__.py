@@ -1,5 +1,5 @@
-"""Operations of a Gemma 3 encoder over packed batches; every backend is a module that satisfies `Ops`."""
+"""Operations of a Gemma 3 encoder over packed batches; every backend satisfies `Ops`."""
 
-from gemwire_kernels.ops import Ops, Weight
+from gemwire_kernels.ops import Batch, Ops, Weight
 
-__all__ = ["Ops", "Weight"]
+__all__ = ["Batch", "Ops", "Weight"]

@@ -1,13 +1,14 @@
 """The operations a Gemma 3 encoder is made of, cut where kernels fuse.
 
-A backend is a module with these functions. T is the number of tokens of a packed batch, n of its
-texts; `cu_seqlens` int32 [n + 1] holds where each text starts. "dtype" is the serving dtype of weights
-and activations (bfloat16 or float32); what is written as fp32 is float32 in every backend. Norm weights
-arrive as fp32 with Gemma's 1 + w already added.
+A backend offers these functions, as a module or an object. T is the number of rows of a packed batch, n
+of its texts. "dtype" is the serving dtype of weights and activations (bfloat16 or float32); what is
+written as fp32 is float32 in every backend. Norm weights arrive as fp32 with Gemma's 1 + w already added.
 """
 
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 Weight = Any
@@ -21,25 +22,46 @@ class RotaryTable(NamedTuple):
     sin: Tensor
 
 
+class Batch(NamedTuple):
+    """A packed batch where the operations run.
+
+    input_ids and positions: int32 [T]; cu_seqlens: int32 [n + 1], where each text starts; plan: what
+    the backend that placed the batch made of cu_seqlens for its own operations.
+    """
+
+    input_ids: Tensor
+    positions: Tensor
+    cu_seqlens: Tensor
+    plan: Any
+
+
 class Ops(Protocol):
     """What a backend offers."""
 
     def pack(self, weight: Tensor) -> Weight:
         """Puts a weight [out, in] of the serving dtype into the backend's layout; once, at load."""
 
+    def place(
+        self,
+        input_ids: NDArray[np.int32],
+        positions: NDArray[np.int32],
+        cu_seqlens: NDArray[np.int32],
+    ) -> Batch:
+        """Puts a packed batch, int32 [T], [T] and [n + 1], where the operations run."""
+
     def embed_norm(
-        self, input_ids: Tensor, embedding: Tensor, scale: float, norm: Tensor, eps: float
+        self, batch: Batch, embedding: Tensor, scale: float, norm: Tensor, eps: float
     ) -> tuple[Tensor, Tensor]:
         """residual = embedding[input_ids] * scale (fp32 [T, hidden]); x = rms_norm(residual) (dtype)."""
 
     def qkv_norm_rope(
         self,
+        batch: Batch,
         x: Tensor,
         qkv_proj: Weight,
         q_norm: Tensor,
         k_norm: Tensor,
         rotary: RotaryTable,
-        positions: Tensor,
         num_heads: int,
         eps: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,26 +72,35 @@ class Ops(Protocol):
         """
 
     def attention(
-        self, q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, scale: float, window: int | None
+        self, batch: Batch, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None
     ) -> Tensor:
         """Each token attends to its own text, both ways; [T, heads * head_dim].
 
         `window` w allows |i - j| <= w, None allows all.
         """
 
-    def linear(self, x: Tensor, weight: Weight) -> Tensor:
+    def linear(self, batch: Batch, x: Tensor, weight: Weight) -> Tensor:
         """x [T, in] times the weight, transposed: [T, out]."""
 
     def norm_residual_norm(
-        self, y: Tensor, residual: Tensor, post_norm: Tensor, next_norm: Tensor, eps: float
+        self,
+        batch: Batch,
+        y: Tensor,
+        residual: Tensor,
+        post_norm: Tensor,
+        next_norm: Tensor,
+        eps: float,
     ) -> Tensor:
         """residual += rms_norm(y) * post_norm, in place; returns rms_norm(residual) * next_norm."""
 
-    def gate_up_geglu(self, x: Tensor, gate_up_proj: Weight) -> Tensor:
+    def gate_up_geglu(self, batch: Batch, x: Tensor, gate_up_proj: Weight) -> Tensor:
         """gelu_tanh(gate) * up, [T, intermediate]; `gate_up_proj` stacks the rows of both."""
 
-    def pool(self, residual: Tensor, norm: Tensor, cu_seqlens: Tensor, eps: float) -> Tensor:
+    def pool(self, batch: Batch, residual: Tensor, norm: Tensor, eps: float) -> Tensor:
         """Mean over each text of rms_norm(residual) * norm; fp32 [n, hidden]."""
 
-    def head(self, pooled: Tensor, dense: Tensor) -> Tensor:
-        """pooled times dense [dimensions, hidden], transposed, each row of length one; all fp32."""
+    def head(self, batch: Batch, pooled: Tensor, dense: Tensor) -> Tensor:
+        """pooled times dense [dimensions, hidden], transposed, each row of length one; all fp32.
+
+        Fewer rows of dense make the vectors of a smaller Matryoshka size.
+        """

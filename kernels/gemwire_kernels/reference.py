@@ -8,11 +8,13 @@ implementation in Hugging Face transformers (models/gemma3).
 import itertools
 from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from gemwire_kernels.ops import RotaryTable
+from gemwire_kernels.ops import Batch, RotaryTable
 
 # Queries that share one slice of keys under a window: large enough to keep the product efficient,
 # small enough that few keys outside the window are computed.
@@ -23,32 +25,44 @@ def pack(weight: Tensor) -> Tensor:
     return weight
 
 
+def place(
+    input_ids: NDArray[np.int32], positions: NDArray[np.int32], cu_seqlens: NDArray[np.int32]
+) -> Batch:
+    """The plan is the bounds of each text."""
+    return Batch(
+        input_ids=torch.from_numpy(input_ids),
+        positions=torch.from_numpy(positions),
+        cu_seqlens=torch.from_numpy(cu_seqlens),
+        plan=list(itertools.pairwise(cu_seqlens.tolist())),
+    )
+
+
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x / sqrt(mean(x^2) + eps) * weight over the last axis, in fp32 (arXiv:1910.07467)."""
     return F.rms_norm(x.float(), weight.shape, weight, eps)
 
 
 def embed_norm(
-    input_ids: Tensor, embedding: Tensor, scale: float, norm: Tensor, eps: float
+    batch: Batch, embedding: Tensor, scale: float, norm: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
-    residual = F.embedding(input_ids, embedding).float().mul_(scale)
+    residual = F.embedding(batch.input_ids, embedding).float().mul_(scale)
     return residual, rms_norm(residual, norm, eps).to(embedding.dtype)
 
 
 def qkv_norm_rope(
+    batch: Batch,
     x: Tensor,
     qkv_proj: Tensor,
     q_norm: Tensor,
     k_norm: Tensor,
     rotary: RotaryTable,
-    positions: Tensor,
     num_heads: int,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    heads = linear(x, qkv_proj).unflatten(-1, (-1, len(q_norm)))
+    heads = F.linear(x, qkv_proj).unflatten(-1, (-1, len(q_norm)))
     num_kv_heads = (heads.shape[1] - num_heads) // 2
     q, k, v = heads.split((num_heads, num_kv_heads, num_kv_heads), dim=1)
-    cos, sin = rotary.cos[positions, None], rotary.sin[positions, None]
+    cos, sin = rotary.cos[batch.positions, None], rotary.sin[batch.positions, None]
     return (
         rotate(rms_norm(q, q_norm, eps), cos, sin).to(x.dtype),
         rotate(rms_norm(k, k_norm, eps), cos, sin).to(x.dtype),
@@ -63,11 +77,10 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def attention(
-    q: Tensor, k: Tensor, v: Tensor, cu_seqlens: Tensor, scale: float, window: int | None
+    batch: Batch, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None
 ) -> Tensor:
     out = torch.empty_like(q)
-    bounds = cu_seqlens.tolist()
-    for start, end in itertools.pairwise(bounds):
+    for start, end in batch.plan:
         chunk = end - start
         if window is not None and chunk > window + 1:
             chunk = QUERY_CHUNK
@@ -104,27 +117,26 @@ def window_mask(offset: int, rows: int, keys: int, window: int, dtype: torch.dty
     return torch.zeros(rows, keys, dtype=dtype).masked_fill_(distance.abs() > window, -torch.inf)
 
 
-def linear(x: Tensor, weight: Tensor) -> Tensor:
+def linear(batch: Batch, x: Tensor, weight: Tensor) -> Tensor:
     return F.linear(x, weight)
 
 
 def norm_residual_norm(
-    y: Tensor, residual: Tensor, post_norm: Tensor, next_norm: Tensor, eps: float
+    batch: Batch, y: Tensor, residual: Tensor, post_norm: Tensor, next_norm: Tensor, eps: float
 ) -> Tensor:
     residual += rms_norm(y, post_norm, eps)
     return rms_norm(residual, next_norm, eps).to(y.dtype)
 
 
-def gate_up_geglu(x: Tensor, gate_up_proj: Tensor) -> Tensor:
-    gate, up = linear(x, gate_up_proj).float().chunk(2, dim=-1)
+def gate_up_geglu(batch: Batch, x: Tensor, gate_up_proj: Tensor) -> Tensor:
+    gate, up = F.linear(x, gate_up_proj).float().chunk(2, dim=-1)
     return F.gelu(gate, approximate="tanh").mul_(up).to(x.dtype)
 
 
-def pool(residual: Tensor, norm: Tensor, cu_seqlens: Tensor, eps: float) -> Tensor:
+def pool(batch: Batch, residual: Tensor, norm: Tensor, eps: float) -> Tensor:
     x = rms_norm(residual, norm, eps)
-    bounds = cu_seqlens.tolist()
-    return torch.stack([x[a:b].mean(0) for a, b in itertools.pairwise(bounds)])
+    return torch.stack([x[start:end].mean(0) for start, end in batch.plan])
 
 
-def head(pooled: Tensor, dense: Tensor) -> Tensor:
+def head(batch: Batch, pooled: Tensor, dense: Tensor) -> Tensor:
     return F.normalize(F.linear(pooled, dense), dim=-1)

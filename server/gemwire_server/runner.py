@@ -49,12 +49,8 @@ class ModelRunner:
 
     def run(self, batch: PackedBatch) -> NDArray[np.float32]:
         """fp32 [n, dimensions], rows of length one."""
-        vectors = self.encoder.forward(
-            torch.from_numpy(batch.input_ids),
-            torch.from_numpy(batch.positions),
-            torch.from_numpy(batch.cu_seqlens),
-        )
-        result: NDArray[np.float32] = vectors.numpy()
+        placed = self.encoder.ops.place(batch.input_ids, batch.positions, batch.cu_seqlens)
+        result: NDArray[np.float32] = self.encoder.forward(placed).numpy()
         return result
 
     def warm_up(self, tokens: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gemwire_kernels.ops import Ops, RotaryTable, Weight
+from gemwire_kernels.ops import Batch, Ops, RotaryTable, Weight
 from gemwire_server.model.config import EncoderConfig, LayerKind
 
 
@@ -60,31 +60,32 @@ class Encoder:
         return self.weights.embed_tokens.dtype
 
     @torch.inference_mode()
-    def forward(self, input_ids: Tensor, positions: Tensor, cu_seqlens: Tensor) -> Tensor:
-        """int32 [T], [T] and [n + 1], as in `PackedBatch`, to fp32 [n, dimensions] of length one."""
+    def forward(self, batch: Batch) -> Tensor:
+        """A batch that `ops.place` made, to fp32 [n, dimensions] of length one."""
         ops, config, weights, eps = self.ops, self.config, self.weights, self.config.rms_norm_eps
         layers = weights.layers
         residual, x = ops.embed_norm(
-            input_ids, weights.embed_tokens, config.embedding_scale, layers[0].input_layernorm, eps
+            batch, weights.embed_tokens, config.embedding_scale, layers[0].input_layernorm, eps
         )
         next_norms = [layer.input_layernorm for layer in layers[1:]] + [weights.norm]
         for kind, layer, next_norm in zip(config.layer_types, layers, next_norms, strict=True):
             window = config.window if kind is LayerKind.SLIDING else None
             q, k, v = ops.qkv_norm_rope(
-                x, layer.qkv_proj, layer.q_norm, layer.k_norm, self._rotary[kind], positions,
+                batch, x, layer.qkv_proj, layer.q_norm, layer.k_norm, self._rotary[kind],
                 config.num_attention_heads, eps,
             )  # fmt: skip
-            y = ops.attention(q, k, v, cu_seqlens, config.attention_scale, window)
-            y = ops.linear(y, layer.o_proj)
+            y = ops.attention(batch, q, k, v, config.attention_scale, window)
+            y = ops.linear(batch, y, layer.o_proj)
             x = ops.norm_residual_norm(
-                y, residual, layer.post_attention_layernorm, layer.pre_feedforward_layernorm, eps
-            )
-            y = ops.linear(ops.gate_up_geglu(x, layer.gate_up_proj), layer.down_proj)
+                batch, y, residual, layer.post_attention_layernorm,
+                layer.pre_feedforward_layernorm, eps,
+            )  # fmt: skip
+            y = ops.linear(batch, ops.gate_up_geglu(batch, x, layer.gate_up_proj), layer.down_proj)
             x = ops.norm_residual_norm(
-                y, residual, layer.post_feedforward_layernorm, next_norm, eps
+                batch, y, residual, layer.post_feedforward_layernorm, next_norm, eps
             )
         # The last x is the final norm rounded to dtype; pooling takes it from the fp32 residual.
-        return ops.head(ops.pool(residual, weights.norm, cu_seqlens, eps), weights.dense)
+        return ops.head(batch, ops.pool(batch, residual, weights.norm, eps), weights.dense)
 
 
 def rotary_table(
