@@ -81,7 +81,7 @@ def attention(
 ) -> Tensor:
     out = torch.empty_like(q)
     for start, end in batch.plan:
-        chunk = end - start
+        chunk = max(end - start, 1)
         if window is not None and chunk > window + 1:
             chunk = QUERY_CHUNK
         for first in range(start, end, chunk):
@@ -135,7 +135,8 @@ def gate_up_geglu(batch: Batch, x: Tensor, gate_up_proj: Tensor) -> Tensor:
 
 def pool(batch: Batch, residual: Tensor, norm: Tensor, eps: float) -> Tensor:
     x = rms_norm(residual, norm, eps)
-    return torch.stack([x[start:end].mean(0) for start, end in batch.plan])
+    sums = [x[start:end].sum(0) / max(end - start, 1) for start, end in batch.plan]
+    return torch.stack(sums) if sums else x.new_empty(0, x.shape[1])
 
 
 def head(batch: Batch, pooled: Tensor, dense: Tensor) -> Tensor:
