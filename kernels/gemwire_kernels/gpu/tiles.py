@@ -11,13 +11,14 @@ has the same bits in every batch, all sizes of an operation share BLOCK_K, the o
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import triton
 
+Tile = TypeVar("Tile", "MatmulTile", "AttentionTile")
 TRITON = ".".join(triton.__version__.split(".")[:2])
 
 
@@ -107,20 +108,12 @@ def find_table(gpu: str, shared_memory: int, dtype: str, extra: Path | None = No
 
 def to_entry(sets: Sequence[TileSet], gpu: str, dtype: str) -> dict[str, Any]:
     """A `measured` entry of the file's form; the inverse of reading one."""
-    rows = []
-    for tile_set in sets:
-        row: dict[str, Any] = {"max_tokens": tile_set.max_tokens}
-        for name in ("qkv", "linear", "gate_up"):
-            tile: MatmulTile = getattr(tile_set, name)
-            row[name] = [
-                tile.block_m, tile.block_n, tile.block_k,
-                tile.num_warps, tile.num_stages, tile.per_multiprocessor,
-            ]  # fmt: skip
-        rows.append(row)
-    tile = sets[0].attention
-    attention = [
-        tile.block_m, tile.block_n, tile.num_warps, tile.num_stages, tile.per_multiprocessor,
-    ]  # fmt: skip
+    attention = astuple(sets[0].attention)
+    rows = [
+        {"max_tokens": s.max_tokens}
+        | {name: astuple(getattr(s, name)) for name in ("qkv", "linear", "gate_up")}
+        for s in sets
+    ]
     return {"gpu": gpu, "triton": TRITON, "dtype": dtype, "attention": attention, "sets": rows}
 
 
@@ -134,13 +127,12 @@ def _read(name: str, text: str) -> dict[str, list[Any]]:
 
 def _table(source: str, entry: dict[str, Any]) -> TileTable:
     try:
-        attention = AttentionTile(**_named(entry["attention"], "block_m block_n"))
+        attention = _tile(AttentionTile, entry["attention"])
         sets = tuple(
             TileSet(
-                **{
-                    name: MatmulTile(**_named(row[name], "block_m block_n block_k"))
-                    for name in ("qkv", "linear", "gate_up")
-                },
+                qkv=_tile(MatmulTile, row["qkv"]),
+                linear=_tile(MatmulTile, row["linear"]),
+                gate_up=_tile(MatmulTile, row["gate_up"]),
                 attention=attention,
                 max_tokens=row["max_tokens"],
             )
@@ -151,6 +143,7 @@ def _table(source: str, entry: dict[str, Any]) -> TileTable:
     return TileTable(source, sets)
 
 
-def _named(numbers: list[int], blocks: str) -> dict[str, int]:
-    names = [*blocks.split(), "num_warps", "num_stages", "per_multiprocessor"]
-    return dict(zip(names, numbers, strict=True))
+def _tile(kind: type[Tile], numbers: Sequence[int]) -> Tile:
+    """From its fields in their order."""
+    names = [field.name for field in fields(kind)]
+    return kind(**dict(zip(names, numbers, strict=True)))
