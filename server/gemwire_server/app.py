@@ -26,6 +26,7 @@ from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server import __version__
 from gemwire_server.checkpoint import Checkpoint, open_checkpoint
 from gemwire_server.config import ServerConfig
+from gemwire_server.devices import batch_tokens, load_runner
 from gemwire_server.engine import Engine, ThreadEngine
 from gemwire_server.rpc.embedder import Embedder
 from gemwire_server.rpc.embedding import EmbeddingService, raise_first
@@ -33,7 +34,6 @@ from gemwire_server.rpc.methods import Calls, Method
 from gemwire_server.rpc.model import ModelService, describe
 from gemwire_server.rpc.stream import StreamLimits, StreamService
 from gemwire_server.rpc.validate import Served, check_options
-from gemwire_server.runner import ModelRunner
 
 log = logging.getLogger(__name__)
 
@@ -102,8 +102,9 @@ class Application:
         config = self.config
         checkpoint = open_checkpoint(config.model, config.revision or None)
         tokenizer = checkpoint.load_tokenizer()
-        runner = ModelRunner.load(checkpoint, dtype=config.dtype, threads=config.threads)
-        runner.warm_up(config.max_batch_tokens)
+        runner = load_runner(checkpoint, config)
+        # From here on it is known what suits the device.
+        self.config = config = replace(config, max_batch_tokens=batch_tokens(runner, config))
         self.model = describe(checkpoint, runner, config)
         engine = ThreadEngine(
             runner,

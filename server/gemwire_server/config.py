@@ -42,6 +42,11 @@ def _check_address(value: str) -> None:
         )
 
 
+def _check_device(value: str) -> None:
+    if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value) is None:
+        raise ValueError("must be auto, cpu, cuda or cuda:N")
+
+
 def _check_dtype(value: str) -> None:
     if value in ("float16", "fp16", "half"):
         raise ValueError("Gemma's activations overflow it; bfloat16 is as small and as fast")
@@ -83,13 +88,35 @@ class ServerConfig:
         choices=("auto", "bfloat16", "float32"),
         check=_check_dtype,
     )
+    device: str = _option(
+        "auto",
+        "where the engine runs: auto (the first GPU that can, else the CPU), cpu, cuda or cuda:N",
+        metavar="DEVICE",
+        check=_check_device,
+    )
     threads: int = _option(
-        0, "threads of the engine; 0: as many as there are physical cores", check=_between(0, 4096)
+        0,
+        "threads of the engine on a CPU; 0: as many as there are physical cores",
+        check=_between(0, 4096),
     )
     max_batch_tokens: int = _option(
-        512,
-        "tokens computed in one step: more is throughput, less is latency for what comes next",
-        check=_between(1),
+        0,
+        "tokens computed in one step: more is throughput, less is latency for what comes next; "
+        "0: what suits the device",
+        check=_between(0),
+    )
+    cuda_graphs: bool = _option(
+        True, "on a GPU, replay captured graphs instead of launching kernels"
+    )
+    residual: str = _option(
+        "fp32", "of the residual stream on a GPU; a CPU's is fp32", choices=("fp32", "bf16")
+    )
+    deterministic: bool = _option(
+        True,
+        "on a GPU, give a text the same bits in every batch; without, some products go through cuBLAS",
+    )
+    tile_table: str = _option(
+        "", "a file that gemwire tune wrote for this GPU; empty: what gemwire knows", metavar="FILE"
     )
     max_queue_tokens: int = _option(
         131072,
@@ -135,6 +162,8 @@ class ServerConfig:
                 sources.check(option, value)
             except ValueError as error:
                 raise ConfigError(f"{option.name} is {value!r}: {error}") from None
+        if self.device == "cpu" and self.residual != "fp32":
+            raise ConfigError("the residual is fp32 on a CPU", "residual")
         if not self.model:
             raise ConfigError(
                 "there is no model: give a folder or a hub id such as google/embeddinggemma-300m, "

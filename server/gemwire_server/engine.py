@@ -9,14 +9,16 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from queue import SimpleQueue
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gemwire_server.errors import EngineFailure, GemwireError, Stopped
+from gemwire_server.errors import DeviceLost, EngineFailure, GemwireError, Stopped
 from gemwire_server.packing import PackedBatch, TokenIds, pack
-from gemwire_server.scheduler import Flow, Item, Scheduler, expiry, is_live
+from gemwire_server.scheduler import Flow, Item, Scheduler, expiry
 
 log = logging.getLogger(__name__)
 
@@ -90,23 +92,33 @@ class Engine(Protocol):
 
 
 class Runner(Protocol):
-    """What the engine needs of the device's owner."""
+    """What the engine needs of the device's owner. One thread starts steps, another waits for them."""
 
-    def run(self, batch: PackedBatch) -> NDArray[np.float32]:
-        """fp32 [n, dimensions]; called by one thread only."""
+    @property
+    def depth(self) -> int:
+        """Steps that may be under way at once: 2 where the device works while its owner prepares."""
+
+    def start(self, batch: PackedBatch) -> Callable[[], NDArray[np.float32]]:
+        """Begins a step; what it returns waits for the vectors, fp32 [n, dimensions].
+
+        Steps end in the order they began. Raises DeviceLost, here or there, if no step can succeed any
+        more; whatever else is raised is this batch's failure.
+        """
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
+class _Step:
     items: list[Item]
     packed: PackedBatch
+    started: float
+    wait: Callable[[], NDArray[np.float32]]
 
 
 class ThreadEngine:
-    """The model in a thread of this process: one thread owns the device, another packs ahead.
+    """The model in threads of this process: one begins steps, one waits for them and hands out.
 
-    A batch is packed while another runs only once a whole budget waits: nothing that comes later could
-    have joined it. A smaller one is formed at the moment the device comes free.
+    A step is begun while another is under way only once a whole budget waits: nothing that comes later
+    could have joined it. A smaller one is formed at the moment the device comes free.
     """
 
     def __init__(
@@ -117,7 +129,7 @@ class ThreadEngine:
         max_queue_tokens: int,
         on_death: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_death` is called, from the engine's thread, if it can go on no longer."""
+        """`on_death` is called, from a thread of the engine's, if it can go on no longer."""
         self._runner = runner
         self._on_death = on_death
         self._scheduler = Scheduler(
@@ -126,13 +138,14 @@ class ThreadEngine:
             clock=time.monotonic,
         )
         self._changed = threading.Condition()
-        self._prepared: _Batch | None = None
-        self._running = False
+        self._under_way = 0
+        self._begun: SimpleQueue[_Step | None] = SimpleQueue()  # at most `depth`, then None
         self._closing = False
+        self._dead = False
         self._steps = self._texts = self._tokens = 0
         self._threads = [
-            threading.Thread(target=self._device_loop, name="gemwire-device"),
-            threading.Thread(target=self._prepare_loop, name="gemwire-prepare"),
+            threading.Thread(target=self._begin_loop, name="gemwire-begin"),
+            threading.Thread(target=self._end_loop, name="gemwire-device"),
         ]
         for thread in self._threads:
             thread.start()
@@ -154,9 +167,8 @@ class ThreadEngine:
     def stats(self) -> EngineStats:
         with self._changed:
             _fail(self._scheduler.purge(), expiry())
-            prepared = self._prepared.packed.num_tokens if self._prepared else 0
             return EngineStats(
-                queued_tokens=self._scheduler.queued_tokens + prepared,
+                queued_tokens=self._scheduler.queued_tokens,
                 steps=self._steps,
                 computed_texts=self._texts,
                 computed_tokens=self._tokens,
@@ -166,9 +178,6 @@ class ThreadEngine:
         with self._changed:
             self._closing = True
             items = self._scheduler.clear()
-            if self._prepared is not None:
-                items += self._prepared.items
-                self._prepared = None
             _fail([item for item in items if not item.owner.cancelled], stopped())
             self._changed.notify_all()
 
@@ -185,92 +194,106 @@ class ThreadEngine:
         if scheduler.queued_tokens + tokens > scheduler.max_queue_tokens:
             _fail(scheduler.purge(), expiry())
 
-    def _device_loop(self) -> None:
+    def _begin_loop(self) -> None:
         try:
-            while (batch := self._take()) is not None:
-                self._run(batch)
+            while items := self._next_items():
+                packed = pack([item.input_ids for item in items])
+                started = time.monotonic()
+                try:
+                    wait = self._runner.start(packed)
+                except Exception as error:
+                    wait = partial(_raise, error)
+                self._begun.put(_Step(items, packed, started, wait))
         except BaseException as error:
-            # Not a failed step, which `_run` answers: this code's own. Nobody may wait for ever.
-            log.critical("the engine ends: %s", type(error).__name__)
-            self.abandon()
-            self._on_death()
+            self._die(error)
+        finally:
+            self._begun.put(None)
 
-    def _prepare_loop(self) -> None:
+    def _next_items(self) -> list[Item]:
+        """The next step's texts, once it may begin; none once closed and everything has begun."""
         scheduler = self._scheduler
         with self._changed:
-            while not self._closing:
-                full = scheduler.queued_tokens >= scheduler.max_batch_tokens
-                if self._running and self._prepared is None and full:
-                    self._prepared = self._form()
-                else:
-                    self._changed.wait()
-
-    def _take(self) -> _Batch | None:
-        """The next batch, as soon as there is one; None once closed and everything is answered."""
-        with self._changed:
-            self._running = False
             while True:
-                if self._prepared is not None:
-                    batch, self._prepared = self._still_wanted(self._prepared), None
-                elif len(self._scheduler):
-                    batch = self._form()
-                elif self._closing:
-                    return None
+                needed = 1 if not self._under_way else scheduler.max_batch_tokens
+                if self._under_way < self._runner.depth and scheduler.queued_tokens >= needed:
+                    items, expired = scheduler.next_batch()
+                    _fail(expired, expiry())
+                    if items:
+                        self._under_way += 1
+                        return items
+                elif self._closing and not len(scheduler):
+                    return []
                 else:
                     self._changed.wait()
-                    continue
-                if batch is not None:
-                    self._running = True
+
+    def _end_loop(self) -> None:
+        ended = 0.0
+        while (step := self._begun.get()) is not None:
+            try:
+                # A step begun ahead has waited for the one before it.
+                hand_out = self._end(step, ended)
+                ended = time.monotonic()
+                with self._changed:  # the next may begin before results are handed out
+                    self._under_way -= 1
                     self._changed.notify_all()
-                    return batch
+                hand_out()
+            except BaseException as error:
+                _fail(step.items, _lost())
+                self._die(error)
 
-    def _form(self) -> _Batch | None:
-        items, expired = self._scheduler.next_batch()
-        _fail(expired, expiry())
-        return _Batch(items, pack([item.input_ids for item in items])) if items else None
-
-    def _still_wanted(self, batch: _Batch) -> _Batch | None:
-        """The prepared batch less what was cancelled or has expired since."""
-        now = time.monotonic()
-        items = [item for item in batch.items if is_live(item, now)]
-        if len(items) == len(batch.items):
-            return batch
-        dead = [item for item in batch.items if not is_live(item, now)]
-        _fail([item for item in dead if not item.owner.cancelled], expiry())
-        return _Batch(items, pack([item.input_ids for item in items])) if items else None
-
-    def _run(self, batch: _Batch) -> None:
-        started = time.monotonic()
+    def _end(self, step: _Step, ended: float) -> Callable[[], None]:
+        """Waits for a step; what it returns hands the results out. The one before ended at `ended`."""
+        if self._dead:
+            return partial(_fail, step.items, _lost())
         try:
-            vectors = self._runner.run(batch.packed)
+            vectors = step.wait()
+        except DeviceLost:
+            raise
         except Exception:
             # No text and nothing of a request is in a runner's exception.
-            log.exception("a step of %d tokens failed", batch.packed.num_tokens)
-            _fail(batch.items, EngineFailure("ENGINE_FAILURE", "the engine failed on this batch"))
-            return
+            log.exception("a step of %d tokens failed", step.packed.num_tokens)
+            failure = EngineFailure("ENGINE_FAILURE", "the engine failed on this batch")
+            return partial(_fail, step.items, failure)
+        started = max(step.started, ended)
         seconds = time.monotonic() - started
         with self._changed:
-            self._scheduler.observe(batch.packed.num_tokens, seconds)
+            self._scheduler.observe(step.packed.num_tokens, seconds)
             self._steps += 1
-            self._texts += batch.packed.num_texts
-            self._tokens += batch.packed.num_tokens
-        _deliver(batch, vectors, started, seconds)
+            self._texts += step.packed.num_texts
+            self._tokens += step.packed.num_tokens
+        return partial(_deliver, step, vectors, started, seconds)
+
+    def _die(self, error: BaseException) -> None:
+        """Not a failed step, which is answered: the device's end, or this code's own. Nobody may wait for
+        ever, and nobody must be sent here any more."""
+        log.critical("the engine ends: %s", type(error).__name__)
+        self._dead = True
+        self.abandon()
+        self._on_death()
 
 
-def _deliver(batch: _Batch, vectors: NDArray[np.float32], started: float, seconds: float) -> None:
+def _lost() -> EngineFailure:
+    return EngineFailure("DEVICE_LOST", "the device failed; this text was not computed")
+
+
+def _raise(error: Exception) -> NDArray[np.float32]:
+    raise error
+
+
+def _deliver(step: _Step, vectors: NDArray[np.float32], started: float, seconds: float) -> None:
     """Hands each submission its rows; a row that is not finite fails alone."""
     finite: list[bool] = np.all(np.isfinite(vectors), axis=1).tolist()
     rows: dict[tuple[Submission, bool], list[int]] = defaultdict(list)
-    for row, item in enumerate(batch.items):
+    for row, item in enumerate(step.items):
         rows[_owner(item), finite[row]].append(row)
     for (submission, good), members in rows.items():
-        waited = max(started - batch.items[row].queued_at for row in members)
-        step = Step(waited, seconds, batch.packed.num_texts, batch.packed.num_tokens)
+        waited = max(started - step.items[row].queued_at for row in members)
+        told = Step(waited, seconds, step.packed.num_texts, step.packed.num_tokens)
         error = None
         if not good:
             error = EngineFailure("NOT_FINITE", "the model gave no finite vector for this text")
-        indices = [batch.items[row].index for row in members]
-        _hand(submission, Results(indices, vectors[members] if good else None, error, step))
+        indices = [step.items[row].index for row in members]
+        _hand(submission, Results(indices, vectors[members] if good else None, error, told))
 
 
 def _fail(items: Sequence[Item], error: GemwireError) -> None:

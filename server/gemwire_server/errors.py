@@ -57,3 +57,11 @@ class EngineFailure(GemwireError):
 
 class CheckpointError(Exception):
     """A checkpoint cannot be loaded; the message says which file, what is wrong and what to do."""
+
+
+class DeviceError(Exception):
+    """The device that was asked for cannot be used; the message says why and what to do."""
+
+
+class DeviceLost(Exception):
+    """The device failed so that nothing more can be computed on it by this process."""

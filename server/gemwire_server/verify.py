@@ -12,16 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from gemwire_server.checkpoint import Checkpoint, open_checkpoint
+from gemwire_server.config import ServerConfig
+from gemwire_server.devices import load_runner
 from gemwire_server.errors import CheckpointError, InvalidInput
-from gemwire_server.packing import TokenIds, pack
+from gemwire_server.packing import PackedBatch, TokenIds, pack
 from gemwire_server.prompts import TASKS
-from gemwire_server.runner import ModelRunner
 from gemwire_server.tokenizer import Tokenizer, Truncation
 
 Vectors = NDArray[np.float32]
@@ -65,6 +67,14 @@ CARD_ROW = (0.3011, 0.6359, 0.4930, 0.4889)
 CARD_TOLERANCE = 0.01
 
 
+class Runs(Protocol):
+    """What embeds packed batches."""
+
+    def run(self, batch: PackedBatch) -> Vectors:
+        """fp32 [n, dimensions]."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Errors:
     """How far vectors are from a reference, over some texts."""
@@ -87,17 +97,18 @@ class Errors:
         )
 
 
-def run(model: str, revision: str, texts: Path | None, against: str, dtype: str) -> int:
+def run(config: ServerConfig, texts: Path | None, against: str) -> int:
     """Prints the table; 0 inside the gate, 1 outside. `against` is "fp32" or "bf16"."""
-    checkpoint = open_checkpoint(model, revision or None)
+    checkpoint = open_checkpoint(config.model, config.revision or None)
     tokenizer = checkpoint.load_tokenizer()
     corpus = read_texts(texts) if texts else sample_texts(tokenizer)
     ids = [tokenizer.encode(text, truncation=Truncation.END).ids for text in corpus]
     _say(f"{len(corpus)} texts, {sum(map(len, ids))} tokens: this engine")
-    runner = ModelRunner.load(checkpoint, dtype=dtype, threads=0)
+    runner = load_runner(checkpoint, config)
     ours = embed(runner, ids)
     card = card_row(runner, checkpoint, tokenizer)
     name = f"gemwire {runner.dtype_name}"
+    description = runner.description
     del runner
     gc.collect()
     lengths = np.array([len(sequence) for sequence in ids])
@@ -112,9 +123,10 @@ def run(model: str, revision: str, texts: Path | None, against: str, dtype: str)
         bf16 = reference_vectors(checkpoint, corpus, torch.bfloat16)
         rows = {name: (ours, truth), "reference bfloat16": (bf16, truth)}
         failures = gate(Errors.of(ours, truth), Errors.of(bf16, truth))
+    print(f"{description}; {len(corpus)} texts")
     print_table(rows, lengths, against)
     print(f"\nmodel card's example: {' '.join(f'{score:.4f}' for score in card)}")
-    if model == CARD_MODEL and np.abs(np.array(CARD_ROW) - card).max() > CARD_TOLERANCE:
+    if config.model == CARD_MODEL and np.abs(np.array(CARD_ROW) - card).max() > CARD_TOLERANCE:
         failures.append(f"the model card prints {' '.join(map(str, CARD_ROW))}")
     for failure in failures:
         print(f"FAILED: {failure}")
@@ -143,7 +155,7 @@ def _failures_bf16(errors: Errors) -> list[str]:
     return [f"mean 1-cos {errors.mean:.2e} is over the limit {BF16_MEAN_LIMIT:.2e}"]
 
 
-def embed(runner: ModelRunner, ids: Sequence[TokenIds], budget: int = 4096) -> Vectors:
+def embed(runner: Runs, ids: Sequence[TokenIds], budget: int = 4096) -> Vectors:
     """fp32 [n, dimensions], in packed batches of about `budget` tokens."""
     parts, batch, tokens = [], list[TokenIds](), 0
     for sequence in ids:
@@ -179,7 +191,7 @@ def reference_vectors(
     return result
 
 
-def card_row(runner: ModelRunner, checkpoint: Checkpoint, tokenizer: Tokenizer) -> Vectors:
+def card_row(runner: Runs, checkpoint: Checkpoint, tokenizer: Tokenizer) -> Vectors:
     """Similarities of the model card's documents with its query; fp32 [4]."""
     prompts = checkpoint.prompts
     query = tokenizer.encode(CARD_QUERY, prompt=prompts.for_task("retrieval_query"))

@@ -2,37 +2,47 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from gemwire_server.engine import Results, Submission, ThreadEngine
-from gemwire_server.errors import EngineFailure, Expired, Overloaded, Stopped
+from gemwire_server.errors import DeviceLost, EngineFailure, Expired, Overloaded, Stopped
 from gemwire_server.packing import PackedBatch, TokenIds
 
-POISON, NOT_A_NUMBER = 13, 66
+POISON, NOT_A_NUMBER, LOST, LOST_AT_ONCE = 13, 66, 77, 78
 WAIT = 20.0  # seconds until a wait counts as hung
 
 
 class FakeRunner:
-    """A text's vector is (its first id, its length). `gate` holds each step until it is set."""
+    """A text's vector is (its first id, its length). `gate` holds each step until it is set; with a
+    depth of 2 a second may have begun before."""
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int = 1) -> None:
+        self.depth = depth
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Semaphore(0)
         self.batches: list[PackedBatch] = []
         self.threads: set[int] = set()
 
-    def run(self, batch: PackedBatch) -> NDArray[np.float32]:
+    def start(self, batch: PackedBatch) -> Callable[[], NDArray[np.float32]]:
         self.batches.append(batch)
         self.threads.add(threading.get_ident())
+        if LOST_AT_ONCE in batch.input_ids:
+            raise DeviceLost
         self.entered.release()
+        return partial(self._wait, batch)
+
+    def _wait(self, batch: PackedBatch) -> NDArray[np.float32]:
         assert self.gate.wait(WAIT)
         if POISON in batch.input_ids:
             raise RuntimeError("broken on purpose")
+        if LOST in batch.input_ids:
+            raise DeviceLost
         firsts = batch.input_ids[batch.cu_seqlens[:-1]].astype(np.float32)
         firsts[firsts == NOT_A_NUMBER] = np.nan
         return np.stack([firsts, np.diff(batch.cu_seqlens).astype(np.float32)], axis=1)
@@ -117,23 +127,52 @@ def test_what_waits_becomes_the_next_batch(engine: ThreadEngine, runner: FakeRun
     assert [batch.num_texts for batch in runner.batches] == [1, 3, 3]
 
 
-def test_a_full_batch_is_packed_ahead_and_still_obeys_cancellation(
-    engine: ThreadEngine, runner: FakeRunner
-) -> None:
-    hold(engine, runner)
-    gone, kept = Caller(2), Caller(1)
-    engine.submit([text(30, 4), text(31, 4)], gone.submission)
-    engine.submit([text(32, 4)], kept.submission)
-    deadline = time.monotonic() + WAIT
-    while engine._prepared is None and time.monotonic() < deadline:
-        time.sleep(0.001)
-    prepared = engine._prepared
-    assert prepared is not None and prepared.packed.num_texts == 2
+def test_a_full_batch_begins_while_another_is_under_way_and_a_smaller_one_does_not() -> None:
+    runner = FakeRunner(depth=2)
+    engine = ThreadEngine(runner, max_batch_tokens=10, max_queue_tokens=100)
+    first = hold(engine, runner)
+    small, gone, full = Caller(1), Caller(1), Caller(2)
+    engine.submit([text(30, 4)], small.submission)
+    engine.submit([text(31, 4)], gone.submission)
     gone.submission.cancelled = True
+    assert not runner.entered.acquire(timeout=0.1)  # less than a budget: more could join it
     runner.gate.set()
-    assert kept.vectors() == {0: [32, 4]}
+    assert first.vectors() == {0: [1, 1]} and small.vectors() == {0: [30, 4]}
+    assert runner.entered.acquire(timeout=WAIT)
+    hold(engine, runner)
+    engine.submit([text(32, 5), text(33, 5)], full.submission)
+    assert runner.entered.acquire(timeout=WAIT)  # the device is held, and yet it has begun
+    assert runner.batches[-1].num_texts == 2 and not full.results
+    third = Caller(2)
+    engine.submit([text(34, 5), text(35, 5)], third.submission)
+    assert not runner.entered.acquire(timeout=0.1)  # two are under way
+    runner.gate.set()
+    assert full.vectors() == {0: [32, 5], 1: [33, 5]} and len(third.vectors()) == 2
+    engine.close()
     assert gone.results == []
-    assert not any(ids in batch.input_ids for batch in runner.batches for ids in (30, 31))
+
+
+@pytest.mark.parametrize("lost", [LOST, LOST_AT_ONCE])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_lost_device_fails_what_is_under_way_and_ends_the_engine(depth: int, lost: int) -> None:
+    dead = threading.Event()
+    runner = FakeRunner(depth)
+    engine = ThreadEngine(runner, max_batch_tokens=10, max_queue_tokens=100, on_death=dead.set)
+    before, broken = hold(engine, runner), Caller(1)
+    engine.submit([text(lost, 10)], broken.submission)
+    rest = [Caller(1) for _ in range(2)]
+    for caller in rest:
+        engine.submit([text(98, 10)], caller.submission)
+    runner.gate.set()
+    assert broken.errors() == {0: EngineFailure}
+    assert {part.error.reason for part in broken.results if part.error} == {"DEVICE_LOST"}
+    # What was computed is answered, unless the device is gone before it could be fetched.
+    assert before.done.wait(WAIT)
+    assert set().union(*(caller.errors().values() for caller in rest)) <= {EngineFailure, Stopped}
+    assert dead.wait(WAIT)
+    with pytest.raises(Stopped):
+        engine.submit([text(97, 1)], Caller(1).submission)
+    engine.close()
 
 
 def test_cancelled_and_expired_work_is_never_computed(
@@ -233,7 +272,7 @@ def test_an_engine_that_dies_says_so_and_answers(
     hold(engine, runner)
     waiting = Caller(1)
     engine.submit([text(96, 7)], waiting.submission)
-    monkeypatch.setattr(engine, "_form", lambda: 1 / 0)
+    monkeypatch.setattr(engine._scheduler, "next_batch", lambda: 1 / 0)
     runner.gate.set()
     assert waiting.errors() == {0: Stopped} and dead.wait(WAIT)
     with pytest.raises(Stopped):

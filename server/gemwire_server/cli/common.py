@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 else:
     Subparsers = argparse._SubParsersAction
 
-MODEL_FLAGS = ("model", "revision", "dtype", "threads")
+MODEL_FLAGS = (
+    "model", "revision", "dtype", "device", "threads", "cuda_graphs", "residual", "deterministic",
+    "tile_table",
+)  # fmt: skip
 DEFAULTS: dict[str, Any] = {option.name: option.default for option in fields(ServerConfig)}
 
 

@@ -28,7 +28,19 @@ def add_parser(subparsers: Subparsers) -> Parser:
         default="fp32",
         help="what the reference computes in (default: fp32)",
     )
-    add_flags(parser, ("model", "revision", "dtype"))
+    add_flags(
+        parser,
+        (
+            "model",
+            "revision",
+            "dtype",
+            "device",
+            "cuda_graphs",
+            "residual",
+            "deterministic",
+            "tile_table",
+        ),
+    )
     return parser
 
 
@@ -38,4 +50,4 @@ def run(args: argparse.Namespace) -> int:
         raise OSError(f"{args.texts}: not a file")
     from gemwire_server import verify
 
-    return verify.run(config.model, config.revision, args.texts, args.against, config.dtype)
+    return verify.run(config, args.texts, args.against)

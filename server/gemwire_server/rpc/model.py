@@ -1,5 +1,7 @@
 """ModelService: what is served, and within which limits."""
 
+from typing import Protocol
+
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server import __version__
 from gemwire_server.checkpoint import Checkpoint
@@ -7,7 +9,16 @@ from gemwire_server.config import ServerConfig
 from gemwire_server.errors import InvalidInput
 from gemwire_server.rpc.methods import Context
 from gemwire_server.rpc.validate import TASK_NAMES, Served, check_model
-from gemwire_server.runner import ModelRunner
+
+
+class Described(Protocol):
+    """What is told of where the model runs."""
+
+    @property
+    def dtype_name(self) -> str: ...
+
+    @property
+    def description(self) -> str: ...
 
 
 class ModelService:
@@ -31,7 +42,7 @@ class ModelService:
         return pb.ListModelsResponse(models=[self._model])
 
 
-def describe(checkpoint: Checkpoint, runner: ModelRunner, config: ServerConfig) -> pb.Model:
+def describe(checkpoint: Checkpoint, runner: Described, config: ServerConfig) -> pb.Model:
     """What the API says of a model that is served. Reads the weights' files, for their digest."""
     return pb.Model(
         name=f"models/{checkpoint.name}",

@@ -1,0 +1,212 @@
+"""The GPU's owner: each batch is one copy, one graph replay and one copy back, and nothing waits before.
+
+Batches go through buckets: room of a fixed size whose kernels were captured once as a CUDA graph. Counts
+and lengths are data (see gemwire_kernels.gpu.batch), so a bucket runs every batch that fits it.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gemwire_kernels.gpu import Attention, GpuOps
+from gemwire_server.checkpoint import Checkpoint
+from gemwire_server.config import ServerConfig
+from gemwire_server.errors import DeviceError, DeviceLost
+from gemwire_server.model import Encoder, EncoderConfig
+from gemwire_server.packing import PackedBatch
+from gemwire_server.runner import DTYPES, check_finite, warm_up_batch
+
+log = logging.getLogger(__name__)
+
+# Multiples of 128 rows whose tiles fill waves of 132 multiprocessors (5,632 and up), and small ones in
+# which a query does not pay for rows that are not there.
+BUCKETS = (64, 128, 256, 512, 1024, 2048, 2816, 5632, 11264, 16896)
+
+Wait = Callable[[], NDArray[np.float32]]
+
+
+class CudaRunner:
+    """Runs an encoder on a CUDA device. `start` and what it returns may be called by two threads."""
+
+    depth = 2
+    # A step of some milliseconds, whose tensors fit the L2 of a Hopper card.
+    batch_tokens = 5632
+
+    def __init__(
+        self, encoder: Encoder, ops: GpuOps, device: torch.device, *, graphs: bool
+    ) -> None:
+        self.encoder = encoder
+        self.device = device
+        self._ops = ops
+        self._graphs = graphs
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()
+        self._buckets: list[_Bucket] = []
+
+    @classmethod
+    def load(
+        cls, checkpoint: Checkpoint, config: ServerConfig, device: torch.device
+    ) -> "CudaRunner":
+        """Raises DeviceError if the device has no room for it, or the kernels not its sizes."""
+        dtype = torch.bfloat16 if config.dtype == "auto" else DTYPES[config.dtype]
+        residual = {"fp32": torch.float32, "bf16": torch.bfloat16}[config.residual]
+        started = time.monotonic()
+        try:
+            ops = GpuOps.on(
+                device,
+                attention_of(checkpoint.config),
+                dtype,
+                tile_file=Path(config.tile_table) if config.tile_table else None,
+                residual_dtype=residual,
+                deterministic=config.deterministic,
+            )
+            encoder = checkpoint.load_encoder(ops, dtype, device)
+        except torch.OutOfMemoryError:
+            raise _no_room(device) from None
+        except ValueError as error:
+            raise DeviceError(f"{device}: {error}") from None
+        log.info("loaded %s in %.1f s", checkpoint.name, time.monotonic() - started)
+        return cls(encoder, ops, device, graphs=config.cuda_graphs)
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.encoder.dtype).removeprefix("torch.")
+
+    @property
+    def description(self) -> str:
+        """Where and with what it runs, for people."""
+        name = torch.cuda.get_device_properties(self.device).name
+        graphs = "graphs" if self._graphs else "no graphs"
+        return f"{self.device} {name}, {self.dtype_name}, {graphs}, tiles: {self._ops.table.source}"
+
+    def warm_up(self, tokens: int) -> None:
+        """Compiles and captures every bucket for steps of up to `tokens`, and the longest text.
+
+        Raises CheckpointError if the weights give no vectors and DeviceError if there is no room.
+        """
+        started = time.monotonic()
+        config = self.encoder.config
+        largest = max(tokens, config.max_position_embeddings)
+        sizes = [size for size in BUCKETS if size < largest] + [largest]
+        try:
+            # The largest first: the smaller find their memory in its pool.
+            for size in reversed(sizes):
+                self._buckets.insert(0, self._make_bucket(size))
+        except torch.OutOfMemoryError:
+            self._buckets.clear()
+            raise _no_room(self.device) from None
+        check_finite(self.run(warm_up_batch(tokens, config)))
+        log.info(
+            "%d buckets of up to %d tokens in %.1f s, %.2f GB of %s",
+            len(sizes),
+            largest,
+            time.monotonic() - started,
+            torch.cuda.memory_reserved(self.device) / 1e9,
+            self.device,
+        )
+
+    def _make_bucket(self, size: int) -> "_Bucket":
+        with torch.cuda.stream(self._stream):
+            bucket = _Bucket(self.encoder, self._ops, size, self.depth)
+            bucket.fill(warm_up_batch(size - 8, self.encoder.config))
+            bucket.forward()  # compiles what is not in Triton's cache
+            if self._graphs:
+                bucket.capture(self._pool, self._stream)
+        return bucket
+
+    def run(self, batch: PackedBatch) -> NDArray[np.float32]:
+        """fp32 [n, dimensions], rows of length one."""
+        return self.start(batch)()
+
+    def start(self, batch: PackedBatch) -> Wait:
+        """As the engine wants it."""
+        rows = max(batch.num_tokens, batch.num_texts)
+        bucket = next((b for b in self._buckets if rows <= b.size), None)
+        if bucket is None:
+            raise ValueError(f"{rows} rows, but warm_up made no bucket of that size")
+        try:
+            with torch.inference_mode(), torch.cuda.stream(self._stream):
+                bucket.fill(batch)
+                vectors = bucket.forward()
+                # From a pool of pinned memory, and back into it once nobody reads the vectors.
+                result = torch.empty(
+                    batch.num_texts, vectors.shape[1], dtype=torch.float32, pin_memory=True
+                )
+                result.copy_(vectors[: batch.num_texts], non_blocking=True)
+                done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+                done.record(self._stream)
+        except RuntimeError as error:
+            raise self._verdict(error) from error
+        return partial(self._wait, done, result)
+
+    def _wait(self, done: torch.cuda.Event, result: torch.Tensor) -> NDArray[np.float32]:
+        try:
+            done.synchronize()
+        except RuntimeError as error:
+            raise self._verdict(error) from error
+        vectors: NDArray[np.float32] = result.numpy()
+        return vectors
+
+    def _verdict(self, error: RuntimeError) -> Exception:
+        """The error itself, or DeviceLost: after a fault every later call of the context fails."""
+        try:
+            torch.cuda.synchronize(self.device)
+        except RuntimeError:
+            return DeviceLost(f"{self.device}: {type(error).__name__}")
+        return error
+
+
+class _Bucket:
+    """Room for batches of up to `size` tokens, and the graph that runs them."""
+
+    def __init__(self, encoder: Encoder, ops: GpuOps, size: int, depth: int) -> None:
+        self.size = size
+        self._encoder = encoder
+        self._block = ops.block(size)
+        # A copy may still be reading one host block while the next batch is written to another.
+        self._hosts = cycle([self._block.host() for _ in range(depth)])
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._vectors: torch.Tensor | None = None
+
+    def fill(self, batch: PackedBatch) -> None:
+        """Copies a batch in, in the current stream's order; the copy `depth` calls ago must be done."""
+        host = next(self._hosts)
+        self._block.fill(host, batch.input_ids, batch.positions, batch.cu_seqlens)
+        self._block.upload(host)
+
+    def forward(self) -> torch.Tensor:
+        """Vectors of the batch that was filled in, then of older ones; fp32 [size, dimensions]."""
+        if self._graph is None or self._vectors is None:
+            return self._encoder.forward(self._block.batch)
+        self._graph.replay()
+        return self._vectors
+
+    def capture(self, pool: Any, stream: torch.cuda.Stream) -> None:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool, stream=stream):
+            vectors = self._encoder.forward(self._block.batch)
+        self._graph, self._vectors = graph, vectors
+
+
+def attention_of(config: EncoderConfig) -> Attention:
+    return Attention(
+        num_heads=config.num_attention_heads,
+        num_kv_heads=config.num_key_value_heads,
+        head_dim=config.head_dim,
+    )
+
+
+def _no_room(device: torch.device) -> DeviceError:
+    free, total = torch.cuda.mem_get_info(device)
+    return DeviceError(
+        f"{device} has no room for the model: {free / 1e9:.1f} of {total / 1e9:.1f} GB are free; choose "
+        "another with --device, or take smaller steps with --max-batch-tokens"
+    )

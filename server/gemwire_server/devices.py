@@ -1,0 +1,79 @@
+"""Where the engine runs: the one place that chooses."""
+
+import importlib.util
+import logging
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import torch
+
+from gemwire_server.checkpoint import Checkpoint
+from gemwire_server.config import ServerConfig
+from gemwire_server.errors import DeviceError
+from gemwire_server.runner import ModelRunner
+
+if TYPE_CHECKING:
+    from gemwire_server.cuda import CudaRunner
+
+log = logging.getLogger(__name__)
+
+OLDEST_CAPABILITY = (8, 0)  # bfloat16 matrix instructions
+OLDEST_TRITON = (3, 6)
+
+
+def load_runner(checkpoint: Checkpoint, config: ServerConfig) -> "ModelRunner | CudaRunner":
+    """The checkpoint on the configured device, warmed up for steps of `batch_tokens(runner, config)`.
+
+    "auto" takes the first GPU if it can serve, and says why if it is there and cannot. Raises DeviceError
+    where a GPU is asked for by name and cannot, and CheckpointError for weights that give no vectors.
+    """
+    if config.device != "cpu":
+        try:
+            return _load_cuda(checkpoint, config)
+        except DeviceError as error:
+            if config.device != "auto":
+                raise
+            if torch.cuda.is_available():
+                log.warning("serving on the CPU: %s", error)
+    runner = ModelRunner.load(checkpoint, dtype=config.dtype, threads=config.threads)
+    runner.warm_up(batch_tokens(runner, config))
+    return runner
+
+
+def batch_tokens(runner: "ModelRunner | CudaRunner", config: ServerConfig) -> int:
+    """Tokens of a step: as configured, or what suits the device."""
+    return config.max_batch_tokens or runner.batch_tokens
+
+
+def _load_cuda(checkpoint: Checkpoint, config: ServerConfig) -> "CudaRunner":
+    device = torch.device("cuda:0" if config.device in ("auto", "cuda") else config.device)
+    check_cuda(device)
+    from gemwire_server.cuda import CudaRunner
+
+    runner = CudaRunner.load(checkpoint, config, device)
+    runner.warm_up(batch_tokens(runner, config))
+    return runner
+
+
+def check_cuda(device: torch.device) -> None:
+    """Raises DeviceError, saying what to do, unless the kernels run on this device."""
+    if not torch.cuda.is_available():
+        raise DeviceError(
+            "there is no CUDA device that PyTorch can use: see nvidia-smi and "
+            "`python -m torch.utils.collect_env`, or serve with --device cpu"
+        )
+    index, count = device.index or 0, torch.cuda.device_count()
+    if index >= count:
+        raise DeviceError(f"there is no {device}: this machine has cuda:0 to cuda:{count - 1}")
+    if (capability := torch.cuda.get_device_capability(device)) < OLDEST_CAPABILITY:
+        name = torch.cuda.get_device_name(device)
+        raise DeviceError(
+            f"{name} has compute capability {capability[0]}.{capability[1]}; the kernels need 8.0 "
+            "(Ampere) or newer: serve with --device cpu"
+        )
+    if importlib.util.find_spec("triton") is None:
+        raise DeviceError("the GPU kernels need Triton: pip install 'triton>=3.6'")
+    if tuple(map(int, version("triton").split(".")[:2])) < OLDEST_TRITON:
+        raise DeviceError(
+            f"Triton {version('triton')} is too old for the GPU kernels: pip install 'triton>=3.6'"
+        )
