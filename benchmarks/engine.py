@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from gemwire_server.checkpoint import Checkpoint, open_checkpoint
-from gemwire_server.config import ServerConfig
 from gemwire_server.engine import Submission
 from gemwire_server.packing import pack
 from gemwire_server.runner import ModelRunner
@@ -161,7 +160,7 @@ def single_query(contenders: dict[str, Embed]) -> list[str]:
 
 def ratios(rates: dict[str, list[float]], latencies: dict[str, list[float]]) -> dict[str, float]:
     """This engine as it is served over the best of sentence-transformers in each dtype."""
-    served = f"budget {ServerConfig(model='any').max_batch_tokens}"
+    served = f"budget {ModelRunner.batch_tokens}"
     ours = next(name for name in rates if name.endswith(served))
     ours_single = next(name for name in latencies if name.startswith("gemwire") and latencies[name])
     found = {}

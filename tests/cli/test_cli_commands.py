@@ -14,6 +14,7 @@ import pytest
 from cli.calling import command, environment, gemwire, one_line
 from gemwire_server import __version__, cli
 from gemwire_server.cli import machine, make_checkpoint
+from gemwire_server.config import ServerConfig
 from gemwire_server.errors import CheckpointError
 
 ALL = ("serve", "embed", "tokenize", "info", "make-checkpoint", "verify")
@@ -371,6 +372,9 @@ def test_verify_hands_over_its_options(tmp_path: Path, monkeypatch: pytest.Monke
     flags = ["--texts", str(texts), "--against", "bf16", "--dtype", "float32"]
     assert run("verify", "--model", "m", *flags) == 1
     assert run("verify", "--model", "m", "--revision", "r1") == 1
-    assert called == [("m", "", texts, "bf16", "float32"), ("m", "r1", None, "fp32", "auto")]
+    assert called == [
+        (ServerConfig(model="m", dtype="float32"), texts, "bf16"),
+        (ServerConfig(model="m", revision="r1"), None, "fp32"),
+    ]
     assert run("verify", "--model", "m", "--texts", str(tmp_path / "absent")) == 1
     assert len(called) == 2

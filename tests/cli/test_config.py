@@ -48,7 +48,7 @@ def test_precedence_is_flag_environment_file_default(file: Path) -> None:
     assert config.threads == 4
     assert config.drain_seconds == 5.0
     assert config.reflection is False
-    assert config.max_batch_tokens == 512
+    assert config.max_queue_tokens == 131072
 
 
 def test_config_file_by_environment(file: Path) -> None:
@@ -69,11 +69,16 @@ def test_every_field_comes_from_every_source(
         "log_level": ("debug", '"debug"'),
         "drain_seconds": (2.5, "2.5"),
         "reflection": (False, "false"),
+        "device": ("cuda:1", '"cuda:1"'),
+        "cuda_graphs": (False, "false"),
+        "residual": ("bf16", '"bf16"'),
+        "deterministic": (False, "false"),
+        "tile_table": ("/tmp/tiles.json", '"/tmp/tiles.json"'),
     }.get(option.name, (2048, "2048"))
     assert value != option.default and option.metadata["help"]
     raw = text.strip('"')
     dashed = option.name.replace("_", "-")
-    flags = ["--no-reflection"] if option.name == "reflection" else [f"--{dashed}", raw]
+    flags = [f"--no-{dashed}"] if value is False else [f"--{dashed}", raw]
     path = tmp_path / "one.toml"
     path.write_text(f"{option.name} = {text}\n")
     base = [] if option.name == "model" else ["--model", "m"]
