@@ -16,6 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
+from gemwire_kernels.gpu.launch import chain, chaining
 from gemwire_kernels.gpu.matmul import descriptor
 
 # Beyond every distance, and far enough from 2^31 to be added to a position.
@@ -72,8 +73,9 @@ def _attention_kernel(
     q_desc, q_ptr, k_desc, v_desc, out_ptr, cu_seqlens_ptr, tile_text_ptr, tile_token_ptr, counts_ptr,
     scale_log2,
     WINDOW: tl.constexpr, NUM_KV_HEADS: tl.constexpr, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
+    chain(CHAINED)
     kv_head = tl.program_id(1)
     tile_tokens: tl.constexpr = BLOCK_M // GROUP
     for tile in tl.range(tl.program_id(0), tl.load(counts_ptr + 2), tl.num_programs(0)):
@@ -127,6 +129,6 @@ def attention(
         WINDOW=NO_WINDOW if window is None else window,
         NUM_KV_HEADS=num_kv_heads, GROUP=num_heads // num_kv_heads, HEAD_DIM=head_dim,
         BLOCK_M=tile.block_m, BLOCK_N=tile.block_n,
-        num_warps=tile.num_warps, num_stages=tile.num_stages,
+        num_warps=tile.num_warps, num_stages=tile.num_stages, **chaining(plan),
     )  # fmt: skip
     return out

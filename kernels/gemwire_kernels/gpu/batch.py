@@ -42,12 +42,14 @@ class Plan(NamedTuple):
     counts [4]: tokens, texts and tiles of this batch, 0. Tile i covers the tokens of text tile_text[i]
     from its token tile_token[i] on, at most tile_tokens of them; text j's tiles are cu_tiles[j] to
     cu_tiles[j + 1]. What is beyond the counts is left from earlier batches. values [T, kv heads,
-    head_dim] is where v of each layer goes: nothing that is not finite is ever in it.
+    head_dim] is where v of each layer goes: nothing that is not finite is ever in it. chained: see
+    gemwire_kernels.gpu.launch.
     """
 
     tiles: TileSet
     tile_tokens: int
     multiprocessors: int
+    chained: bool
     values: Tensor
     counts: Tensor
     cu_tiles: Tensor
@@ -70,6 +72,7 @@ class Block:
         multiprocessors: int,
         dtype: torch.dtype,
         device: torch.device,
+        chained: bool = False,
     ) -> None:
         """`dtype` is the serving dtype."""
         self.capacity = capacity
@@ -94,7 +97,7 @@ class Block:
             capacity, attention.num_kv_heads, attention.head_dim, dtype=dtype, device=device
         )
         tile_tokens = tiles.attention.block_m // attention.group
-        plan = Plan(tiles, tile_tokens, multiprocessors, values, **view)
+        plan = Plan(tiles, tile_tokens, multiprocessors, chained, values, **view)
         self.batch = Batch(ids, positions, cu_seqlens, plan)
 
     def host(self) -> Tensor:

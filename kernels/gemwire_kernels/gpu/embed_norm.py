@@ -6,14 +6,16 @@ import triton.language as tl
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
+from gemwire_kernels.gpu.launch import chain, chaining
 from gemwire_kernels.gpu.rows import ROWS, rms_scale, row_grid, row_warps
 
 
 @triton.jit
 def _embed_norm_kernel(
     ids_ptr, embedding_ptr, norm_ptr, residual_ptr, x_ptr, counts_ptr, scale, eps,
-    HIDDEN: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
+    HIDDEN: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
+    chain(CHAINED)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     column = tl.arange(0, BLOCK)
     real = row < tl.load(counts_ptr)
@@ -47,6 +49,6 @@ def embed_norm(
     _embed_norm_kernel[row_grid(rows)](
         input_ids, embedding, norm, residual, x, plan.counts, scale, eps,
         HIDDEN=hidden, BLOCK=triton.next_power_of_2(hidden), ROWS=ROWS,
-        num_warps=row_warps(hidden),
+        num_warps=row_warps(hidden), **chaining(plan),
     )  # fmt: skip
     return residual, x

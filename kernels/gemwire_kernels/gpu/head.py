@@ -6,6 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
+from gemwire_kernels.gpu.launch import chain, chaining
 from gemwire_kernels.gpu.rows import ROWS, row_warps
 
 PROGRAMS_PER_MULTIPROCESSOR = 4
@@ -17,8 +18,9 @@ BLOCK_M, BLOCK_N, BLOCK_K = 16, 16, 64
 def _dense_kernel(
     x_ptr, w_ptr, out_ptr, counts_ptr,
     N: tl.constexpr, K: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
+    chain(CHAINED)
     columns: tl.constexpr = tl.cdiv(N, BLOCK_N)
     num_texts = tl.load(counts_ptr + 1)
     tiles = tl.cdiv(num_texts, BLOCK_M) * columns
@@ -39,8 +41,12 @@ def _dense_kernel(
 
 
 @triton.jit
-def _normalize_kernel(x_ptr, counts_ptr, N: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr):
+def _normalize_kernel(
+    x_ptr, counts_ptr,
+    N: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, CHAINED: tl.constexpr,
+):  # fmt: skip
     """x / max(|x|, 1e-12) of each row, in place; as torch.nn.functional.normalize."""
+    chain(CHAINED)
     column = tl.arange(0, BLOCK)
     num_texts = tl.load(counts_ptr + 1)
     for start in tl.range(tl.program_id(0) * ROWS, num_texts, tl.num_programs(0) * ROWS):
@@ -60,11 +66,13 @@ def head(plan: Plan, pooled: Tensor, dense: Tensor) -> Tensor:
     tiles = triton.cdiv(rows, BLOCK_M) * triton.cdiv(columns, BLOCK_N)
     _dense_kernel[plan.programs(tiles, PROGRAMS_PER_MULTIPROCESSOR)](
         pooled, dense, out, plan.counts,
-        N=columns, K=depth, BLOCK_M=BLOCK_M, BLOCK_N=BLOCK_N, BLOCK_K=BLOCK_K, num_warps=2,
+        N=columns, K=depth, BLOCK_M=BLOCK_M, BLOCK_N=BLOCK_N, BLOCK_K=BLOCK_K,
+        num_warps=2, **chaining(plan),
     )  # fmt: skip
     grid = plan.programs(triton.cdiv(rows, ROWS), PROGRAMS_PER_MULTIPROCESSOR)
     _normalize_kernel[grid](
         out, plan.counts,
-        N=columns, BLOCK=triton.next_power_of_2(columns), ROWS=ROWS, num_warps=row_warps(columns),
+        N=columns, BLOCK=triton.next_power_of_2(columns), ROWS=ROWS,
+        num_warps=row_warps(columns), **chaining(plan),
     )  # fmt: skip
     return out

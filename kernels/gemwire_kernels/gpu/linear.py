@@ -6,6 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
+from gemwire_kernels.gpu.launch import chain, chaining
 from gemwire_kernels.gpu.matmul import accumulate_pair, descriptor
 
 
@@ -13,8 +14,9 @@ from gemwire_kernels.gpu.matmul import accumulate_pair, descriptor
 def _linear_kernel(
     x_desc, w_desc, out_desc, counts_ptr,
     N: tl.constexpr, K: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
+    chain(CHAINED)
     columns: tl.constexpr = tl.cdiv(N, 2 * BLOCK_N)
     tiles = tl.cdiv(tl.load(counts_ptr), BLOCK_M) * columns
     for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0)):
@@ -38,6 +40,6 @@ def linear(plan: Plan, x: Tensor, weight: Tensor) -> Tensor:
         plan.counts,
         N=columns, K=depth,
         BLOCK_M=tile.block_m, BLOCK_N=tile.block_n, BLOCK_K=tile.block_k,
-        num_warps=tile.num_warps, num_stages=tile.num_stages,
+        num_warps=tile.num_warps, num_stages=tile.num_stages, **chaining(plan),
     )  # fmt: skip
     return out

@@ -6,14 +6,16 @@ import triton.language as tl
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
+from gemwire_kernels.gpu.launch import chain, chaining
 from gemwire_kernels.gpu.rows import ROWS, rms_scale, row_grid, row_warps
 
 
 @triton.jit
 def _norm_residual_norm_kernel(
     y_ptr, residual_ptr, post_norm_ptr, next_norm_ptr, x_ptr, counts_ptr, eps,
-    HIDDEN: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
+    HIDDEN: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
+    chain(CHAINED)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     column = tl.arange(0, BLOCK)
     mask = (row < tl.load(counts_ptr))[:, None] & (column < HIDDEN)[None, :]
@@ -39,6 +41,6 @@ def norm_residual_norm(
     _norm_residual_norm_kernel[row_grid(rows)](
         y, residual, post_norm, next_norm, x, plan.counts, eps,
         HIDDEN=hidden, BLOCK=triton.next_power_of_2(hidden), ROWS=ROWS,
-        num_warps=row_warps(hidden),
+        num_warps=row_warps(hidden), **chaining(plan),
     )  # fmt: skip
     return x

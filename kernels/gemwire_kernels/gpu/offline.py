@@ -1,6 +1,6 @@
 """What the compiler makes of the kernels, asked on a machine without a GPU.
 
-    python -m gemwire_kernels.gpu.offline [--capability 90] [--shared-memory 232448] [--json]
+    python -m gemwire_kernels.gpu.offline [--capability 90] [--shared-memory 232448] [--chained] [--json]
 
 Compiles every kernel as EmbeddingGemma is served (each size of the tile table, both kinds of attention)
 and tells registers a thread, bytes spilled, shared memory of a program, and which matrix instructions
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,9 @@ class _Target:
         return 0
 
 
-def compile_all(capability: int, shared_memory: int, dtype: torch.dtype) -> dict[str, Resources]:
+def compile_all(
+    capability: int, shared_memory: int, dtype: torch.dtype, chained: bool = False
+) -> dict[str, Resources]:
     """By name, every kernel of every size. The process can run no kernel after it."""
     driver.set_active(_Target(capability))
     compiled: list[tuple[str, Any]] = []
@@ -93,6 +95,7 @@ def compile_all(capability: int, shared_memory: int, dtype: torch.dtype) -> dict
     JITFunction.run = only_compile
     name = str(dtype).removeprefix("torch.")
     table = find_table(f"sm_{capability}", shared_memory, name)
+    table = replace(table, chained=chained)
     found = {}
     for tile_set in table.sets:
         tokens = tile_set.max_tokens or 16896
@@ -161,9 +164,12 @@ def main() -> int:
     parser.add_argument("--capability", type=int, default=90, help="90: sm_90a (default)")
     parser.add_argument("--shared-memory", type=int, default=232448, help="bytes (default: 232448)")
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
+    parser.add_argument("--chained", action="store_true", help="with programmatic dependent launch")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     args = parser.parse_args()
-    found = compile_all(args.capability, args.shared_memory, getattr(torch, args.dtype))
+    found = compile_all(
+        args.capability, args.shared_memory, getattr(torch, args.dtype), args.chained
+    )
     if args.json:
         print(json.dumps({name: asdict(resources) for name, resources in found.items()}, indent=1))
     else:

@@ -94,6 +94,7 @@ class GpuOps:
             self._multiprocessors,
             self._dtype,
             self._device,
+            self.table.chained,
         )
 
     def pack(self, weight: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
+from gemwire_kernels.gpu.launch import chain, chaining
 from gemwire_kernels.gpu.rows import ROWS, rms_scale, row_warps
 
 PROGRAMS_PER_MULTIPROCESSOR = 8
@@ -19,7 +20,9 @@ PROGRAMS_PER_MULTIPROCESSOR = 8
 def _sum_tiles_kernel(
     residual_ptr, norm_ptr, sums_ptr, cu_seqlens_ptr, tile_text_ptr, tile_token_ptr, counts_ptr, eps,
     TILE_TOKENS: tl.constexpr, HIDDEN: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
+    CHAINED: tl.constexpr,
 ):  # fmt: skip
+    chain(CHAINED)
     column = tl.arange(0, BLOCK)
     norm = tl.load(norm_ptr + column, mask=column < HIDDEN, other=0.0)
     for tile in tl.range(tl.program_id(0), tl.load(counts_ptr + 2), tl.num_programs(0)):
@@ -39,8 +42,9 @@ def _sum_tiles_kernel(
 @triton.jit
 def _mean_kernel(
     sums_ptr, out_ptr, cu_seqlens_ptr, cu_tiles_ptr, counts_ptr,
-    HIDDEN: tl.constexpr, BLOCK: tl.constexpr,
+    HIDDEN: tl.constexpr, BLOCK: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
+    chain(CHAINED)
     column = tl.arange(0, BLOCK)
     mask = column < HIDDEN
     for text in tl.range(tl.program_id(0), tl.load(counts_ptr + 1), tl.num_programs(0)):
@@ -61,10 +65,10 @@ def pool(plan: Plan, residual: Tensor, norm: Tensor, cu_seqlens: Tensor, eps: fl
     _sum_tiles_kernel[plan.programs(len(sums), PROGRAMS_PER_MULTIPROCESSOR)](
         residual, norm, sums, cu_seqlens, plan.tile_text, plan.tile_token, plan.counts, eps,
         TILE_TOKENS=plan.tile_tokens,
-        HIDDEN=hidden, BLOCK=block, ROWS=ROWS, num_warps=row_warps(hidden),
+        HIDDEN=hidden, BLOCK=block, ROWS=ROWS, num_warps=row_warps(hidden), **chaining(plan),
     )  # fmt: skip
     _mean_kernel[plan.programs(texts, PROGRAMS_PER_MULTIPROCESSOR)](
         sums, out, cu_seqlens, plan.cu_tiles, plan.counts,
-        HIDDEN=hidden, BLOCK=block, num_warps=row_warps(hidden),
+        HIDDEN=hidden, BLOCK=block, num_warps=row_warps(hidden), **chaining(plan),
     )  # fmt: skip
     return out

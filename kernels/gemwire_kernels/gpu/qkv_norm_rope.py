@@ -11,6 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
+from gemwire_kernels.gpu.launch import chain, chaining
 from gemwire_kernels.gpu.matmul import accumulate_pair, descriptor
 from gemwire_kernels.ops import RotaryTable
 
@@ -72,8 +73,9 @@ def _qkv_norm_rope_kernel(
     x_desc, w_desc, q_desc, k_desc, v_desc,
     q_norm_ptr, k_norm_ptr, cos_ptr, sin_ptr, positions_ptr, counts_ptr, eps,
     NUM_HEADS: tl.constexpr, NUM_KV_HEADS: tl.constexpr, HALF: tl.constexpr, K: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
+    chain(CHAINED)
     heads: tl.constexpr = NUM_HEADS + 2 * NUM_KV_HEADS
     num_tokens = tl.load(counts_ptr)
     tiles = tl.cdiv(num_tokens, BLOCK_M) * heads
@@ -134,6 +136,6 @@ def qkv_norm_rope(
         q_norm, k_norm, rotary.cos, rotary.sin, positions, plan.counts, eps,
         NUM_HEADS=num_heads, NUM_KV_HEADS=num_kv_heads, HALF=head_dim // 2, K=depth,
         BLOCK_M=tile.block_m, BLOCK_K=tile.block_k,
-        num_warps=tile.num_warps, num_stages=tile.num_stages,
+        num_warps=tile.num_warps, num_stages=tile.num_stages, **chaining(plan),
     )  # fmt: skip
     return q, k, v

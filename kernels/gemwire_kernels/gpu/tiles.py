@@ -64,10 +64,12 @@ class TileSet:
 
 @dataclass(frozen=True, slots=True)
 class TileTable:
-    """Tile sets from small batches to any; `source` says for people where they come from."""
+    """Tile sets from small batches to any; `source` says for people where they come from. `chained`: launch
+    each kernel while the one before it ends, where the card can (Hopper and newer)."""
 
     source: str
     sets: tuple[TileSet, ...]
+    chained: bool = False
 
     def __post_init__(self) -> None:
         limits = [tile_set.max_tokens for tile_set in self.sets]
@@ -106,7 +108,9 @@ def find_table(gpu: str, shared_memory: int, dtype: str, extra: Path | None = No
     raise ValueError(f"{gpu} has {shared_memory} bytes of shared memory: too few for any tile set")
 
 
-def to_entry(sets: Sequence[TileSet], gpu: str, dtype: str) -> dict[str, Any]:
+def to_entry(
+    sets: Sequence[TileSet], gpu: str, dtype: str, chained: bool = False
+) -> dict[str, Any]:
     """A `measured` entry of the file's form; the inverse of reading one."""
     attention = astuple(sets[0].attention)
     rows = [
@@ -114,7 +118,14 @@ def to_entry(sets: Sequence[TileSet], gpu: str, dtype: str) -> dict[str, Any]:
         | {name: astuple(getattr(s, name)) for name in ("qkv", "linear", "gate_up")}
         for s in sets
     ]
-    return {"gpu": gpu, "triton": TRITON, "dtype": dtype, "attention": attention, "sets": rows}
+    return {
+        "gpu": gpu,
+        "triton": TRITON,
+        "dtype": dtype,
+        "chained": chained,
+        "attention": attention,
+        "sets": rows,
+    }
 
 
 def _read(name: str, text: str) -> dict[str, list[Any]]:
@@ -140,7 +151,7 @@ def _table(source: str, entry: dict[str, Any]) -> TileTable:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{source}: {error!r}") from None
-    return TileTable(source, sets)
+    return TileTable(source, sets, entry.get("chained", False))
 
 
 def _tile(kind: type[Tile], numbers: Sequence[int]) -> Tile:
