@@ -21,6 +21,7 @@ from gemwire_kernels.gpu.tiles import TileTable, find_table
 from gemwire_kernels.ops import Batch, RotaryTable
 
 HEAD_DIMS = (32, 64, 128, 256)
+ROW_ALIGNMENT = 16  # bytes
 
 
 class GpuOps:
@@ -98,6 +99,12 @@ class GpuOps:
         )
 
     def pack(self, weight: Tensor) -> Tensor:
+        """As it is. Raises ValueError if its rows are not what the copy engine can address."""
+        if weight.shape[1] * weight.element_size() % ROW_ALIGNMENT:
+            raise ValueError(
+                f"a weight has rows of {weight.shape[1]} numbers; the GPU kernels need multiples of "
+                f"{ROW_ALIGNMENT // weight.element_size()}"
+            )
         return weight
 
     def place(
