@@ -91,7 +91,7 @@ def attention(
                 low, high = max(start, first - window), min(end, last + window)
             mask = None
             if window is not None and high - low > window + 1:
-                mask = window_mask(first - low, last - first, high - low, window, q.dtype)
+                mask = window_mask(first - low, last - first, high - low, window, q.dtype, q.device)
             out[first:last] = _attend(q[first:last], k[low:high], v[low:high], scale, mask)
     return out.flatten(1)
 
@@ -111,10 +111,13 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None) 
 
 
 @lru_cache(maxsize=64)
-def window_mask(offset: int, rows: int, keys: int, window: int, dtype: torch.dtype) -> Tensor:
-    """0 where |offset + row - key| <= window, else -inf; [rows, keys] in the CPU's memory."""
-    distance = torch.arange(rows)[:, None] + offset - torch.arange(keys)
-    return torch.zeros(rows, keys, dtype=dtype).masked_fill_(distance.abs() > window, -torch.inf)
+def window_mask(
+    offset: int, rows: int, keys: int, window: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """0 where |offset + row - key| <= window, else -inf; [rows, keys]."""
+    row, key = torch.arange(rows, device=device), torch.arange(keys, device=device)
+    seen = (row[:, None] + offset - key).abs() <= window
+    return torch.zeros_like(seen, dtype=dtype).masked_fill_(~seen, -torch.inf)
 
 
 def linear(batch: Batch, x: Tensor, weight: Tensor) -> Tensor:

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gemwire_kernels import reference
 from gemwire_kernels.gpu import Attention, GpuOps
 from gemwire_server.checkpoint import Checkpoint
 from gemwire_server.config import ServerConfig
 from gemwire_server.errors import DeviceError, DeviceLost
 from gemwire_server.model import Encoder, EncoderConfig
-from gemwire_server.packing import PackedBatch
+from gemwire_server.packing import PackedBatch, pack
 from gemwire_server.runner import DTYPES, check_finite, warm_up_batch
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,11 @@ log = logging.getLogger(__name__)
 # Multiples of 128 rows whose tiles fill waves of 132 multiprocessors (5,632 and up), and small ones in
 # which a query does not pay for rows that are not there.
 BUCKETS = (64, 128, 256, 512, 1024, 2048, 2816, 5632, 11264, 16896)
+
+# One token, less and more than one tile, and beyond the window.
+CHECKED_LENGTHS = (1, 5, 64, 130, 600)
+# Largest 1 - cos between two computations in bfloat16: a gross check, `gemwire verify` is the fine one.
+AGREEMENT = 1e-2
 
 Wait = Callable[[], NDArray[np.float32]]
 
@@ -90,7 +96,8 @@ class CudaRunner:
     def warm_up(self, tokens: int) -> None:
         """Compiles and captures every bucket for steps of up to `tokens`, and the longest text.
 
-        Raises CheckpointError if the weights give no vectors and DeviceError if there is no room.
+        Raises CheckpointError if the weights give no vectors, and DeviceError if there is no room or if
+        the vectors are not those of plain PyTorch on the same device.
         """
         started = time.monotonic()
         config = self.encoder.config
@@ -104,6 +111,7 @@ class CudaRunner:
             self._buckets.clear()
             raise _no_room(self.device) from None
         check_finite(self.run(warm_up_batch(tokens, config)))
+        self._check_against_reference()
         log.info(
             "%d buckets of up to %d tokens in %.1f s, %.2f GB of %s",
             len(sizes),
@@ -121,6 +129,26 @@ class CudaRunner:
             if self._graphs:
                 bucket.capture(self._pool, self._stream)
         return bucket
+
+    def _check_against_reference(self) -> None:
+        """A card, driver or compiler that none of this was tried on must not serve wrong vectors."""
+        config = self.encoder.config
+        random = np.random.default_rng(0)
+        lengths = [n for n in CHECKED_LENGTHS if n <= config.max_position_embeddings]
+        batch = pack([random.integers(0, config.vocab_size, n, dtype=np.int32) for n in lengths])
+        placed = reference.place(batch.input_ids, batch.positions, batch.cu_seqlens)
+        on_device = placed._replace(
+            input_ids=placed.input_ids.to(self.device), positions=placed.positions.to(self.device)
+        )
+        encoder = Encoder(config, self.encoder.weights, reference)
+        expected = encoder.forward(on_device).cpu().numpy()
+        distance = float(np.max(1 - (self.run(batch) * expected).sum(axis=1)))
+        if not distance <= AGREEMENT:
+            name = torch.cuda.get_device_name(self.device)
+            raise DeviceError(
+                f"the kernels give other vectors than PyTorch on {name} (1 - cos up to {distance:.1e}): "
+                "serve with --device cpu, and please report it"
+            )
 
     def run(self, batch: PackedBatch) -> NDArray[np.float32]:
         """fp32 [n, dimensions], rows of length one."""
