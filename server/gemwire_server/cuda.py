@@ -103,7 +103,7 @@ class CudaRunner:
         except torch.OutOfMemoryError:
             self._buckets.clear()
             raise _no_room(self.device) from None
-        check_finite(self.run(warm_up_batch(tokens, config)))
+        check_finite(self.run(warm_up_batch(largest - 8, config)))
         log.info(
             "%d buckets of up to %d tokens in %.1f s, %.2f GB of %s",
             len(sizes),
