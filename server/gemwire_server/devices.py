@@ -1,8 +1,6 @@
 """Where the engine runs: the one place that chooses."""
 
-import importlib.util
 import logging
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import torch
@@ -71,9 +69,11 @@ def check_cuda(device: torch.device) -> None:
             f"{name} has compute capability {capability[0]}.{capability[1]}; the kernels need 8.0 "
             "(Ampere) or newer: serve with --device cpu"
         )
-    if importlib.util.find_spec("triton") is None:
-        raise DeviceError("the GPU kernels need Triton: pip install 'triton>=3.6'")
-    if tuple(map(int, version("triton").split(".")[:2])) < OLDEST_TRITON:
+    try:
+        import triton  # its distribution has several names
+    except ModuleNotFoundError:
+        raise DeviceError("the GPU kernels need Triton: pip install 'triton>=3.6'") from None
+    if tuple(map(int, triton.__version__.split(".")[:2])) < OLDEST_TRITON:
         raise DeviceError(
-            f"Triton {version('triton')} is too old for the GPU kernels: pip install 'triton>=3.6'"
+            f"Triton {triton.__version__} is too old for the GPU kernels: pip install 'triton>=3.6'"
         )
