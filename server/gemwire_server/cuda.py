@@ -6,7 +6,8 @@ and lengths are data (see gemwire_kernels.gpu.batch), so a bucket runs every bat
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -15,11 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from triton.errors import TritonError
 
 from gemwire_kernels.gpu import Attention, GpuOps
 from gemwire_server.checkpoint import Checkpoint
 from gemwire_server.config import ServerConfig
-from gemwire_server.errors import DeviceError, DeviceLost
+from gemwire_server.errors import DeviceError, DeviceLost, one_line
 from gemwire_server.model import Encoder, EncoderConfig
 from gemwire_server.packing import PackedBatch
 from gemwire_server.runner import DTYPES, check_finite, warm_up_batch
@@ -59,20 +61,19 @@ class CudaRunner:
         dtype = torch.bfloat16 if config.dtype == "auto" else DTYPES[config.dtype]
         residual = {"fp32": torch.float32, "bf16": torch.bfloat16}[config.residual]
         started = time.monotonic()
-        try:
-            ops = GpuOps.on(
-                device,
-                attention_of(checkpoint.config),
-                dtype,
-                tile_file=Path(config.tile_table) if config.tile_table else None,
-                residual_dtype=residual,
-                deterministic=config.deterministic,
-            )
+        with _starting(device):
+            try:
+                ops = GpuOps.on(
+                    device,
+                    attention_of(checkpoint.config),
+                    dtype,
+                    tile_file=Path(config.tile_table) if config.tile_table else None,
+                    residual_dtype=residual,
+                    deterministic=config.deterministic,
+                )
+            except ValueError as error:
+                raise DeviceError(f"{device}: {error}") from None
             encoder = checkpoint.load_encoder(ops, dtype, device)
-        except torch.OutOfMemoryError:
-            raise _no_room(device) from None
-        except ValueError as error:
-            raise DeviceError(f"{device}: {error}") from None
         log.info("loaded %s in %.1f s", checkpoint.name, time.monotonic() - started)
         return cls(encoder, ops, device, graphs=config.cuda_graphs)
 
@@ -90,20 +91,18 @@ class CudaRunner:
     def warm_up(self, tokens: int) -> None:
         """Compiles and captures every bucket for steps of up to `tokens`, and the longest text.
 
-        Raises CheckpointError if the weights give no vectors and DeviceError if there is no room.
+        Raises CheckpointError if the weights give no vectors, and DeviceError if there is no room or the
+        kernels do not run.
         """
         started = time.monotonic()
         config = self.encoder.config
         largest = max(tokens, config.max_position_embeddings)
         sizes = [size for size in BUCKETS if size < largest] + [largest]
-        try:
+        with _starting(self.device):
             # The largest first: the smaller find their memory in its pool.
             for size in reversed(sizes):
                 self._buckets.insert(0, self._make_bucket(size))
-        except torch.OutOfMemoryError:
-            self._buckets.clear()
-            raise _no_room(self.device) from None
-        check_finite(self.run(warm_up_batch(largest - 8, config)))
+            check_finite(self.run(warm_up_batch(largest - 8, config)))
         log.info(
             "%d buckets of up to %d tokens in %.1f s, %.2f GB of %s",
             len(sizes),
@@ -202,6 +201,18 @@ def attention_of(config: EncoderConfig) -> Attention:
         num_kv_heads=config.num_key_value_heads,
         head_dim=config.head_dim,
     )
+
+
+@contextmanager
+def _starting(device: torch.device) -> Iterator[None]:
+    """What CUDA and Triton raise before anything is served, as DeviceError."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise _no_room(device) from None
+    except (RuntimeError, TritonError, DeviceLost) as error:
+        # RuntimeError is also Triton's, where it finds no C compiler for its launchers.
+        raise DeviceError(f"{device}: {one_line(error)}") from error
 
 
 def _no_room(device: torch.device) -> DeviceError:

@@ -7,7 +7,7 @@ import torch
 
 from gemwire_server.checkpoint import Checkpoint
 from gemwire_server.config import ServerConfig
-from gemwire_server.errors import DeviceError
+from gemwire_server.errors import DeviceError, one_line
 from gemwire_server.runner import ModelRunner
 
 if TYPE_CHECKING:
@@ -63,7 +63,11 @@ def check_cuda(device: torch.device) -> None:
     index, count = device.index or 0, torch.cuda.device_count()
     if index >= count:
         raise DeviceError(f"there is no {device}: this machine has cuda:0 to cuda:{count - 1}")
-    if (capability := torch.cuda.get_device_capability(device)) < OLDEST_CAPABILITY:
+    try:
+        capability = torch.cuda.get_device_capability(device)
+    except RuntimeError as error:  # a driver that lists a device and cannot use it
+        raise DeviceError(f"{device}: {one_line(error)}") from error
+    if capability < OLDEST_CAPABILITY:
         name = torch.cuda.get_device_name(device)
         raise DeviceError(
             f"{name} has compute capability {capability[0]}.{capability[1]}; the kernels need 8.0 "
