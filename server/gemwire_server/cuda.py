@@ -4,6 +4,7 @@ Batches go through buckets: room of a fixed size whose kernels were captured onc
 and lengths are data (see gemwire_kernels.gpu.batch), so a bucket runs every batch that fits it.
 """
 
+import ctypes
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -52,6 +53,7 @@ class CudaRunner:
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
         self._buckets: list[_Bucket] = []
+        self._results: Iterator[torch.Tensor] = iter(())
 
     @classmethod
     def load(
@@ -102,6 +104,8 @@ class CudaRunner:
             # The largest first: the smaller find their memory in its pool.
             for size in reversed(sizes):
                 self._buckets.insert(0, self._make_bucket(size))
+            shape = largest, self.encoder.dimensions
+            self._results = cycle([torch.empty(shape, pin_memory=True) for _ in range(self.depth)])
             check_finite(self.run(warm_up_batch(largest - 8, config)))
         log.info(
             "%d buckets of up to %d tokens in %.1f s, %.2f GB of %s",
@@ -126,7 +130,7 @@ class CudaRunner:
         return self.start(batch)()
 
     def start(self, batch: PackedBatch) -> Wait:
-        """As the engine wants it."""
+        """As the engine wants it: begun only once the step `depth` before has been waited for."""
         rows = max(batch.num_tokens, batch.num_texts)
         bucket = next((b for b in self._buckets if rows <= b.size), None)
         if bucket is None:
@@ -135,10 +139,7 @@ class CudaRunner:
             with torch.inference_mode(), torch.cuda.stream(self._stream):
                 bucket.fill(batch)
                 vectors = bucket.forward()
-                # From a pool of pinned memory, and back into it once nobody reads the vectors.
-                result = torch.empty(
-                    batch.num_texts, vectors.shape[1], dtype=torch.float32, pin_memory=True
-                )
+                result = next(self._results)[: batch.num_texts]
                 result.copy_(vectors[: batch.num_texts], non_blocking=True)
                 done = torch.cuda.Event()  # type: ignore[no-untyped-call]
                 done.record(self._stream)
@@ -151,14 +152,18 @@ class CudaRunner:
             done.synchronize()
         except RuntimeError as error:
             raise self._verdict(error) from error
-        vectors: NDArray[np.float32] = result.numpy()
+        # A copy: the buffer is the next but one step's.
+        vectors: NDArray[np.float32] = result.numpy().copy()
         return vectors
 
     def _verdict(self, error: RuntimeError) -> Exception:
         """The error itself, or DeviceLost: after a fault every later call of the context fails."""
         try:
             torch.cuda.synchronize(self.device)
-        except RuntimeError:
+        except RuntimeError as fault:
+            log.error("%s: %s", self.device, one_line(fault))
+            # Never freed: to free pinned memory asks CUDA, and PyTorch ends the process if that fails.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
             return DeviceLost(f"{self.device}: {type(error).__name__}")
         return error
 
