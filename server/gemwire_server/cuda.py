@@ -4,9 +4,11 @@ Batches go through buckets: room of a fixed size whose kernels were captured onc
 and lengths are data (see gemwire_kernels.gpu.batch), so a bucket runs every batch that fits it.
 """
 
+import ctypes
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import cycle
 from pathlib import Path
@@ -15,12 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from triton.errors import TritonError
 
 from gemwire_kernels import reference
 from gemwire_kernels.gpu import Attention, GpuOps
 from gemwire_server.checkpoint import Checkpoint
 from gemwire_server.config import ServerConfig
-from gemwire_server.errors import DeviceError, DeviceLost
+from gemwire_server.errors import DeviceError, DeviceLost, one_line
 from gemwire_server.model import Encoder, EncoderConfig
 from gemwire_server.packing import PackedBatch, pack
 from gemwire_server.runner import DTYPES, check_finite, warm_up_batch
@@ -56,6 +59,7 @@ class CudaRunner:
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
         self._buckets: list[_Bucket] = []
+        self._results: Iterator[torch.Tensor] = iter(())
 
     @classmethod
     def load(
@@ -65,20 +69,19 @@ class CudaRunner:
         dtype = torch.bfloat16 if config.dtype == "auto" else DTYPES[config.dtype]
         residual = {"fp32": torch.float32, "bf16": torch.bfloat16}[config.residual]
         started = time.monotonic()
-        try:
-            ops = GpuOps.on(
-                device,
-                attention_of(checkpoint.config),
-                dtype,
-                tile_file=Path(config.tile_table) if config.tile_table else None,
-                residual_dtype=residual,
-                deterministic=config.deterministic,
-            )
+        with _starting(device):
+            try:
+                ops = GpuOps.on(
+                    device,
+                    attention_of(checkpoint.config),
+                    dtype,
+                    tile_file=Path(config.tile_table) if config.tile_table else None,
+                    residual_dtype=residual,
+                    deterministic=config.deterministic,
+                )
+            except ValueError as error:
+                raise DeviceError(f"{device}: {error}") from None
             encoder = checkpoint.load_encoder(ops, dtype, device)
-        except torch.OutOfMemoryError:
-            raise _no_room(device) from None
-        except ValueError as error:
-            raise DeviceError(f"{device}: {error}") from None
         log.info("loaded %s in %.1f s", checkpoint.name, time.monotonic() - started)
         return cls(encoder, ops, device, graphs=config.cuda_graphs)
 
@@ -96,22 +99,21 @@ class CudaRunner:
     def warm_up(self, tokens: int) -> None:
         """Compiles and captures every bucket for steps of up to `tokens`, and the longest text.
 
-        Raises CheckpointError if the weights give no vectors, and DeviceError if there is no room or if
-        the vectors are not those of plain PyTorch on the same device.
+        Raises CheckpointError if the weights give no vectors, and DeviceError if there is no room, if the
+        kernels do not run, or if their vectors are not those of plain PyTorch on the same device.
         """
         started = time.monotonic()
         config = self.encoder.config
         largest = max(tokens, config.max_position_embeddings)
         sizes = [size for size in BUCKETS if size < largest] + [largest]
-        try:
+        with _starting(self.device):
             # The largest first: the smaller find their memory in its pool.
             for size in reversed(sizes):
                 self._buckets.insert(0, self._make_bucket(size))
-        except torch.OutOfMemoryError:
-            self._buckets.clear()
-            raise _no_room(self.device) from None
-        check_finite(self.run(warm_up_batch(tokens, config)))
-        self._check_against_reference()
+            shape = largest, self.encoder.dimensions
+            self._results = cycle([torch.empty(shape, pin_memory=True) for _ in range(self.depth)])
+            check_finite(self.run(warm_up_batch(largest - 8, config)))
+            self._check_against_reference()
         log.info(
             "%d buckets of up to %d tokens in %.1f s, %.2f GB of %s",
             len(sizes),
@@ -155,7 +157,7 @@ class CudaRunner:
         return self.start(batch)()
 
     def start(self, batch: PackedBatch) -> Wait:
-        """As the engine wants it."""
+        """As the engine wants it: begun only once the step `depth` before has been waited for."""
         rows = max(batch.num_tokens, batch.num_texts)
         bucket = next((b for b in self._buckets if rows <= b.size), None)
         if bucket is None:
@@ -164,10 +166,7 @@ class CudaRunner:
             with torch.inference_mode(), torch.cuda.stream(self._stream):
                 bucket.fill(batch)
                 vectors = bucket.forward()
-                # From a pool of pinned memory, and back into it once nobody reads the vectors.
-                result = torch.empty(
-                    batch.num_texts, vectors.shape[1], dtype=torch.float32, pin_memory=True
-                )
+                result = next(self._results)[: batch.num_texts]
                 result.copy_(vectors[: batch.num_texts], non_blocking=True)
                 done = torch.cuda.Event()  # type: ignore[no-untyped-call]
                 done.record(self._stream)
@@ -180,14 +179,18 @@ class CudaRunner:
             done.synchronize()
         except RuntimeError as error:
             raise self._verdict(error) from error
-        vectors: NDArray[np.float32] = result.numpy()
+        # A copy: the buffer is the next but one step's.
+        vectors: NDArray[np.float32] = result.numpy().copy()
         return vectors
 
     def _verdict(self, error: RuntimeError) -> Exception:
         """The error itself, or DeviceLost: after a fault every later call of the context fails."""
         try:
             torch.cuda.synchronize(self.device)
-        except RuntimeError:
+        except RuntimeError as fault:
+            log.error("%s: %s", self.device, one_line(fault))
+            # Never freed: to free pinned memory asks CUDA, and PyTorch ends the process if that fails.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
             return DeviceLost(f"{self.device}: {type(error).__name__}")
         return error
 
@@ -230,6 +233,18 @@ def attention_of(config: EncoderConfig) -> Attention:
         num_kv_heads=config.num_key_value_heads,
         head_dim=config.head_dim,
     )
+
+
+@contextmanager
+def _starting(device: torch.device) -> Iterator[None]:
+    """What CUDA and Triton raise before anything is served, as DeviceError."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise _no_room(device) from None
+    except (RuntimeError, TritonError, DeviceLost) as error:
+        # RuntimeError is also Triton's, where it finds no C compiler for its launchers.
+        raise DeviceError(f"{device}: {one_line(error)}") from error
 
 
 def _no_room(device: torch.device) -> DeviceError:

@@ -1,15 +1,13 @@
 """Where the engine runs: the one place that chooses."""
 
-import importlib.util
 import logging
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import torch
 
 from gemwire_server.checkpoint import Checkpoint
 from gemwire_server.config import ServerConfig
-from gemwire_server.errors import DeviceError
+from gemwire_server.errors import DeviceError, one_line
 from gemwire_server.runner import ModelRunner
 
 if TYPE_CHECKING:
@@ -65,15 +63,21 @@ def check_cuda(device: torch.device) -> None:
     index, count = device.index or 0, torch.cuda.device_count()
     if index >= count:
         raise DeviceError(f"there is no {device}: this machine has cuda:0 to cuda:{count - 1}")
-    if (capability := torch.cuda.get_device_capability(device)) < OLDEST_CAPABILITY:
+    try:
+        capability = torch.cuda.get_device_capability(device)
+    except RuntimeError as error:  # a driver that lists a device and cannot use it
+        raise DeviceError(f"{device}: {one_line(error)}") from error
+    if capability < OLDEST_CAPABILITY:
         name = torch.cuda.get_device_name(device)
         raise DeviceError(
             f"{name} has compute capability {capability[0]}.{capability[1]}; the kernels need 8.0 "
             "(Ampere) or newer: serve with --device cpu"
         )
-    if importlib.util.find_spec("triton") is None:
-        raise DeviceError("the GPU kernels need Triton: pip install 'triton>=3.6'")
-    if tuple(map(int, version("triton").split(".")[:2])) < OLDEST_TRITON:
+    try:
+        import triton  # its distribution has several names
+    except ModuleNotFoundError:
+        raise DeviceError("the GPU kernels need Triton: pip install 'triton>=3.6'") from None
+    if tuple(map(int, triton.__version__.split(".")[:2])) < OLDEST_TRITON:
         raise DeviceError(
-            f"Triton {version('triton')} is too old for the GPU kernels: pip install 'triton>=3.6'"
+            f"Triton {triton.__version__} is too old for the GPU kernels: pip install 'triton>=3.6'"
         )

@@ -65,3 +65,8 @@ class DeviceError(Exception):
 
 class DeviceLost(Exception):
     """The device failed so that nothing more can be computed on it by this process."""
+
+
+def one_line(error: Exception) -> str:
+    """What it says first: CUDA's and Triton's errors go on with advice to their developers."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

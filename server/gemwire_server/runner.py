@@ -24,6 +24,7 @@ DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 class ModelRunner:
     """Runs an encoder on the CPU. One thread calls it."""
 
+    device = torch.device("cpu")
     depth = 1
     # Half a second on two cores: more gains little, and holds up what comes next for longer.
     batch_tokens = 512

@@ -1,4 +1,4 @@
-"""Compares the engine's vectors with sentence-transformers' on the same checkpoint.
+"""Compares the engine's vectors with sentence-transformers' on the same checkpoint and device.
 
 The gate: against the fp32 reference, the engine's error 1 - cos is no larger than that of the reference
 in bfloat16 (mean and p99), its mean is at most 2e-4 and its maximum at most 1e-3.
@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 
 from gemwire_server.checkpoint import Checkpoint, open_checkpoint
 from gemwire_server.config import ServerConfig
-from gemwire_server.devices import load_runner
+from gemwire_server.devices import batch_tokens, load_runner
 from gemwire_server.errors import CheckpointError, InvalidInput
 from gemwire_server.packing import PackedBatch, TokenIds, pack
 from gemwire_server.prompts import TASKS
 from gemwire_server.tokenizer import Tokenizer, Truncation
 
 Vectors = NDArray[np.float32]
+CPU = torch.device("cpu")
 
 LENGTHS = (
     3,
@@ -52,6 +53,7 @@ LENGTHS = (
 )
 RANGES = ((1, 16), (17, 64), (65, 256), (257, 512), (513, 1 << 30), (1, 1 << 30))
 MEAN_LIMIT, MAX_LIMIT = 2e-4, 1e-3
+BATCH_TOKENS = 4096  # of a step, where the engine's are not smaller
 BF16_MEAN_LIMIT = 5e-4  # of the engine against the bf16 reference: both err
 
 # The model card's example and the row it prints for the published weights.
@@ -105,22 +107,22 @@ def run(config: ServerConfig, texts: Path | None, against: str) -> int:
     ids = [tokenizer.encode(text, truncation=Truncation.END).ids for text in corpus]
     _say(f"{len(corpus)} texts, {sum(map(len, ids))} tokens: this engine")
     runner = load_runner(checkpoint, config)
-    ours = embed(runner, ids)
+    ours = embed(runner, ids, min(BATCH_TOKENS, batch_tokens(runner, config)))
     card = card_row(runner, checkpoint, tokenizer)
     name = f"gemwire {runner.dtype_name}"
-    description = runner.description
+    description, device = runner.description, runner.device
     del runner
     gc.collect()
     lengths = np.array([len(sequence) for sequence in ids])
     if against == "bf16":
         _say("reference in bfloat16")
-        rows = {name: (ours, reference_vectors(checkpoint, corpus, torch.bfloat16))}
+        rows = {name: (ours, reference_vectors(checkpoint, corpus, torch.bfloat16, device=device))}
         failures = _failures_bf16(Errors.of(*rows[name]))
     else:
         _say("reference in float32")
-        truth = reference_vectors(checkpoint, corpus, torch.float32)
+        truth = reference_vectors(checkpoint, corpus, torch.float32, device=device)
         _say("reference in bfloat16")
-        bf16 = reference_vectors(checkpoint, corpus, torch.bfloat16)
+        bf16 = reference_vectors(checkpoint, corpus, torch.bfloat16, device=device)
         rows = {name: (ours, truth), "reference bfloat16": (bf16, truth)}
         failures = gate(Errors.of(ours, truth), Errors.of(bf16, truth))
     print(f"{description}; {len(corpus)} texts")
@@ -155,7 +157,7 @@ def _failures_bf16(errors: Errors) -> list[str]:
     return [f"mean 1-cos {errors.mean:.2e} is over the limit {BF16_MEAN_LIMIT:.2e}"]
 
 
-def embed(runner: Runs, ids: Sequence[TokenIds], budget: int = 4096) -> Vectors:
+def embed(runner: Runs, ids: Sequence[TokenIds], budget: int = BATCH_TOKENS) -> Vectors:
     """fp32 [n, dimensions], in packed batches of about `budget` tokens."""
     parts, batch, tokens = [], list[TokenIds](), 0
     for sequence in ids:
@@ -169,7 +171,11 @@ def embed(runner: Runs, ids: Sequence[TokenIds], budget: int = 4096) -> Vectors:
 
 
 def reference_vectors(
-    checkpoint: Checkpoint, texts: Sequence[str], dtype: torch.dtype, batch_size: int = 1
+    checkpoint: Checkpoint,
+    texts: Sequence[str],
+    dtype: torch.dtype,
+    batch_size: int = 1,
+    device: torch.device = CPU,
 ) -> Vectors:
     """What sentence-transformers makes of the texts, prompts already in front; fp32 [n, dimensions]."""
     import transformers
@@ -177,8 +183,9 @@ def reference_vectors(
 
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
+    torch.set_float32_matmul_precision("highest")  # some images turn tf32 on
     reference = SentenceTransformer(
-        str(checkpoint.path), device="cpu", model_kwargs={"dtype": dtype}
+        str(checkpoint.path), device=str(device), model_kwargs={"dtype": dtype}
     )
     vectors = reference.encode(
         list(texts),
@@ -187,7 +194,7 @@ def reference_vectors(
         show_progress_bar=False,
         prompt="",
     )
-    result: Vectors = vectors.float().numpy()
+    result: Vectors = vectors.float().cpu().numpy()
     return result
 
 

@@ -10,14 +10,17 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from transformers import AutoModel
 
+CPU = torch.device("cpu")
+
 
 class ReferenceModel:
     """One text at a time, so that nothing is padded and no batch can matter."""
 
-    def __init__(self, checkpoint: Path, dtype: torch.dtype) -> None:
-        self.model = AutoModel.from_pretrained(checkpoint, dtype=dtype).eval()
+    def __init__(self, checkpoint: Path, dtype: torch.dtype, device: torch.device = CPU) -> None:
+        torch.set_float32_matmul_precision("highest")  # some images turn tf32 on
+        self.model = AutoModel.from_pretrained(checkpoint, dtype=dtype).eval().to(device)
         self.dense = [
-            load_file(checkpoint / name / "model.safetensors")["linear.weight"].to(dtype)
+            load_file(checkpoint / name / "model.safetensors")["linear.weight"].to(device, dtype)
             for name in ("2_Dense", "3_Dense")
         ]
 
@@ -25,11 +28,11 @@ class ReferenceModel:
     def embed(self, sequences: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
         rows = []
         for ids in sequences:
-            tokens = torch.from_numpy(ids.astype(np.int64))[None]
+            tokens = torch.from_numpy(ids.astype(np.int64))[None].to(self.model.device)
             mask = torch.ones_like(tokens)
             hidden = self.model(input_ids=tokens, attention_mask=mask).last_hidden_state[0]
             pooled = hidden.float().mean(0).to(hidden.dtype)
             for weight in self.dense:
                 pooled = F.linear(pooled, weight)
-            rows.append(F.normalize(pooled, dim=0).float().numpy())
+            rows.append(F.normalize(pooled, dim=0).float().cpu().numpy())
         return np.stack(rows)
