@@ -102,7 +102,9 @@ class Application:
         config = self.config
         checkpoint = open_checkpoint(config.model, config.revision or None)
         tokenizer = checkpoint.load_tokenizer()
-        runner = ModelRunner.load(checkpoint, dtype=config.dtype, threads=config.threads)
+        runner = ModelRunner.load(
+            checkpoint, dtype=config.dtype, threads=config.threads, weights=config.weights
+        )
         runner.warm_up(config.max_batch_tokens)
         self.model = describe(checkpoint, runner, config)
         engine = ThreadEngine(

@@ -83,6 +83,12 @@ class ServerConfig:
         choices=("auto", "bfloat16", "float32"),
         check=_check_dtype,
     )
+    weights: str = _option(
+        "auto",
+        "how the weights are stored; auto: in dtype; int8: smaller and faster, and less exact by what "
+        "`gemwire verify --weights int8` says",
+        choices=("auto", "int8"),
+    )
     threads: int = _option(
         0, "threads of the engine; 0: as many as there are physical cores", check=_between(0, 4096)
     )

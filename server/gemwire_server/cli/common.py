@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 else:
     Subparsers = argparse._SubParsersAction
 
-MODEL_FLAGS = ("model", "revision", "dtype", "threads")
+MODEL_FLAGS = ("model", "revision", "dtype", "weights", "threads")
 DEFAULTS: dict[str, Any] = {option.name: option.default for option in fields(ServerConfig)}
 
 

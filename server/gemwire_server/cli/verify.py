@@ -28,7 +28,7 @@ def add_parser(subparsers: Subparsers) -> Parser:
         default="fp32",
         help="what the reference computes in (default: fp32)",
     )
-    add_flags(parser, ("model", "revision", "dtype"))
+    add_flags(parser, ("model", "revision", "dtype", "weights"))
     return parser
 
 
@@ -38,4 +38,4 @@ def run(args: argparse.Namespace) -> int:
         raise OSError(f"{args.texts}: not a file")
     from gemwire_server import verify
 
-    return verify.run(config.model, config.revision, args.texts, args.against, config.dtype)
+    return verify.run(config, args.texts, args.against)
