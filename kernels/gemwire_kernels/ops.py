@@ -103,7 +103,7 @@ class Ops(Protocol):
         """gelu_tanh(gate) * up, [T, intermediate]; `gate_up_proj` stacks the rows of both."""
 
     def pool(self, batch: Batch, residual: Tensor, norm: Tensor, eps: float) -> Tensor:
-        """Mean over each text of rms_norm(residual) * norm; fp32 [n, hidden]."""
+        """Mean over each text of rms_norm(residual) * norm; fp32 [n, hidden]; zero for an empty text."""
 
     def head(self, batch: Batch, pooled: Tensor, dense: Tensor) -> Tensor:
         """pooled times dense [dimensions, hidden], transposed, each row of length one; all fp32.

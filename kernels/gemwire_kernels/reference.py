@@ -97,7 +97,7 @@ def attention(
 ) -> Tensor:
     out = torch.empty_like(q)
     for start, end in batch.plan:
-        chunk = max(1, end - start)
+        chunk = max(end - start, 1)
         if window is not None and chunk > window + 1:
             chunk = QUERY_CHUNK
         for first in range(start, end, chunk):
@@ -155,7 +155,8 @@ def geglu(gate_up: Tensor) -> Tensor:
 
 def pool(batch: Batch, residual: Tensor, norm: Tensor, eps: float) -> Tensor:
     x = rms_norm(residual, norm, eps)
-    return torch.stack([x[start:end].mean(0) for start, end in batch.plan])
+    sums = [x[start:end].sum(0) / max(end - start, 1) for start, end in batch.plan]
+    return torch.stack(sums) if sums else x.new_empty(0, x.shape[1])
 
 
 def head(batch: Batch, pooled: Tensor, dense: Tensor) -> Tensor:

@@ -1,0 +1,132 @@
+"""attention: each token over its own text, both ways, inside the window.
+
+The query heads of one kv head are packed as rows: row r of a tile is token r // GROUP, head r % GROUP, so
+that each block of keys and values is loaded once for all of them. Blocks of keys start at the text's own
+first token and have one size, so a text's vectors do not depend on what is beside it; a block that is
+masked for a row changes nothing in it, bit for bit.
+
+Online softmax: arXiv:2205.14135, in base 2.
+"""
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from gemwire_kernels.gpu.batch import Plan
+from gemwire_kernels.gpu.matmul import descriptor
+
+# Beyond every distance, and far enough from 2^31 to be added to a position.
+NO_WINDOW = 1 << 30
+# Below every score there is, and finite: a row whose first blocks are masked whole gathers weights of 1
+# that the first real score multiplies by exp2(-1e30) = 0, where -inf would give NaN.
+MASKED_SCORE = tl.constexpr(-1.0e30)
+
+
+@triton.jit
+def _attend(
+    q, tokens, k_desc, v_desc, begin, length, low, high, whole_low, whole_high, column, scale_log2,
+    WINDOW: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """softmax(q k^T) v over the text's keys low to high, fp32 [BLOCK_M, HEAD_DIM]. Only blocks that
+    start outside of whole_low to whole_high hold keys that some row does not see."""
+    out = tl.zeros((BLOCK_M, HEAD_DIM), tl.float32)
+    top = tl.full((BLOCK_M,), float("-inf"), tl.float32)
+    total = tl.zeros((BLOCK_M,), tl.float32)
+    for start in tl.range(low, high, BLOCK_N):
+        keys = k_desc.load([begin + start, column])
+        scores = tl.dot(q, keys.T, input_precision="ieee") * scale_log2
+        if (start < whole_low) | (start >= whole_high):
+            at = start + tl.arange(0, BLOCK_N)
+            distance = tokens[:, None] - at[None, :]
+            seen = (at < length)[None, :] & (distance <= WINDOW) & (distance >= -WINDOW)
+            scores = tl.where(seen, scores, MASKED_SCORE)
+        new_top = tl.maximum(top, tl.max(scores, 1))
+        weights = tl.exp2(scores - new_top[:, None])
+        shrink = tl.exp2(top - new_top)
+        total = total * shrink + tl.sum(weights, 1)
+        values = v_desc.load([begin + start, column])
+        out = out * shrink[:, None]
+        out = tl.dot(weights.to(values.dtype), values, out, input_precision="ieee")
+        top = new_top
+    return out / total[:, None]
+
+
+@triton.jit
+def _rows(
+    begin, length, first, kv_head,
+    NUM_KV_HEADS: tl.constexpr, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK_M: tl.constexpr,
+):  # fmt: skip
+    """Where the rows of a tile lie in q and in the output, and which of them are a token's."""
+    row = tl.arange(0, BLOCK_M)
+    tokens = first + row // GROUP
+    at = (begin + tokens).to(tl.int64) * NUM_KV_HEADS * GROUP + kv_head * GROUP + row % GROUP
+    real = (row < BLOCK_M // GROUP * GROUP) & (tokens < length)
+    return at[:, None] * HEAD_DIM + tl.arange(0, HEAD_DIM)[None, :], real[:, None]
+
+
+@triton.jit
+def _attention_kernel(
+    q_desc, q_ptr, k_desc, v_desc, out_ptr, cu_seqlens_ptr, tile_text_ptr, tile_token_ptr, counts_ptr,
+    scale_log2,
+    WINDOW: tl.constexpr, NUM_KV_HEADS: tl.constexpr, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    kv_head = tl.program_id(1)
+    tile_tokens: tl.constexpr = BLOCK_M // GROUP
+    for tile in tl.range(tl.program_id(0), tl.load(counts_ptr + 2), tl.num_programs(0)):
+        text = tl.load(tile_text_ptr + tile)
+        begin = tl.load(cu_seqlens_ptr + text)
+        length = tl.load(cu_seqlens_ptr + text + 1) - begin
+        first = tl.load(tile_token_ptr + tile)
+        tokens = first + tl.arange(0, BLOCK_M) // GROUP
+        if NUM_KV_HEADS == 1:
+            # A tile's rows are one block of memory. Rows beyond it are not stored.
+            q = q_desc.load([(begin + first) * GROUP, 0])
+        else:
+            at, real = _rows(begin, length, first, kv_head, NUM_KV_HEADS, GROUP, HEAD_DIM, BLOCK_M)
+            q = tl.load(q_ptr + at, mask=real, other=0.0)
+        last = tl.minimum(first + tile_tokens, length) - 1
+        low = tl.maximum(first - WINDOW, 0) // BLOCK_N * BLOCK_N
+        high = tl.minimum(last + WINDOW + 1, length)
+        whole_low = last - WINDOW
+        whole_high = tl.minimum(first + WINDOW + 1, length) - BLOCK_N + 1
+        out = _attend(
+            q, tokens, k_desc, v_desc, begin, length, low, high, whole_low, whole_high,
+            kv_head * HEAD_DIM, scale_log2, WINDOW, HEAD_DIM, BLOCK_M, BLOCK_N,
+        )  # fmt: skip
+        # Not kept from above: the addresses would hold registers that the loop needs.
+        at, real = _rows(begin, length, first, kv_head, NUM_KV_HEADS, GROUP, HEAD_DIM, BLOCK_M)
+        tl.store(out_ptr + at, out.to(out_ptr.dtype.element_ty), mask=real)
+
+
+def attention(
+    plan: Plan,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_seqlens: Tensor,
+    scale: float,
+    window: int | None,
+) -> Tensor:
+    """q [T, heads, head_dim], k and v [T, kv heads, head_dim]: [T, heads * head_dim] of q's dtype.
+
+    All of v must be finite, also what belongs to no text: see `_store_finite`.
+    """
+    (rows, num_heads, head_dim), num_kv_heads = q.shape, k.shape[1]
+    tile = plan.tiles.attention
+    out = torch.empty(rows, num_heads * head_dim, dtype=q.dtype, device=q.device)
+    queries = descriptor(q.view(-1, head_dim), tile.block_m, head_dim)
+    keys, values = (descriptor(t.flatten(1), tile.block_n, head_dim) for t in (k, v))
+    (programs,) = plan.programs(len(plan.tile_text), tile.per_multiprocessor)
+    _attention_kernel[programs, num_kv_heads](
+        queries, q, keys, values, out, cu_seqlens, plan.tile_text, plan.tile_token, plan.counts,
+        scale * math.log2(math.e),
+        WINDOW=NO_WINDOW if window is None else window,
+        NUM_KV_HEADS=num_kv_heads, GROUP=num_heads // num_kv_heads, HEAD_DIM=head_dim,
+        BLOCK_M=tile.block_m, BLOCK_N=tile.block_n,
+        num_warps=tile.num_warps, num_stages=tile.num_stages,
+    )  # fmt: skip
+    return out

@@ -1,0 +1,136 @@
+"""A packed batch in the device's memory: one block of int32, filled by one copy.
+
+Every count and length is data in that block, never a launch parameter, so that kernels captured once run
+every batch that fits.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gemwire_kernels.gpu.tiles import TileSet
+from gemwire_kernels.ops import Batch
+
+# Sections start at multiples of 16 bytes, as vector loads want.
+ALIGNMENT = 4
+
+Ids = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """The sizes of attention, by which tiles and values are laid out."""
+
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+
+    @property
+    def group(self) -> int:
+        """Query heads of one kv head."""
+        return self.num_heads // self.num_kv_heads
+
+
+class Plan(NamedTuple):
+    """What the kernels need besides ids and positions; int32.
+
+    counts [4]: tokens, texts and tiles of this batch, 0. Tile i covers the tokens of text tile_text[i]
+    from its token tile_token[i] on, at most tile_tokens of them; text j's tiles are cu_tiles[j] to
+    cu_tiles[j + 1]. What is beyond the counts is left from earlier batches. values [T, kv heads,
+    head_dim] is where v of each layer goes: nothing that is not finite is ever in it.
+    """
+
+    tiles: TileSet
+    tile_tokens: int
+    multiprocessors: int
+    values: Tensor
+    counts: Tensor
+    cu_tiles: Tensor
+    tile_text: Tensor
+    tile_token: Tensor
+
+    def programs(self, work: int, per_multiprocessor: int = 1) -> tuple[int]:
+        """A grid for at most `work` pieces, which the kernel walks with a stride of the grid."""
+        return (max(1, min(work, per_multiprocessor * self.multiprocessors)),)
+
+
+class Block:
+    """Room for batches of up to `capacity` tokens on the device."""
+
+    def __init__(
+        self,
+        capacity: int,
+        tiles: TileSet,
+        attention: Attention,
+        multiprocessors: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        """`dtype` is the serving dtype."""
+        self.capacity = capacity
+        # Each text and each tile has a token.
+        sections = {
+            "counts": ALIGNMENT,
+            "input_ids": capacity,
+            "positions": capacity,
+            "cu_seqlens": capacity + 1,
+            "cu_tiles": capacity + 1,
+            "tile_text": capacity,
+            "tile_token": capacity,
+        }
+        self._slices = dict(_aligned(sections))
+        self._size = max(part.stop for part in self._slices.values())
+        self._memory = torch.zeros(self._size, dtype=torch.int32, device=device)
+        view = {name: self._memory[part] for name, part in self._slices.items()}
+        ids, positions, cu_seqlens = (
+            view.pop(name) for name in ("input_ids", "positions", "cu_seqlens")
+        )
+        values = torch.zeros(
+            capacity, attention.num_kv_heads, attention.head_dim, dtype=dtype, device=device
+        )
+        tile_tokens = tiles.attention.block_m // attention.group
+        plan = Plan(tiles, tile_tokens, multiprocessors, values, **view)
+        self.batch = Batch(ids, positions, cu_seqlens, plan)
+
+    def host(self) -> Tensor:
+        """Memory to `fill` and `upload` from; pinned where that makes the copy asynchronous."""
+        return torch.zeros(self._size, dtype=torch.int32, pin_memory=self._memory.is_cuda)
+
+    def fill(self, host: Tensor, input_ids: Ids, positions: Ids, cu_seqlens: Ids) -> None:
+        """Writes a batch, int32 [T], [T] and [n + 1]. Raises ValueError if it does not fit."""
+        texts = len(cu_seqlens) - 1
+        if max(len(input_ids), texts) > self.capacity:
+            raise ValueError(f"{len(input_ids)} tokens in {texts} texts do not fit {self.capacity}")
+        tile_tokens = self.batch.plan.tile_tokens
+        tiles = -(-np.diff(cu_seqlens) // tile_tokens)
+        cu_tiles = np.concatenate(([0], np.cumsum(tiles)))
+        tile_text = np.repeat(np.arange(texts), tiles)
+        tile_token = (np.arange(len(tile_text)) - cu_tiles[tile_text]) * tile_tokens
+        memory = host.numpy()
+        for name, values in {
+            "counts": (len(input_ids), texts, len(tile_text), 0),
+            "input_ids": input_ids,
+            "positions": positions,
+            "cu_seqlens": cu_seqlens,
+            "cu_tiles": cu_tiles,
+            "tile_text": tile_text,
+            "tile_token": tile_token,
+        }.items():
+            start = self._slices[name].start
+            memory[start : start + len(values)] = values
+
+    def upload(self, host: Tensor) -> None:
+        """Copies a filled host block; asynchronous on the current stream if it is pinned."""
+        self._memory.copy_(host, non_blocking=True)
+
+
+def _aligned(sections: dict[str, int]) -> Iterator[tuple[str, slice]]:
+    start = 0
+    for name, size in sections.items():
+        yield name, slice(start, start + size)
+        start += -(-size // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,43 @@
+"""linear: x w^T."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from gemwire_kernels.gpu.batch import Plan
+from gemwire_kernels.gpu.matmul import accumulate_pair, descriptor
+
+
+@triton.jit
+def _linear_kernel(
+    x_desc, w_desc, out_desc, counts_ptr,
+    N: tl.constexpr, K: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    columns: tl.constexpr = tl.cdiv(N, 2 * BLOCK_N)
+    tiles = tl.cdiv(tl.load(counts_ptr), BLOCK_M) * columns
+    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0)):
+        row, first = tile // columns * BLOCK_M, tile % columns * (2 * BLOCK_N)
+        second = first + BLOCK_N
+        one, two = accumulate_pair(x_desc, w_desc, row, first, second, K, BLOCK_M, BLOCK_N, BLOCK_K)
+        out_desc.store([row, first], one.to(out_desc.dtype))
+        out_desc.store([row, second], two.to(out_desc.dtype))
+
+
+def linear(plan: Plan, x: Tensor, weight: Tensor) -> Tensor:
+    """x [T, K] times weight [N, K], transposed: [T, N] of x's dtype."""
+    (rows, depth), columns = x.shape, len(weight)
+    tile = plan.tiles.linear
+    out = torch.empty(rows, columns, dtype=x.dtype, device=x.device)
+    grid = plan.programs(tile.tiles(rows, columns), tile.per_multiprocessor)
+    _linear_kernel[grid](
+        descriptor(x, tile.block_m, tile.block_k),
+        descriptor(weight, tile.block_n, tile.block_k),
+        descriptor(out, tile.block_m, tile.block_n),
+        plan.counts,
+        N=columns, K=depth,
+        BLOCK_M=tile.block_m, BLOCK_N=tile.block_n, BLOCK_K=tile.block_k,
+        num_warps=tile.num_warps, num_stages=tile.num_stages,
+    )  # fmt: skip
+    return out

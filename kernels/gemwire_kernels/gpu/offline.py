@@ -1,0 +1,180 @@
+"""What the compiler makes of the kernels, asked on a machine without a GPU.
+
+    python -m gemwire_kernels.gpu.offline [--capability 90] [--shared-memory 232448] [--json]
+
+Compiles every kernel as EmbeddingGemma is served (each size of the tile table, both kinds of attention)
+and tells registers a thread, bytes spilled, shared memory of a program, and which matrix instructions
+there are. Exits with 1 if something spills or does not fit, or if on Hopper a matrix kernel is without
+wgmma.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+from triton.runtime.jit import JITFunction
+
+from gemwire_kernels.gpu import Attention, GpuOps, find_table
+from gemwire_kernels.ops import RotaryTable
+
+HIDDEN, INTERMEDIATE, VOCABULARY, POSITIONS, WINDOW = 768, 1152, 262144, 2048, 256
+ATTENTION = Attention(num_heads=3, num_kv_heads=1, head_dim=256)
+MATRIX_KERNELS = ("qkv_norm_rope", "attention", "linear", "gate_up_geglu")
+CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+EPS = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Of one compiled kernel: registers a thread, spilled and shared bytes, the matrix instruction."""
+
+    registers: int
+    spilled: int
+    shared: int
+    matrix: str
+
+    @classmethod
+    def of(cls, kernel: Any) -> "Resources":
+        with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+            file.write(kernel.asm["cubin"])
+            file.flush()
+            usage = subprocess.run(
+                [CUOBJDUMP, "-res-usage", file.name], capture_output=True, text=True, check=True
+            ).stdout
+        ptx = kernel.asm["ptx"]
+        kinds = ("wgmma.mma_async", "tcgen05.mma", "mma.sync")
+        found = [kind.split(".")[0] for kind in kinds if kind in ptx]
+        return cls(
+            registers=_figure(r"REG:(\d+)", usage),
+            spilled=_figure(r"STACK:(\d+)", usage),
+            shared=kernel.metadata.shared,
+            matrix=" ".join(found) or "-",
+        )
+
+
+class _Target:
+    """Stands in for a driver: a device that there is not."""
+
+    def __init__(self, capability: int) -> None:
+        self.capability = capability
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", self.capability, 32)
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int = 0) -> int:
+        return 0
+
+
+def compile_all(capability: int, shared_memory: int, dtype: torch.dtype) -> dict[str, Resources]:
+    """By name, every kernel of every size. The process can run no kernel after it."""
+    driver.set_active(_Target(capability))
+    compiled: list[tuple[str, Any]] = []
+    run = JITFunction.run
+
+    def only_compile(self: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
+        kernel = run(self, *args, grid=grid, warmup=True, **kwargs)
+        compiled.append((self.fn.__name__.strip("_").removesuffix("_kernel"), kernel))
+        return kernel
+
+    JITFunction.run = only_compile
+    name = str(dtype).removeprefix("torch.")
+    table = find_table(f"sm_{capability}", shared_memory, name)
+    found = {}
+    for tile_set in table.sets:
+        tokens = tile_set.max_tokens or 16896
+        for note in _operations(table, tokens, dtype):
+            for kernel_name, kernel in compiled:
+                label = " ".join(filter(None, (kernel_name, f"{tokens} tokens", note)))
+                found[label] = Resources.of(kernel)
+            compiled.clear()
+    return found
+
+
+def _operations(table: Any, tokens: int, dtype: torch.dtype) -> Iterator[str]:
+    """Calls every operation on tensors without memory, and after each says what was special."""
+    device = torch.device("meta")
+    ops = GpuOps(ATTENTION, table, dtype=dtype, device=device, multiprocessors=132)
+    batch = ops.block(tokens).batch
+
+    def tensor(*shape: int, dtype: torch.dtype = dtype) -> torch.Tensor:
+        return torch.empty(*shape, dtype=dtype, device=device)
+
+    def fp32(*shape: int) -> torch.Tensor:
+        return tensor(*shape, dtype=torch.float32)
+
+    norm, head_norm = fp32(HIDDEN), fp32(ATTENTION.head_dim)
+    angles = fp32(POSITIONS, ATTENTION.head_dim // 2)
+    residual, x = ops.embed_norm(batch, tensor(VOCABULARY, HIDDEN), 1.0, norm, EPS)
+    q, k, v = ops.qkv_norm_rope(
+        batch, x, tensor(5 * ATTENTION.head_dim, HIDDEN), head_norm, head_norm,
+        RotaryTable(angles, angles), ATTENTION.num_heads, EPS,
+    )  # fmt: skip
+    y = ops.linear(batch, x, tensor(HIDDEN, HIDDEN))
+    x = ops.norm_residual_norm(batch, y, residual, norm, norm, EPS)
+    h = ops.gate_up_geglu(batch, x, tensor(2 * INTERMEDIATE, HIDDEN))
+    ops.head(batch, ops.pool(batch, residual, norm, EPS), fp32(HIDDEN, HIDDEN))
+    yield ""
+    ops.linear(batch, h, tensor(HIDDEN, INTERMEDIATE))
+    yield "down"
+    ops.attention(batch, q, k, v, 1.0, WINDOW)
+    yield "window"
+    ops.attention(batch, q, k, v, 1.0, None)
+    yield "full"
+
+
+def faults(found: dict[str, Resources], capability: int, shared_memory: int) -> list[str]:
+    """What must not be, in words."""
+    wrong = []
+    for name, resources in found.items():
+        if resources.spilled:
+            wrong.append(f"{name} spills {resources.spilled} bytes")
+        if resources.shared > shared_memory:
+            wrong.append(f"{name} needs {resources.shared} bytes of shared memory")
+        if capability == 90 and name.startswith(MATRIX_KERNELS) and resources.matrix != "wgmma":
+            wrong.append(f"{name} has {resources.matrix} for wgmma")
+    return wrong
+
+
+def _figure(pattern: str, text: str) -> int:
+    match = re.search(pattern, text)
+    if match is None:
+        raise ValueError(f"cuobjdump tells no {pattern}")
+    return int(match[1])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--capability", type=int, default=90, help="90: sm_90a (default)")
+    parser.add_argument("--shared-memory", type=int, default=232448, help="bytes (default: 232448)")
+    parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    args = parser.parse_args()
+    found = compile_all(args.capability, args.shared_memory, getattr(torch, args.dtype))
+    if args.json:
+        print(json.dumps({name: asdict(resources) for name, resources in found.items()}, indent=1))
+    else:
+        print(f"{'sm_' + str(args.capability):44} registers  spilled   shared  matrix")
+        for name, r in found.items():
+            print(f"{name:44} {r.registers:9} {r.spilled:8} {r.shared:8}  {r.matrix}")
+    wrong = faults(found, args.capability, args.shared_memory)
+    for line in wrong if args.dtype == "bfloat16" else ():
+        print(line, file=sys.stderr)
+    return 1 if wrong and args.dtype == "bfloat16" else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Tile sizes: frozen by GPU and Triton version, never searched for while serving.
+
+tiles.json beside this file holds two lists. `measured` names the card and the Triton version that a table
+is for; `gemwire tune` measures another one and writes a file of the same form. `fitting` serves every
+other card: the first table whose shared memory the card has, chosen by asking the compiler (no spill, it
+fits), not a clock.
+
+A table has several sizes of matrix tiles, by the number of tokens, and one of attention. So that a text
+has the same bits in every batch, all sizes of an operation share BLOCK_K, the order of its sums.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import triton
+
+Tile = TypeVar("Tile", "MatmulTile", "AttentionTile")
+TRITON = ".".join(triton.__version__.split(".")[:2])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatmulTile:
+    """BLOCK_M tokens by two blocks of BLOCK_N weight rows, BLOCK_K of the sum at a time.
+
+    qkv_norm_rope takes half a head for BLOCK_N, whatever it says here.
+    """
+
+    block_m: int
+    block_n: int
+    block_k: int
+    num_warps: int
+    num_stages: int
+    per_multiprocessor: int = 1
+
+    def tiles(self, rows: int, columns: int) -> int:
+        return triton.cdiv(rows, self.block_m) * triton.cdiv(columns, 2 * self.block_n)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionTile:
+    """BLOCK_M packed rows of queries by BLOCK_N keys."""
+
+    block_m: int
+    block_n: int
+    num_warps: int
+    num_stages: int
+    per_multiprocessor: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileSet:
+    """The sizes of every tiled kernel for batches of up to `max_tokens`; None: of any size."""
+
+    qkv: MatmulTile
+    linear: MatmulTile
+    gate_up: MatmulTile
+    attention: AttentionTile
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TileTable:
+    """Tile sets from small batches to any; `source` says for people where they come from."""
+
+    source: str
+    sets: tuple[TileSet, ...]
+
+    def __post_init__(self) -> None:
+        limits = [tile_set.max_tokens for tile_set in self.sets]
+        if not limits or limits[-1] is not None or None in limits[:-1]:
+            raise ValueError(f"{self.source}: only the last of the sizes has no max_tokens")
+        if limits[:-1] != sorted(limits[:-1], key=lambda limit: limit or 0):
+            raise ValueError(f"{self.source}: sizes go from small to large")
+        for name in ("qkv", "linear", "gate_up"):
+            if len({getattr(tile_set, name).block_k for tile_set in self.sets}) > 1:
+                raise ValueError(f"{self.source}: {name} has several block_k: bits would differ")
+        if len({tile_set.attention for tile_set in self.sets}) > 1:
+            raise ValueError(f"{self.source}: several sizes of attention: bits would differ")
+
+    def for_tokens(self, tokens: int) -> TileSet:
+        return next(s for s in self.sets if s.max_tokens is None or tokens <= s.max_tokens)
+
+
+def find_table(gpu: str, shared_memory: int, dtype: str, extra: Path | None = None) -> TileTable:
+    """The table for a card by name, its largest shared memory of a program in bytes, and a dtype.
+
+    `extra` is a file that `gemwire tune` wrote; its tables go first. Raises ValueError if nothing fits,
+    or for a file that is no table.
+    """
+    documents = [("tiles.json", files("gemwire_kernels.gpu").joinpath("tiles.json").read_text())]
+    if extra is not None:
+        documents.insert(0, (str(extra), extra.read_text("utf-8")))
+    read = [(name, _read(name, text)) for name, text in documents]
+    for name, document in read:
+        for entry in document["measured"]:
+            if (entry["gpu"], entry["triton"], entry["dtype"]) == (gpu, TRITON, dtype):
+                return _table(f"{name}, measured on {gpu} with Triton {TRITON}", entry)
+    for name, document in read:
+        for entry in document["fitting"]:
+            if entry["dtype"] == dtype and entry["shared_memory"] <= shared_memory:
+                return _table(f"{name}, not measured on {gpu}", entry)
+    raise ValueError(f"{gpu} has {shared_memory} bytes of shared memory: too few for any tile set")
+
+
+def to_entry(sets: Sequence[TileSet], gpu: str, dtype: str) -> dict[str, Any]:
+    """A `measured` entry of the file's form; the inverse of reading one."""
+    attention = astuple(sets[0].attention)
+    rows = [
+        {"max_tokens": s.max_tokens}
+        | {name: astuple(getattr(s, name)) for name in ("qkv", "linear", "gate_up")}
+        for s in sets
+    ]
+    return {"gpu": gpu, "triton": TRITON, "dtype": dtype, "attention": attention, "sets": rows}
+
+
+def _read(name: str, text: str) -> dict[str, list[Any]]:
+    try:
+        document = json.loads(text)
+        return {"measured": document["measured"], "fitting": document.get("fitting", [])}
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{name} is no table of tiles: {error!r}") from None
+
+
+def _table(source: str, entry: dict[str, Any]) -> TileTable:
+    try:
+        attention = _tile(AttentionTile, entry["attention"])
+        sets = tuple(
+            TileSet(
+                qkv=_tile(MatmulTile, row["qkv"]),
+                linear=_tile(MatmulTile, row["linear"]),
+                gate_up=_tile(MatmulTile, row["gate_up"]),
+                attention=attention,
+                max_tokens=row["max_tokens"],
+            )
+            for row in entry["sets"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{source}: {error!r}") from None
+    return TileTable(source, sets)
+
+
+def _tile(kind: type[Tile], numbers: Sequence[int]) -> Tile:
+    """From its fields in their order."""
+    names = [field.name for field in fields(kind)]
+    return kind(**dict(zip(names, numbers, strict=True)))
