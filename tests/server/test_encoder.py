@@ -20,6 +20,7 @@ from server.reference_model import ReferenceModel
 
 # Around the chunk of queries (128), the window's reach (256), its double, and the model's own window.
 LENGTHS = (1, 2, 3, 63, 64, 65, 127, 129, 255, 256, 257, 258, 259, 385, 511, 512, 513, 1024, 2048)
+STATUS = Path("/proc/self/status")
 FP32_TOLERANCE = 5e-6  # of a unit vector's entries; sums are taken in another order
 
 
@@ -147,6 +148,26 @@ def test_int8_is_near(
     errors = Errors.of(runner.run(pack(ids)), expected)
     assert 1e-5 < errors.mean < 2e-3 and errors.maximum < 1e-2
     assert "int8" in runner.description
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="the system does not say what a process holds")
+@pytest.mark.parametrize("weights", ["auto", "int8"])
+def test_memory_does_not_grow(weights: str, tiny_checkpoint: Path) -> None:
+    """What a batch needs is kept for the next one, and no batch leaves anything behind."""
+    checkpoint = open_checkpoint(str(tiny_checkpoint))
+    runner = ModelRunner.load(checkpoint, dtype="auto", weights=weights, threads=2)
+    random = np.random.default_rng(6)
+
+    def run(batches: int) -> int:
+        for _ in range(batches):
+            lengths = random.integers(1, 60, random.integers(1, 20)).tolist()
+            runner.run(pack(random_ids(tuple(lengths), 2048, seed=len(lengths))))
+        line = next(line for line in STATUS.read_text().splitlines() if "RssAnon" in line)
+        return int(line.split()[1])
+
+    runner.run(pack(random_ids((2048,), 2048, seed=0)))
+    before = run(100)
+    assert run(500) - before < 4096  # kB
 
 
 def test_full_geometry_is_inside_the_gate(tmp_path: Path) -> None:
