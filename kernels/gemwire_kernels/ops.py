@@ -14,6 +14,9 @@ from torch import Tensor
 Weight = Any
 """A matrix in the layout of the backend that packed it."""
 
+Embedding = Any
+"""The embedding table, likewise."""
+
 
 class RotaryTable(NamedTuple):
     """cos and sin of every angle, fp32 [max positions, head_dim / 2]."""
@@ -41,6 +44,9 @@ class Ops(Protocol):
     def pack(self, weight: Tensor) -> Weight:
         """Puts a weight [out, in] of the serving dtype into the backend's layout; once, at load."""
 
+    def pack_embedding(self, table: Tensor) -> Embedding:
+        """The same for the embedding table [vocab, hidden]."""
+
     def place(
         self,
         input_ids: NDArray[np.int32],
@@ -50,7 +56,7 @@ class Ops(Protocol):
         """Puts a packed batch, int32 [T], [T] and [n + 1], where the operations run."""
 
     def embed_norm(
-        self, batch: Batch, embedding: Tensor, scale: float, norm: Tensor, eps: float
+        self, batch: Batch, embedding: Embedding, scale: float, norm: Tensor, eps: float
     ) -> tuple[Tensor, Tensor]:
         """residual = embedding[input_ids] * scale (fp32 [T, hidden]); x = rms_norm(residual) (dtype)."""
 

@@ -25,6 +25,10 @@ def pack(weight: Tensor) -> Tensor:
     return weight
 
 
+def pack_embedding(table: Tensor) -> Tensor:
+    return table
+
+
 def place(
     input_ids: NDArray[np.int32], positions: NDArray[np.int32], cu_seqlens: NDArray[np.int32]
 ) -> Batch:
@@ -59,13 +63,25 @@ def qkv_norm_rope(
     num_heads: int,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    heads = F.linear(x, qkv_proj).unflatten(-1, (-1, len(q_norm)))
+    return norm_rope(batch, F.linear(x, qkv_proj), q_norm, k_norm, rotary, num_heads, eps)
+
+
+def norm_rope(
+    batch: Batch,
+    qkv: Tensor,
+    q_norm: Tensor,
+    k_norm: Tensor,
+    rotary: RotaryTable,
+    num_heads: int,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    heads = qkv.unflatten(-1, (-1, len(q_norm)))
     num_kv_heads = (heads.shape[1] - num_heads) // 2
     q, k, v = heads.split((num_heads, num_kv_heads, num_kv_heads), dim=1)
     cos, sin = rotary.cos[batch.positions, None], rotary.sin[batch.positions, None]
     return (
-        rotate(rms_norm(q, q_norm, eps), cos, sin).to(x.dtype),
-        rotate(rms_norm(k, k_norm, eps), cos, sin).to(x.dtype),
+        rotate(rms_norm(q, q_norm, eps), cos, sin).to(qkv.dtype),
+        rotate(rms_norm(k, k_norm, eps), cos, sin).to(qkv.dtype),
         v,
     )
 
@@ -132,8 +148,12 @@ def norm_residual_norm(
 
 
 def gate_up_geglu(batch: Batch, x: Tensor, gate_up_proj: Tensor) -> Tensor:
-    gate, up = F.linear(x, gate_up_proj).float().chunk(2, dim=-1)
-    return F.gelu(gate, approximate="tanh").mul_(up).to(x.dtype)
+    return geglu(F.linear(x, gate_up_proj))
+
+
+def geglu(gate_up: Tensor) -> Tensor:
+    gate, up = gate_up.float().chunk(2, dim=-1)
+    return F.gelu(gate, approximate="tanh").mul_(up).to(gate_up.dtype)
 
 
 def pool(batch: Batch, residual: Tensor, norm: Tensor, eps: float) -> Tensor:

@@ -94,6 +94,12 @@ class ServerConfig:
         metavar="DEVICE",
         check=_check_device,
     )
+    weights: str = _option(
+        "auto",
+        "how the weights are stored on a CPU; auto: in dtype; int8: smaller and faster, and less exact "
+        "by what `gemwire verify --weights int8` says",
+        choices=("auto", "int8"),
+    )
     threads: int = _option(
         0,
         "threads of the engine on a CPU; 0: as many as there are physical cores",
@@ -162,6 +168,8 @@ class ServerConfig:
                 sources.check(option, value)
             except ValueError as error:
                 raise ConfigError(f"{option.name} is {value!r}: {error}") from None
+        if self.device.startswith("cuda") and self.weights == "int8":
+            raise ConfigError("int8 weights are for a CPU: leave out --device", "weights", "device")
         if self.device == "cpu" and self.residual != "fp32":
             raise ConfigError("the residual is fp32 on a CPU", "residual")
         if not self.model:

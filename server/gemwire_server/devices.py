@@ -25,7 +25,7 @@ def load_runner(checkpoint: Checkpoint, config: ServerConfig) -> "ModelRunner | 
     "auto" takes the first GPU if it can serve, and says why if it is there and cannot. Raises DeviceError
     where a GPU is asked for by name and cannot, and CheckpointError for weights that give no vectors.
     """
-    if config.device != "cpu":
+    if config.device != "cpu" and config.weights != "int8":
         try:
             return _load_cuda(checkpoint, config)
         except DeviceError as error:
@@ -33,7 +33,9 @@ def load_runner(checkpoint: Checkpoint, config: ServerConfig) -> "ModelRunner | 
                 raise
             if torch.cuda.is_available():
                 log.warning("serving on the CPU: %s", error)
-    runner = ModelRunner.load(checkpoint, dtype=config.dtype, threads=config.threads)
+    runner = ModelRunner.load(
+        checkpoint, dtype=config.dtype, threads=config.threads, weights=config.weights
+    )
     runner.warm_up(batch_tokens(runner, config))
     return runner
 

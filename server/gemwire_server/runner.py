@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gemwire_kernels import reference
-from gemwire_kernels.ops import Ops
+from gemwire_kernels import cpu
 from gemwire_server.checkpoint import Checkpoint
 from gemwire_server.errors import CheckpointError
 from gemwire_server.model import Encoder, EncoderConfig
@@ -33,13 +32,18 @@ class ModelRunner:
         self.encoder = encoder
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, *, dtype: str, threads: int) -> "ModelRunner":
-        """`dtype` is "auto", "bfloat16" or "float32"; `threads` 0 leaves PyTorch's choice, the cores."""
+    def load(
+        cls, checkpoint: Checkpoint, *, dtype: str, threads: int, weights: str = "auto"
+    ) -> "ModelRunner":
+        """`dtype` is "auto", "bfloat16" or "float32"; `threads` 0 leaves PyTorch's choice, the cores.
+
+        `weights` is "auto", stored in dtype, or "int8".
+        """
         if threads:
             torch.set_num_threads(threads)
-        ops: Ops = reference
         started = time.monotonic()
-        chosen = best_dtype() if dtype == "auto" else DTYPES[dtype]
+        chosen = cpu.best_dtype() if dtype == "auto" else DTYPES[dtype]
+        ops = cpu.make_ops(chosen, int8=weights == "int8", threads=torch.get_num_threads())
         encoder = checkpoint.load_encoder(ops, chosen, torch.device("cpu"))
         log.info("loaded %s in %.1f s", checkpoint.name, time.monotonic() - started)
         return cls(encoder)
@@ -51,8 +55,8 @@ class ModelRunner:
     @property
     def description(self) -> str:
         """Where and with what it runs, for people."""
-        ops = getattr(self.encoder.ops, "__name__", "").rpartition(".")[2]
-        return f"cpu, {self.dtype_name}, {torch.get_num_threads()} threads, {ops} ops"
+        name = getattr(self.encoder.ops, "name", "reference")
+        return f"cpu, {self.dtype_name}, {torch.get_num_threads()} threads, {name} operations"
 
     def start(self, batch: PackedBatch) -> Callable[[], NDArray[np.float32]]:
         """As the engine wants it. Nothing is gained by beginning early: the owner is the device."""
@@ -79,9 +83,3 @@ def warm_up_batch(tokens: int, config: EncoderConfig) -> PackedBatch:
 def check_finite(vectors: NDArray[np.float32]) -> None:
     if not np.isfinite(vectors).all():
         raise CheckpointError("the weights give vectors that are not finite: the files are damaged")
-
-
-def best_dtype() -> torch.dtype:
-    """bfloat16 where the CPU multiplies it natively; emulated it is slower than float32."""
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if native else torch.float32

@@ -65,6 +65,7 @@ def test_every_field_comes_from_every_source(
         "revision": ("abc", '"abc"'),
         "address": ("unix:/tmp/s", '"unix:/tmp/s"'),
         "dtype": ("bfloat16", '"bfloat16"'),
+        "weights": ("int8", '"int8"'),
         "default_task": ("clustering", '"clustering"'),
         "log_level": ("debug", '"debug"'),
         "drain_seconds": (2.5, "2.5"),

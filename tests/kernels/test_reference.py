@@ -11,8 +11,7 @@ from torch import Tensor
 
 from gemwire_kernels import reference as ops
 from gemwire_kernels.ops import Batch, RotaryTable
-
-EPS = 1e-6
+from kernels.formulas import EPS, attention64, norm64
 
 
 @pytest.fixture(autouse=True)
@@ -30,25 +29,6 @@ def placed(
         zeros if positions is None else positions.int().numpy(),
         np.cumsum([0, *lengths], dtype=np.int32),
     )
-
-
-def norm64(x: Tensor, weight: Tensor) -> Tensor:
-    x = x.double()
-    return x / (x.square().mean(-1, keepdim=True) + EPS).sqrt() * weight.double()
-
-
-def attention64(q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
-    """One text, head by head, with the whole score matrix."""
-    heads = []
-    group = q.shape[1] // k.shape[1]
-    for head in range(q.shape[1]):
-        kv = head // group
-        scores = q[:, head].double() @ k[:, kv].double().T * scale
-        if window is not None:
-            at = torch.arange(len(q))
-            scores[(at[:, None] - at).abs() > window] = -math.inf
-        heads.append(scores.softmax(-1) @ v[:, kv].double())
-    return torch.stack(heads, dim=1).flatten(1)
 
 
 @pytest.mark.parametrize("heads,kv_heads,head_dim", [(3, 1, 256), (4, 2, 64), (2, 2, 40)])

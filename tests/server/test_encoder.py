@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gemwire_kernels import reference as ops
+from gemwire_kernels.cpu import NativeOps
 from gemwire_server.checkpoint import open_checkpoint
 from gemwire_server.checkpoint.synthetic import make_checkpoint
 from gemwire_server.model import Encoder, EncoderWeights, LayerKind
@@ -20,6 +20,7 @@ from server.reference_model import ReferenceModel
 
 # Around the chunk of queries (128), the window's reach (256), its double, and the model's own window.
 LENGTHS = (1, 2, 3, 63, 64, 65, 127, 129, 255, 256, 257, 258, 259, 385, 511, 512, 513, 1024, 2048)
+STATUS = Path("/proc/self/status")
 FP32_TOLERANCE = 5e-6  # of a unit vector's entries; sums are taken in another order
 
 
@@ -53,11 +54,13 @@ def test_matches_transformers_in_one_mixed_batch(
 
 
 def no_window(encoder: Encoder) -> Encoder:
-    return Encoder(replace(encoder.config, window=1 << 20), encoder.weights, ops)
+    return Encoder(replace(encoder.config, window=1 << 20), encoder.weights, encoder.ops)
 
 
 def window_one_short(encoder: Encoder) -> Encoder:
-    return Encoder(replace(encoder.config, window=encoder.config.window - 1), encoder.weights, ops)
+    return Encoder(
+        replace(encoder.config, window=encoder.config.window - 1), encoder.weights, encoder.ops
+    )
 
 
 def swapped_theta(encoder: Encoder) -> Encoder:
@@ -66,17 +69,17 @@ def swapped_theta(encoder: Encoder) -> Encoder:
         LayerKind.SLIDING: theta[LayerKind.FULL],
         LayerKind.FULL: theta[LayerKind.SLIDING],
     }
-    return Encoder(replace(encoder.config, rope_theta=swapped), encoder.weights, ops)
+    return Encoder(replace(encoder.config, rope_theta=swapped), encoder.weights, encoder.ops)
 
 
 def bare_norm_weight(encoder: Encoder) -> Encoder:
     weights: EncoderWeights = replace(encoder.weights, norm=encoder.weights.norm - 1)
-    return Encoder(encoder.config, weights, ops)
+    return Encoder(encoder.config, weights, encoder.ops)
 
 
 def bare_q_norm(encoder: Encoder) -> Encoder:
     layers = [replace(layer, q_norm=layer.q_norm - 1) for layer in encoder.weights.layers]
-    return Encoder(encoder.config, replace(encoder.weights, layers=tuple(layers)), ops)
+    return Encoder(encoder.config, replace(encoder.weights, layers=tuple(layers)), encoder.ops)
 
 
 @pytest.mark.parametrize(
@@ -111,9 +114,11 @@ def test_a_vector_does_not_depend_on_its_batch(runner: ModelRunner, seed: int) -
     first_to_last = runner.run(pack(ids))
     last_to_first = runner.run(pack(ids[::-1]))[::-1]
     doubled = runner.run(pack([*ids, *ids]))
-    # oneDNN and MKL choose their blocking by the number of rows, so on a CPU the last bits may differ.
+    # oneDNN and MKL choose their blocking by the number of rows, so with them the last bits may differ.
+    ops = runner.encoder.ops
+    tolerance = 0 if isinstance(ops, NativeOps) and ops.exact else 2e-6
     for vectors in (first_to_last, last_to_first, doubled[:6], doubled[6:]):
-        np.testing.assert_allclose(vectors, alone, atol=2e-6)
+        np.testing.assert_allclose(vectors, alone, rtol=0, atol=tolerance)
 
 
 def test_many_one_token_texts(runner: ModelRunner, tiny_checkpoint: Path) -> None:
@@ -131,6 +136,38 @@ def test_bfloat16_is_inside_the_gate(
     ours, bf16 = Errors.of(vectors, expected), Errors.of(theirs, expected)
     # The tiny geometry's rounding errors average over 96 dimensions, not 768: only the relative gate.
     assert [line for line in gate(ours, bf16) if "reference's" in line] == []
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_int8_is_near(
+    dtype: str, tiny_checkpoint: Path, ids: list[TokenIds], expected: NDArray[np.float32]
+) -> None:
+    """Over 96 dimensions; over 768, `gemwire verify --weights int8` finds a mean of 1e-3."""
+    checkpoint = open_checkpoint(str(tiny_checkpoint))
+    runner = ModelRunner.load(checkpoint, dtype=dtype, weights="int8", threads=0)
+    errors = Errors.of(runner.run(pack(ids)), expected)
+    assert 1e-5 < errors.mean < 2e-3 and errors.maximum < 1e-2
+    assert "int8" in runner.description
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="the system does not say what a process holds")
+@pytest.mark.parametrize("weights", ["auto", "int8"])
+def test_memory_does_not_grow(weights: str, tiny_checkpoint: Path) -> None:
+    """What a batch needs is kept for the next one, and no batch leaves anything behind."""
+    checkpoint = open_checkpoint(str(tiny_checkpoint))
+    runner = ModelRunner.load(checkpoint, dtype="auto", weights=weights, threads=2)
+    random = np.random.default_rng(6)
+
+    def run(batches: int) -> int:
+        for _ in range(batches):
+            lengths = random.integers(1, 60, random.integers(1, 20)).tolist()
+            runner.run(pack(random_ids(tuple(lengths), 2048, seed=len(lengths))))
+        line = next(line for line in STATUS.read_text().splitlines() if "RssAnon" in line)
+        return int(line.split()[1])
+
+    runner.run(pack(random_ids((2048,), 2048, seed=0)))
+    before = run(100)
+    assert run(500) - before < 4096  # kB
 
 
 def test_full_geometry_is_inside_the_gate(tmp_path: Path) -> None:

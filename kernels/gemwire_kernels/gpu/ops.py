@@ -107,6 +107,9 @@ class GpuOps:
             )
         return weight
 
+    def pack_embedding(self, table: Tensor) -> Tensor:
+        return table
+
     def place(
         self,
         input_ids: NDArray[np.int32],

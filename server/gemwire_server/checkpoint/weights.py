@@ -78,7 +78,8 @@ def _plan(config: EncoderConfig, dtype: torch.dtype, ops: Ops) -> tuple[_Plan, A
     """The plan, and the function that makes EncoderWeights of it once it is filled."""
     plan = _Plan()
     hidden, middle = config.hidden_size, config.intermediate_size
-    embed_tokens = plan.stacked("", {"embed_tokens": config.vocab_size}, hidden, dtype)
+    # A list, so that packing it can free it.
+    table = [plan.stacked("", {"embed_tokens": config.vocab_size}, hidden, dtype)]
     norm = plan.vector("norm", hidden)
     layers: list[dict[str, Tensor]] = []
     for i in range(len(config.layer_types)):
@@ -105,7 +106,8 @@ def _plan(config: EncoderConfig, dtype: torch.dtype, ops: Ops) -> tuple[_Plan, A
             return (weight + 1).to(device) if weight.dim() == 1 else ops.pack(weight.to(device))
 
         return EncoderWeights(
-            embed_tokens=embed_tokens.to(device),
+            dtype=dtype,
+            embed_tokens=ops.pack_embedding(table.pop().to(device)),
             norm=finish(norm),
             dense=dense.to(device),
             layers=tuple(

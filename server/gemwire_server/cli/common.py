@@ -18,8 +18,8 @@ else:
     Subparsers = argparse._SubParsersAction
 
 MODEL_FLAGS = (
-    "model", "revision", "dtype", "device", "threads", "cuda_graphs", "residual", "deterministic",
-    "tile_table",
+    "model", "revision", "dtype", "device", "weights", "threads", "cuda_graphs", "residual",
+    "deterministic", "tile_table",
 )  # fmt: skip
 DEFAULTS: dict[str, Any] = {option.name: option.default for option in fields(ServerConfig)}
 

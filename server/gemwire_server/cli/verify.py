@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from gemwire_server.cli.common import Parser, Subparsers
+from gemwire_server.cli.common import MODEL_FLAGS, Parser, Subparsers
 from gemwire_server.config import ServerConfig, add_flags
 
 
@@ -28,19 +28,8 @@ def add_parser(subparsers: Subparsers) -> Parser:
         default="fp32",
         help="what the reference computes in (default: fp32)",
     )
-    add_flags(
-        parser,
-        (
-            "model",
-            "revision",
-            "dtype",
-            "device",
-            "cuda_graphs",
-            "residual",
-            "deterministic",
-            "tile_table",
-        ),
-    )
+    # As the engine is served; the reference needs no address and no limits.
+    add_flags(parser, MODEL_FLAGS)
     return parser
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gemwire_kernels.ops import Batch, Ops, RotaryTable, Weight
+from gemwire_kernels.ops import Batch, Embedding, Ops, RotaryTable, Weight
 from gemwire_server.model.config import EncoderConfig, LayerKind
 
 
@@ -30,9 +30,10 @@ class LayerWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderWeights:
-    """embed_tokens: serving dtype [vocab, hidden]; dense: the Dense layers folded into one, fp32."""
+    """dtype: of activations; dense: the Dense layers folded into one, fp32."""
 
-    embed_tokens: Tensor
+    dtype: torch.dtype
+    embed_tokens: Embedding
     layers: tuple[LayerWeights, ...]
     norm: Tensor
     dense: Tensor
@@ -57,7 +58,7 @@ class Encoder:
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.weights.embed_tokens.dtype
+        return self.weights.dtype
 
     @torch.inference_mode()
     def forward(self, batch: Batch) -> Tensor:

@@ -1,0 +1,28 @@
+"""Which operations this CPU gets, and in which dtype."""
+
+import logging
+
+import torch
+
+from gemwire_kernels.cpu.build import BuildError
+from gemwire_kernels.cpu.native_ops import NativeOps
+from gemwire_kernels.cpu.portable_ops import PortableOps
+
+log = logging.getLogger(__name__)
+
+
+def best_dtype() -> torch.dtype:
+    """bfloat16 where the CPU multiplies it natively; emulated it is slower than float32."""
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+def make_ops(dtype: torch.dtype, *, int8: bool, threads: int) -> NativeOps | PortableOps:
+    """`threads` is how many compute, this one included. Says so if there is no native library."""
+    # oneDNN uses AMX, which multiplies bfloat16 several times as fast as what the library uses.
+    products = dtype is not torch.bfloat16 or not torch.cpu._is_amx_tile_supported()
+    try:
+        return NativeOps(dtype, int8=int8, threads=threads, products=products)
+    except BuildError as error:
+        log.warning("the native operations could not be built, slower ones serve: %s", error)
+        return PortableOps(dtype, int8=int8)

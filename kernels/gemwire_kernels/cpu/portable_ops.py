@@ -1,0 +1,119 @@
+"""`Ops` by PyTorch alone: oneDNN's products on weights it has packed, the rest as the reference does it."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gemwire_kernels import reference
+from gemwire_kernels.ops import Batch, RotaryTable
+
+# Rows that oneDNN is told of when it packs a weight; the layout it chooses serves any number.
+PACKING_ROWS = 256
+
+
+class PortableWeight(NamedTuple):
+    """`values`: packed by oneDNN, or [out, in], then in int8 if there are fp32 scales [out]."""
+
+    values: Tensor
+    scales: Tensor | None
+    packed: bool
+
+
+class PortableOps:
+    """`dtype` is that of activations; `int8` packs weights and the embedding to int8."""
+
+    def __init__(self, dtype: torch.dtype, *, int8: bool) -> None:
+        self._dtype = dtype
+        self._int8 = int8
+        self._onednn = torch.backends.mkldnn.is_available()
+        self.products = "ATen int8" if int8 else "oneDNN" if self._onednn else "ATen"
+        self.name = f"portable, {self.products} products"
+
+    def pack(self, weight: Tensor) -> PortableWeight:
+        if self._int8:
+            return PortableWeight(*quantize(weight), packed=False)
+        if not self._onednn:
+            return PortableWeight(weight, None, packed=False)
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight, PACKING_ROWS)
+        return PortableWeight(packed, None, packed=True)
+
+    def pack_embedding(self, table: Tensor) -> PortableWeight:
+        if not self._int8:
+            return PortableWeight(table, None, packed=False)
+        return PortableWeight(*quantize(table), packed=False)
+
+    def place(
+        self,
+        input_ids: NDArray[np.int32],
+        positions: NDArray[np.int32],
+        cu_seqlens: NDArray[np.int32],
+    ) -> Batch:
+        return reference.place(input_ids, positions, cu_seqlens)
+
+    def embed_norm(
+        self, batch: Batch, embedding: PortableWeight, scale: float, norm: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor]:
+        residual = F.embedding(batch.input_ids, embedding.values).float().mul_(scale)
+        if embedding.scales is not None:
+            residual *= embedding.scales[batch.input_ids, None]
+        return residual, reference.rms_norm(residual, norm, eps).to(self._dtype)
+
+    def qkv_norm_rope(
+        self,
+        batch: Batch,
+        x: Tensor,
+        qkv_proj: PortableWeight,
+        q_norm: Tensor,
+        k_norm: Tensor,
+        rotary: RotaryTable,
+        num_heads: int,
+        eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        stacked = self.linear(batch, x, qkv_proj)
+        return reference.norm_rope(batch, stacked, q_norm, k_norm, rotary, num_heads, eps)
+
+    def attention(
+        self, batch: Batch, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None
+    ) -> Tensor:
+        return reference.attention(batch, q, k, v, scale, window)
+
+    def linear(self, batch: Batch, x: Tensor, weight: PortableWeight) -> Tensor:
+        if weight.scales is not None:
+            values, scales = quantize(x)
+            sums = torch._int_mm(values, weight.values.t())
+            return (sums.float() * weight.scales * scales[:, None]).to(x.dtype)
+        if not weight.packed:
+            return F.linear(x, weight.values)
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight.values, None, "none", [], "")
+        return product
+
+    def norm_residual_norm(
+        self,
+        batch: Batch,
+        y: Tensor,
+        residual: Tensor,
+        post_norm: Tensor,
+        next_norm: Tensor,
+        eps: float,
+    ) -> Tensor:
+        return reference.norm_residual_norm(batch, y, residual, post_norm, next_norm, eps)
+
+    def gate_up_geglu(self, batch: Batch, x: Tensor, gate_up_proj: PortableWeight) -> Tensor:
+        return reference.geglu(self.linear(batch, x, gate_up_proj))
+
+    def pool(self, batch: Batch, residual: Tensor, norm: Tensor, eps: float) -> Tensor:
+        return reference.pool(batch, residual, norm, eps)
+
+    def head(self, batch: Batch, pooled: Tensor, dense: Tensor) -> Tensor:
+        return reference.head(batch, pooled, dense)
+
+
+def quantize(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(int8 [n, m], fp32 scales [n]): each row's largest magnitude becomes 127."""
+    rows = x.float()
+    scales = rows.abs().amax(dim=1) / 127
+    return (rows / scales.clamp_min(1e-30)[:, None]).round_().to(torch.int8), scales
