@@ -118,11 +118,13 @@ def beyond(batch: Batch, rows: Tensor, fill: float = float("nan")) -> Tensor:
 def guarded() -> Iterator[None]:
     """Outputs begin as NaN and have canaries on both sides, looked after at the end."""
     kept: list[Tensor] = []
-    full = torch.full
+    make, full = torch.empty, torch.full
 
-    def empty(*shape: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    def empty(*shape: int, **options: Any) -> Tensor:
+        if options.keys() != {"dtype", "device"}:
+            return make(*shape, **options)  # not a kernel's
         size = prod(shape)
-        kept.append(full((size + 2 * CANARY,), float("nan"), dtype=dtype, device=device))
+        kept.append(full((size + 2 * CANARY,), float("nan"), **options))
         return kept[-1][CANARY : CANARY + size].view(shape)
 
     def empty_like(other: Tensor) -> Tensor:

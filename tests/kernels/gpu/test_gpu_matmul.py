@@ -112,11 +112,11 @@ def test_geglu_of_gates_beyond_what_exp_takes(dtype: torch.dtype) -> None:
     "heads,kv_heads,head_dim,hidden,lengths",
     [
         (3, 1, 32, 96, [1, 0, 16, 17, 28]),
-        (4, 2, 64, 48, [33, 2]),
+        (4, 2, 64, 72, [33, 2]),
         (2, 2, 32, 256, [15]),
-        (1, 1, 128, 48, [1] * 9),
-        (3, 1, 256, 48, [9, 31]),
-        (4, 1, 32, 48, []),
+        (1, 1, 128, 80, [1] * 9),
+        (3, 1, 256, 160, [9, 31]),
+        (4, 1, 32, 96, []),
     ],
 )
 def test_qkv_norm_rope(
@@ -216,7 +216,7 @@ def test_values(kind: str, dtype: torch.dtype) -> None:
 def test_what_is_not_finite_stays_in_its_row_and_out_of_v(dtype: torch.dtype) -> None:
     """q and k may be NaN, since their scores are masked; v is multiplied by weights of zero."""
     ops = make_ops(3, 1, 32, dtype=dtype)
-    x, weight = draw(20, 160, 48, dtype)
+    x, weight = draw(20, 160, 96, dtype)
     norms = torch.ones(32), torch.ones(32)
     batch = placed(ops, [9, 2, 9])
     before = run_qkv(ops, batch, x, weight, norms, 3)

@@ -1,5 +1,7 @@
 """The operations on whole rows: embedding, norms, pooling and the head."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -125,9 +127,12 @@ def test_residuals_whose_squares_are_infinite(dtype: torch.dtype) -> None:
     place = placed_for_reference([5])
     theirs = residual.clone()
     eager = reference.norm_residual_norm(place, y, theirs, post, following, EPS)
-    torch.testing.assert_close(total[:5].cpu(), theirs)
-    torch.testing.assert_close(x[:5].cpu(), eager)
-    torch.testing.assert_close(pooled[:1].cpu(), reference.pool(place, theirs, following, EPS))
+    close = partial(
+        torch.testing.assert_close, rtol=2e-2 if dtype is torch.bfloat16 else 1e-5, atol=1e-4
+    )
+    close(total[:5].cpu(), theirs)
+    close(x[:5].cpu(), eager)
+    close(pooled[:1].cpu(), reference.pool(place, theirs, following, EPS))
 
 
 def run_pool(ops: GpuOps, batch: Batch, residual: Tensor, norm: Tensor, texts: int) -> Tensor:
