@@ -1,10 +1,16 @@
 """Fixtures that more than one folder of tests uses."""
 
+import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from gemwire_server.checkpoint.synthetic import make_checkpoint
+
+if not torch.cuda.is_available():
+    # Before anything imports triton: there, kernels run in its interpreter, on the CPU.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 GEMMA_TOKENIZER = Path(__file__).parents[2] / "shared" / "data" / "gemma3_tokenizer.model"
 

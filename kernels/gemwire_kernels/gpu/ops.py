@@ -49,6 +49,11 @@ class GpuOps:
                 f"head_dim is {attention.head_dim}; the GPU kernels have "
                 f"{', '.join(map(str, HEAD_DIMS))}"
             )
+        rows = table.sets[0].attention.block_m
+        if attention.group > rows:
+            raise ValueError(
+                f"{attention.group} query heads share a kv head; {table.source} has tiles of {rows}"
+            )
         self.table = table
         self._attention = attention
         self._dtype = dtype

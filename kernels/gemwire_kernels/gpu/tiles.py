@@ -20,6 +20,8 @@ import triton
 
 Tile = TypeVar("Tile", "MatmulTile", "AttentionTile")
 TRITON = ".".join(triton.__version__.split(".")[:2])
+# What a table is found by.
+KEYS = {"measured": ("gpu", "triton", "dtype"), "fitting": ("shared_memory", "dtype")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +133,12 @@ def to_entry(
 def _read(name: str, text: str) -> dict[str, list[Any]]:
     try:
         document = json.loads(text)
-        return {"measured": document["measured"], "fitting": document.get("fitting", [])}
+        found = {"measured": document["measured"], "fitting": document.get("fitting", [])}
+        for kind, keys in KEYS.items():
+            for entry in found[kind]:
+                for key in keys:
+                    entry[key]
+        return found
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{name} is no table of tiles: {error!r}") from None
 
@@ -149,12 +156,14 @@ def _table(source: str, entry: dict[str, Any]) -> TileTable:
             )
             for row in entry["sets"]
         )
-    except (KeyError, TypeError, ValueError) as error:
+        return TileTable(source, sets, entry.get("chained", False))
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{source}: {error!r}") from None
-    return TileTable(source, sets, entry.get("chained", False))
 
 
 def _tile(kind: type[Tile], numbers: Sequence[int]) -> Tile:
     """From its fields in their order."""
     names = [field.name for field in fields(kind)]
+    if len(numbers) != len(names) or not all(isinstance(number, int) for number in numbers):
+        raise TypeError(f"{numbers} for {', '.join(names)}")
     return kind(**dict(zip(names, numbers, strict=True)))

@@ -1,0 +1,166 @@
+"""The whole tiny encoder through the kernels, against transformers and against itself."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from gemwire_kernels.gpu import GpuOps
+from gemwire_kernels.ops import Ops
+from gemwire_server.checkpoint import open_checkpoint, synthetic
+from gemwire_server.model import Encoder, LayerKind
+from kernels.gpu.setting import CUDA, DEVICE, DTYPES, guarded, make_ops, placed, runs_kernels
+from server.reference_model import ReferenceModel
+
+pytestmark = runs_kernels
+
+# The window's reach is 256: its edges, tiles of 42 tokens (128 rows of three heads), and short texts.
+LENGTHS = [1, 43, 257, 0, 258, 7]
+if CUDA:
+    LENGTHS += [255, 256, 259, 511, 512, 513, 514, 1023, 2047, 2048, 1, 1, 1]
+# Of a unit vector's entries. float32 alone: bfloat16 has its own gate at the size that is served.
+TOLERANCE = 1e-5
+
+
+def make_tiny_ops(tile: tuple[int, int] = (128, 128), dtype: torch.dtype = torch.float32) -> GpuOps:
+    return make_ops(3, 1, 32, tile=tile, dtype=dtype)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny geometry, in the interpreter with one layer of each kind."""
+    tiny = synthetic.GEOMETRIES["tiny"]
+    directory = tmp_path_factory.mktemp("gpu") / "tiny"
+    with pytest.MonkeyPatch.context() as patch:
+        if not CUDA:
+            tiny = replace(tiny, num_hidden_layers=2)
+        patch.setitem(synthetic.GEOMETRIES, "tiny", tiny)
+        synthetic.make_checkpoint(directory, geometry="tiny", seed=3, dtype="float32")
+    if not CUDA:
+        path = directory / "config.json"
+        config = json.loads(path.read_text())
+        config["layer_types"] = [kind.value for kind in LayerKind]
+        path.write_text(json.dumps(config))
+    return directory
+
+
+def load(checkpoint: Path, ops: Ops, dtype: torch.dtype = torch.float32) -> Encoder:
+    return open_checkpoint(str(checkpoint)).load_encoder(ops, dtype, DEVICE)
+
+
+@pytest.fixture(scope="module")
+def encoder(checkpoint: Path) -> Encoder:
+    return load(checkpoint, make_tiny_ops())
+
+
+def texts(lengths: list[int], seed: int = 0) -> list[NDArray[np.int32]]:
+    """Random ids, the vocabulary's first and last among them."""
+    random = np.random.default_rng(seed)
+    drawn = [random.integers(0, 2048, length, dtype=np.int32) for length in lengths]
+    for ids in drawn:
+        ids[:1], ids[1:2], ids[2:4] = 2047, 0, 5
+    return drawn
+
+
+def run(encoder: Encoder, ids: list[NDArray[np.int32]], capacity: int = 0) -> NDArray[np.float32]:
+    assert isinstance(encoder.ops, GpuOps)
+    lengths = [len(text) for text in ids]
+    flat = [token for text in ids for token in text.tolist()]
+    batch = placed(encoder.ops, lengths, ids=flat, capacity=capacity)
+    with guarded():
+        vectors = encoder.forward(batch)
+    found: NDArray[np.float32] = vectors[: len(ids)].cpu().numpy()
+    return found
+
+
+def test_matches_transformers_in_one_mixed_batch(encoder: Encoder, checkpoint: Path) -> None:
+    assert set(encoder.config.layer_types) == set(LayerKind)
+    ids = texts(LENGTHS)
+    vectors = run(encoder, ids)
+    real = [len(text) > 0 for text in ids]
+    expected = ReferenceModel(checkpoint, torch.float32).embed([text for text in ids if len(text)])
+    np.testing.assert_allclose(vectors[real], expected, atol=TOLERANCE)
+    np.testing.assert_allclose(np.linalg.norm(vectors[real], axis=1), 1, atol=1e-6)
+    assert not vectors[np.logical_not(real)].any()
+    # What would not be seen proves nothing.
+    if not CUDA:
+        return
+    narrow = Encoder(
+        replace(encoder.config, window=encoder.config.window - 1), encoder.weights, encoder.ops
+    )
+    assert np.abs(run(narrow, ids)[real] - expected).max() > 5 * TOLERANCE
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_vector_does_not_depend_on_its_batch(dtype: torch.dtype, checkpoint: Path) -> None:
+    """Bit for bit: alone, first, last, permuted, beside other texts, and in a larger bucket."""
+    encoder = load(checkpoint, make_tiny_ops((16, 16), dtype), dtype)
+    ids = texts([23, 1, 9, 16])
+    if CUDA:
+        ids += texts([300, 2048, 43, 258])
+    alone = np.concatenate([run(encoder, [text]) for text in ids])
+    assert np.array_equal(run(encoder, ids), alone)
+    assert np.array_equal(run(encoder, ids[::-1])[::-1], alone)
+    order = np.random.default_rng(1).permutation(len(ids))
+    assert np.array_equal(run(encoder, [ids[i] for i in order]), alone[order])
+    others = texts([1, 0, 20, 6], seed=9)
+    for capacity in (1500, 16896) if CUDA else (1500,):
+        found = run(encoder, [*others, *ids, *others], capacity=capacity)
+        assert np.array_equal(found[4:-4], alone)
+
+
+def test_a_neighbours_tokens_change_nothing_but_its_own_vector(encoder: Encoder) -> None:
+    ids = texts([5, 30, 5])
+    before = run(encoder, ids)
+    ids[1] = texts([30], seed=1)[0]
+    after = run(encoder, ids)
+    assert np.array_equal(before[[0, 2]], after[[0, 2]])
+    assert not np.array_equal(before[1], after[1])
+
+
+def test_what_is_not_finite_fails_alone(encoder: Encoder, checkpoint: Path) -> None:
+    """One token's embedding is damaged: its text's vector says so, and no other text's does."""
+    ids = texts([9, 12, 5])
+    before = run(encoder, ids)
+    damaged = load(checkpoint, encoder.ops)
+    for value in (float("nan"), float("inf")):
+        damaged.weights.embed_tokens[77] = value
+        ids[1][4] = 77
+        after = run(damaged, ids)
+        assert np.isnan(after[1]).all()
+        assert np.array_equal(before[[0, 2]], after[[0, 2]])
+
+
+@pytest.mark.parametrize("lengths", [[], [0], [1] * (4096 if CUDA else 30)], ids=["", "0", "ones"])
+def test_batches_without_tokens_and_of_single_ones(lengths: list[int], encoder: Encoder) -> None:
+    ids = texts(lengths)
+    vectors = run(encoder, ids)
+    assert vectors.shape == (len(lengths), encoder.dimensions)
+    if len(lengths) > 1:
+        assert np.array_equal(vectors, np.broadcast_to(vectors[0], vectors.shape))
+
+
+def test_one_block_for_batch_after_batch(encoder: Encoder) -> None:
+    """A block is used again, with what longer batches left in it, and gives what a new one gives."""
+    ops = encoder.ops
+    assert isinstance(ops, GpuOps)
+    block = ops.block(100)
+    host = block.host()
+    for lengths in ([40, 20], [1] * 9, [], [3, 0, 20]):
+        ids = texts(lengths, seed=len(lengths))
+        flat = np.array([token for text in ids for token in text], dtype=np.int32)
+        at = [i for text in ids for i in range(len(text))]
+        block.fill(
+            host,
+            flat,
+            np.array(at, dtype=np.int32),
+            np.cumsum([0, *lengths], dtype=np.int32),
+        )
+        block.upload(host)
+        with guarded():
+            found = encoder.forward(block.batch)[: len(ids)]
+        assert np.array_equal(found.cpu().numpy(), run(encoder, ids))
