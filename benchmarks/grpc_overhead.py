@@ -137,7 +137,7 @@ async def unary(address: str, texts: Sequence[str], callers: int) -> Vectors:
 
         async def call() -> None:
             for i, text in waiting:
-                vectors[i] = await client.embed(text)
+                vectors[i] = np.asarray(await client.embed(text), np.float32)
 
         await asyncio.gather(*(call() for _ in range(callers)))
     return np.stack([vectors[i] for i in range(len(texts))])
