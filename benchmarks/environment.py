@@ -1,5 +1,6 @@
 """What a figure depends on besides the code: the machine, the versions, the revision."""
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -16,30 +17,44 @@ PACKAGES = (
     "torch",
     "transformers",
     "sentence-transformers",
+    "llama-cpp-python",
+    "gguf",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
     "sentencepiece",
     "grpcio",
     "numpy",
 )
 
 
+# Of the CPU's flags, those that matrix products are written for.
+FLAGS = ("avx", "amx", "fma", "f16c", "asimd", "bf16", "i8mm", "sve")
+
+
 def environment() -> dict[str, Any]:
-    cpu = platform.processor()
-    if (info := Path("/proc/cpuinfo")).exists():
-        lines = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
-        cpu = next((v.strip() for k, v in lines.items() if k.strip() == "model name"), cpu)
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    info = cpu_info()
     return {
-        "cpu": cpu,
-        "cpu_features": sorted(
-            name
-            for name, there in capabilities.items()
-            if there is True and name.startswith(("avx512_bf16", "avx512_vnni", "amx", "avx2"))
+        "cpu": info.get("model name") or platform.processor() or platform.machine(),
+        "cpu_flags": sorted(
+            flag
+            for flag in (info.get("flags") or info.get("Features") or "").split()
+            if flag.startswith(FLAGS)
         ),
+        "load_average": os.getloadavg(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
         "revision": _git("describe", "--always", "--dirty"),
     }
+
+
+def cpu_info() -> dict[str, str]:
+    """What Linux says of the last processor."""
+    if not (path := Path("/proc/cpuinfo")).exists():
+        return {}
+    lines = [line.split(":", 1) for line in path.read_text().splitlines() if ":" in line]
+    return {key.strip(): value.strip() for key, value in lines}
 
 
 def full_checkpoint() -> Path:

@@ -11,15 +11,14 @@ Prints a table; the last line is JSON.
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from environment import environment
-
 from gemwire_server.checkpoint.synthetic import make_checkpoint
+from server_process import server_process
 
 
 def main() -> int:
@@ -51,20 +50,10 @@ def main() -> int:
 def start(checkpoint: Path) -> tuple[float, float]:
     """(seconds, MB) of one server, which is then stopped."""
     began = time.monotonic()
-    command = [sys.executable, "-m", "gemwire_server", "serve", "--model", str(checkpoint)]
-    server = subprocess.Popen(
-        [*command, "--address", "127.0.0.1:0", "--log-level", "warning"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert server.stdout is not None
-    if not server.stdout.readline():
-        raise SystemExit("the server did not start")
-    seconds = time.monotonic() - began
-    status = Path(f"/proc/{server.pid}/status").read_text()
+    with server_process(checkpoint) as server:
+        seconds = time.monotonic() - began
+        status = Path(f"/proc/{server.pid}/status").read_text()
     peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    server.terminate()
-    server.communicate()
     return seconds, int(peak.split()[1]) * 1024 / 1e6
 
 

@@ -1,0 +1,160 @@
+"""What gRPC takes of the engine's speed: a server process at saturation against the engine alone.
+
+The same texts of mixed lengths, in turns: through one EmbedStream; as unary calls of concurrent callers;
+and as token ids straight into the engine, in this process. Client and server share the cores. The vectors
+are first checked to be the same.
+
+    python benchmarks/grpc_overhead.py [--model DIR] [--rounds 5] [--texts 192] [--callers 64]
+        [--output FILE]
+
+Prints a table; the last line is JSON, which --output also writes to a file.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from environment import environment, full_checkpoint
+from gemwire_client import AsyncClient, Client
+from gemwire_server.checkpoint import open_checkpoint
+from gemwire_server.config import ServerConfig
+from gemwire_server.engine import Results, Submission, ThreadEngine
+from gemwire_server.packing import TokenIds
+from gemwire_server.runner import ModelRunner
+from measure import median_ratio, progress, seconds, turns
+from server_process import server_process
+from workloads import mixed_texts
+
+# A text's neighbours in its batch differ, and with them the last bits of its vector.
+AGREEMENT = 1e-3
+GOALS = {"EmbedStream": 0.95, "unary": 0.90}
+
+Vectors = NDArray[np.float32]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--model", help="checkpoint folder; default: a seeded one of the full geometry"
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--texts", type=int, default=192)
+    parser.add_argument("--callers", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path)
+    args = parser.parse_args()
+    checkpoint = open_checkpoint(args.model or str(full_checkpoint()))
+    tokenizer = checkpoint.load_tokenizer()
+    texts = mixed_texts(tokenizer, args.texts, args.seed)
+    sequences = [tokenizer.encode(text).ids for text in texts]
+    tokens = sum(map(len, sequences))
+    config = ServerConfig(model=str(checkpoint.path))
+    runner = ModelRunner.load(checkpoint, dtype=config.dtype, threads=config.threads)
+    engine = ThreadEngine(
+        runner,
+        max_batch_tokens=runner.batch_tokens,
+        max_queue_tokens=tokens + config.max_queue_tokens,
+    )
+    try:
+        with server_process(checkpoint.path) as server, Client(server.address) as client:
+            ways: dict[str, Callable[[], Vectors]] = {
+                "engine": lambda: alone(engine, sequences),
+                "EmbedStream": lambda: np.stack(list(client.embed_iter(texts))),
+                "unary": lambda: asyncio.run(unary(server.address, texts, args.callers)),
+            }
+            rates = measure(ways, tokens, args.rounds)
+    finally:
+        engine.close()
+    result = {
+        "benchmark": "grpc_overhead",
+        "model": checkpoint.name,
+        "texts": len(texts),
+        "tokens": tokens,
+        "callers": args.callers,
+        "rounds": args.rounds,
+        "seed": args.seed,
+        "tokens_per_second": rates,
+        "ratios": {name: median_ratio(rates[name], rates["engine"]) for name in GOALS},
+        "environment": environment(),
+    }
+    report(rates)
+    line = json.dumps(result)
+    if args.output:
+        args.output.write_text(line + "\n")
+    print(line)
+    return 0
+
+
+def measure(
+    ways: dict[str, Callable[[], Vectors]], tokens: int, rounds: int
+) -> dict[str, list[float]]:
+    """Tokens/s of each way in each round, after each has given the same vectors."""
+    progress("checking")
+    truth = ways["engine"]()
+    for name, way in ways.items():
+        distance = float((1 - (way() * truth).sum(1)).max())
+        if not distance <= AGREEMENT:
+            raise SystemExit(f"{name} gives other vectors: 1 - cos up to {distance:.1e}")
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds):
+        progress(f"round {number + 1} of {rounds}")
+        for name in turns(list(ways), number):
+            rates[name].append(tokens / seconds(ways[name]))
+    return rates
+
+
+def alone(engine: ThreadEngine, sequences: Sequence[TokenIds]) -> Vectors:
+    """All of them submitted at once, without a server."""
+    vectors: dict[int, NDArray[np.float32]] = {}
+    answered, done = 0, threading.Event()
+
+    def deliver(results: Results) -> None:
+        nonlocal answered
+        if results.vectors is not None:
+            vectors.update(zip(results.indices, results.vectors, strict=True))
+        answered += len(results.indices)
+        if answered == len(sequences):
+            done.set()
+
+    engine.submit(sequences, Submission(deliver))
+    done.wait()
+    return np.stack([vectors[i] for i in range(len(sequences))])
+
+
+async def unary(address: str, texts: Sequence[str], callers: int) -> Vectors:
+    """Each caller asks for one text after the other, of those that nobody asked for yet."""
+    vectors: dict[int, NDArray[np.float32]] = {}
+    waiting = iter(enumerate(texts))
+    async with AsyncClient(address) as client:
+
+        async def call() -> None:
+            for i, text in waiting:
+                vectors[i] = np.asarray(await client.embed(text), np.float32)
+
+        await asyncio.gather(*(call() for _ in range(callers)))
+    return np.stack([vectors[i] for i in range(len(texts))])
+
+
+def report(rates: dict[str, list[float]]) -> None:
+    print(f"{'':12} {'tokens/s':>9} {'min':>7} {'max':>7}  of the engine alone")
+    for name, values in rates.items():
+        print(
+            f"{name:12} {statistics.median(values):9.0f} {min(values):7.0f} {max(values):7.0f}",
+            end="",
+        )
+        if (goal := GOALS.get(name)) is not None:
+            ratio = median_ratio(values, rates["engine"])
+            print(f"  {ratio:.1%} (>= {goal:.0%}: {'met' if ratio >= goal else 'MISSED'})", end="")
+        print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

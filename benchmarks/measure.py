@@ -1,0 +1,39 @@
+"""Timing in turns: a machine that slows down slows every contender, and ratios stay."""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+# Threads of who ran last may still spin, waiting for more work.
+PAUSE = 0.1
+
+
+def seconds(run: Callable[[], object], repeats: int = 1) -> float:
+    """Of one run; the median of several."""
+    time.sleep(PAUSE)
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def turns(entries: Sequence[T], number: int) -> Iterator[T]:
+    """All of them, each round from another one on: nobody always follows the same."""
+    first = number % len(entries)
+    yield from entries[first:]
+    yield from entries[:first]
+
+
+def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The median of each round's ratio."""
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+
+
+def progress(what: str) -> None:
+    if sys.stderr.isatty():
+        print(what, file=sys.stderr)

@@ -1,0 +1,89 @@
+"""The encoder over a padded batch in plain PyTorch, in float32, to be exported."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gemwire_server.checkpoint import Checkpoint
+from gemwire_server.model import LayerKind
+from gemwire_server.model.gemma3 import rotary_table
+from peers.tensors import dense_tensors, encoder_tensors, norm_weight
+
+
+class PaddedEncoder(nn.Module):
+    """input_ids and attention_mask [n, length] to vectors [n, dimensions] of length one."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__()
+        self.config = config = checkpoint.config
+        tensors = encoder_tensors(checkpoint)
+        embedding = tensors.pop("embed_tokens.weight").float()
+        self.embed_tokens = nn.Parameter(embedding, requires_grad=False)
+        for name, tensor in tensors.items():
+            value = norm_weight(tensor) if tensor.dim() == 1 else tensor.float().T.contiguous()
+            self.register_parameter(_key(name), nn.Parameter(value, requires_grad=False))
+        self.dense = nn.ParameterList(
+            nn.Parameter(weight.float().T.contiguous(), requires_grad=False)
+            for weight in dense_tensors(checkpoint)
+        )
+        for kind, theta in config.rope_theta.items():
+            table = rotary_table(
+                config.head_dim, theta, config.max_position_embeddings, torch.device("cpu")
+            )
+            for name, half in zip(("cos", "sin"), table, strict=True):
+                self.register_buffer(f"{kind.name}_{name}", torch.cat((half, half), -1))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        config, length = self.config, input_ids.shape[1]
+        positions = torch.arange(length)
+        near = (positions[:, None] - positions[None, :]).abs() <= config.window
+        there = (attention_mask[:, None, None, :] > 0).expand(-1, -1, length, -1)
+        masks = {LayerKind.FULL: there, LayerKind.SLIDING: there & near}
+        x = F.embedding(input_ids, self.embed_tokens) * config.embedding_scale
+        for i, kind in enumerate(config.layer_types):
+            at = f"layers.{i}."
+            y = self._norm(x, f"{at}input_layernorm")
+            y = self._attention(y, f"{at}self_attn.", kind, masks[kind])
+            x = x + self._norm(y, f"{at}post_attention_layernorm")
+            y = self._norm(x, f"{at}pre_feedforward_layernorm")
+            gate = F.gelu(y @ self._of(f"{at}mlp.gate_proj"), approximate="tanh")
+            y = (gate * (y @ self._of(f"{at}mlp.up_proj"))) @ self._of(f"{at}mlp.down_proj")
+            x = x + self._norm(y, f"{at}post_feedforward_layernorm")
+        x = self._norm(x, "norm")
+        mask = attention_mask[:, :, None].to(x.dtype)
+        pooled = (x * mask).sum(1) / mask.sum(1)
+        for weight in self.dense:
+            pooled = pooled @ weight
+        return pooled / pooled.pow(2).sum(-1, keepdim=True).sqrt()
+
+    def _attention(self, x: Tensor, at: str, kind: LayerKind, mask: Tensor) -> Tensor:
+        config = self.config
+        q, k, v = (
+            (x @ self._of(f"{at}{name}_proj")).unflatten(-1, (-1, config.head_dim)).transpose(1, 2)
+            for name in "qkv"
+        )
+        q = self._rotate(self._norm(q, f"{at}q_norm"), kind)
+        k = self._rotate(self._norm(k, f"{at}k_norm"), kind)
+        group = config.num_attention_heads // config.num_key_value_heads
+        k, v = (kv.repeat_interleave(group, 1) for kv in (k, v))
+        out = F.scaled_dot_product_attention(q, k, v, mask, scale=config.attention_scale)
+        return out.transpose(1, 2).flatten(2) @ self._of(f"{at}o_proj")
+
+    def _rotate(self, x: Tensor, kind: LayerKind) -> Tensor:
+        length = x.shape[2]
+        cos: Tensor = getattr(self, f"{kind.name}_cos")[:length]
+        sin: Tensor = getattr(self, f"{kind.name}_sin")[:length]
+        a, b = x.chunk(2, -1)
+        return x * cos + torch.cat((-b, a), -1) * sin
+
+    def _norm(self, x: Tensor, name: str) -> Tensor:
+        weight = self._of(name)
+        return F.rms_norm(x, weight.shape, weight, self.config.rms_norm_eps)
+
+    def _of(self, name: str) -> Tensor:
+        parameter: Tensor = getattr(self, _key(f"{name}.weight"))
+        return parameter
+
+
+def _key(name: str) -> str:
+    return name.replace(".", "_")

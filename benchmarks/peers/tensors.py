@@ -1,0 +1,30 @@
+"""A checkpoint's tensors as they are stored, for who writes them in another format."""
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from gemwire_server.checkpoint import Checkpoint
+from gemwire_server.checkpoint.weights import weight_files
+
+
+def encoder_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """By the names of transformers' Gemma3TextModel, without "model."."""
+    tensors: dict[str, Tensor] = {}
+    for file in weight_files(checkpoint.pipeline.encoder):
+        tensors |= load_file(file)
+    return {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
+
+
+def dense_tensors(checkpoint: Checkpoint) -> list[Tensor]:
+    """The Dense layers' weights [out, in], in order."""
+    return [
+        load_file(file)["linear.weight"]
+        for folder in checkpoint.pipeline.dense
+        for file in weight_files(folder)
+    ]
+
+
+def norm_weight(tensor: Tensor) -> Tensor:
+    """What Gemma's RMSNorm multiplies by: 1 + w, in fp32."""
+    return tensor.to(torch.float32) + 1
