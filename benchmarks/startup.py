@@ -1,7 +1,9 @@
 """How long a server of the full geometry takes until it is ready, and how much memory that takes.
 
-For a checkpoint stored in float32, as EmbeddingGemma is published, and in bfloat16: seconds from the
-start of the process to its banner, which comes after a warm-up embed, and the process' peak memory then.
+For a checkpoint stored in float32, as EmbeddingGemma is published, and in bfloat16, and for that one with
+int8 weights: seconds from the start of the process to its banner, which comes after a warm-up embed, and
+the process' memory then: its peak, what is resident, and how much of that is its own (the rest is
+libraries' files, which processes share).
 
     python benchmarks/startup.py [--rounds 3] [--output FILE]
 
@@ -31,14 +33,12 @@ def main() -> int:
         for dtype in ("float32", "bfloat16"):
             checkpoint = Path(folder) / dtype
             make_checkpoint(checkpoint, geometry="embeddinggemma-300m", seed=0, dtype=dtype)
-            starts = [start(checkpoint) for _ in range(args.rounds)]
-            found[f"stored in {dtype}"] = {
-                "seconds": statistics.median(seconds for seconds, _ in starts),
-                "peak_mb": max(peak for _, peak in starts),
-            }
-    print(f"{'':22} {'ready after':>12} {'peak memory':>12}")
+            found[f"stored in {dtype}"] = starts(checkpoint, args.rounds)
+        found["served in int8"] = starts(checkpoint, args.rounds, "--weights", "int8")
+    print(f"{'':22} {'ready after':>12} {'peak':>9} {'resident':>9} {'its own':>9}")
     for name, values in found.items():
-        print(f"{name:22} {values['seconds']:10.1f} s {values['peak_mb']:9.0f} MB")
+        memory = "".join(f"{values[key]:7.0f} MB" for key in ("VmHWM", "VmRSS", "RssAnon"))
+        print(f"{name:22} {values['seconds']:10.1f} s{memory}")
     result = {"benchmark": "startup", "rounds": args.rounds, "checkpoints": found}
     line = json.dumps(result | {"environment": environment()})
     if args.output:
@@ -47,14 +47,26 @@ def main() -> int:
     return 0
 
 
-def start(checkpoint: Path) -> tuple[float, float]:
-    """(seconds, MB) of one server, which is then stopped."""
+def starts(checkpoint: Path, rounds: int, *flags: str) -> dict[str, float]:
+    """Median seconds, and the most memory in MB, of some servers one after the other."""
+    found = [start(checkpoint, *flags) for _ in range(rounds)]
+    return {
+        key: (statistics.median if key == "seconds" else max)([values[key] for values in found])
+        for key in found[0]
+    }
+
+
+def start(checkpoint: Path, *flags: str) -> dict[str, float]:
+    """Seconds and MB of one server, which is then stopped."""
     began = time.monotonic()
-    with server_process(checkpoint) as server:
+    with server_process(checkpoint, *flags) as server:
         seconds = time.monotonic() - began
-        status = Path(f"/proc/{server.pid}/status").read_text()
-    peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return seconds, int(peak.split()[1]) * 1024 / 1e6
+        lines = Path(f"/proc/{server.pid}/status").read_text().splitlines()
+    status = dict(line.split(":", 1) for line in lines)
+    memory = {
+        key: int(status[key].split()[0]) * 1024 / 1e6 for key in ("VmHWM", "VmRSS", "RssAnon")
+    }
+    return {"seconds": seconds} | memory
 
 
 if __name__ == "__main__":
