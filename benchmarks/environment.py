@@ -1,5 +1,6 @@
 """What a figure depends on besides the code: the machine, the versions, the revision."""
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +20,7 @@ PACKAGES = (
     "sentencepiece",
     "grpcio",
     "numpy",
+    "triton",
 )
 
 
@@ -38,7 +40,8 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
-        "revision": _git("describe", "--always", "--dirty"),
+        "revision": _git("describe", "--always", "--dirty")
+        or os.environ.get("GEMWIRE_REVISION", ""),
     }
 
 
@@ -64,7 +67,10 @@ def _version(name: str) -> str | None:
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return ""
     return done.stdout.strip()
