@@ -25,6 +25,7 @@ PACKAGES = (
     "sentencepiece",
     "grpcio",
     "numpy",
+    "triton",
 )
 
 
@@ -45,7 +46,8 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
-        "revision": _git("describe", "--always", "--dirty"),
+        "revision": _git("describe", "--always", "--dirty")
+        or os.environ.get("GEMWIRE_REVISION", ""),
     }
 
 
@@ -79,7 +81,10 @@ def _version(name: str) -> str | None:
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return ""
     return done.stdout.strip()

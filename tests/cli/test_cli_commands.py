@@ -17,7 +17,7 @@ from gemwire_server.cli import machine, make_checkpoint
 from gemwire_server.config import ServerConfig
 from gemwire_server.errors import CheckpointError
 
-ALL = ("serve", "embed", "tokenize", "info", "make-checkpoint", "verify")
+ALL = ("serve", "embed", "tokenize", "info", "make-checkpoint", "verify", "tune")
 
 
 def run(*arguments: str) -> int:
@@ -378,3 +378,29 @@ def test_verify_hands_over_its_options(tmp_path: Path, monkeypatch: pytest.Monke
     ]
     assert run("verify", "--model", "m", "--texts", str(tmp_path / "absent")) == 1
     assert len(called) == 2
+
+
+# tune
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--device", "cpu"], ["--seconds", "0"], ["--seconds", "x"], ["--dtype", "fp8"]]
+)
+def test_tune_refuses(arguments: list[str]) -> None:
+    assert run("tune", *arguments) == 2
+
+
+def test_tune_without_a_gpu_says_so_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert run("tune", "--output", str(tmp_path / "new" / "tiles.json")) == 1
+    assert "no CUDA device" in one_line(capsys.readouterr().err)
+    assert not (tmp_path / "new").exists()
+
+
+def test_tune_writes_to_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gemwire_server.cli.tune import default_output
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_output() == tmp_path / "gemwire" / "tiles.json"

@@ -130,6 +130,19 @@ def to_entry(
     }
 
 
+def merge(path: Path, entry: dict[str, Any]) -> None:
+    """Puts an entry into a file of tables, made if it is not there, for the one of its card, Triton and
+    dtype. Raises ValueError for a file that is no table."""
+    document = _read(str(path), path.read_text("utf-8")) if path.exists() else {"measured": []}
+    key = [entry[name] for name in ("gpu", "triton", "dtype")]
+    others = [
+        other
+        for other in document["measured"]
+        if [other.get(name) for name in ("gpu", "triton", "dtype")] != key
+    ]
+    path.write_text(json.dumps(document | {"measured": [*others, entry]}, indent=1) + "\n", "utf-8")
+
+
 def _read(name: str, text: str) -> dict[str, list[Any]]:
     try:
         document = json.loads(text)

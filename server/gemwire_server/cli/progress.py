@@ -53,14 +53,15 @@ def metering(size: int | None) -> Iterator[Meter]:
     if not sys.stderr.isatty():
         yield Meter()
         return
-    with _bar(size) as bar:
-        meter = Meter(bar)
+    with bar(size) as drawn:
+        meter = Meter(drawn)
         yield meter
     print(f"gemwire: {meter.summary()}", file=sys.stderr)
 
 
 @contextmanager
-def _bar(size: int | None) -> Iterator[Bar | None]:
+def bar(size: int | None) -> Iterator[Bar | None]:
+    """On standard error, which is a terminal; None without rich."""
     try:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

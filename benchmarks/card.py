@@ -1,0 +1,81 @@
+"""The GPU that figures are from, and what it can do at most."""
+
+import subprocess
+from statistics import median
+from typing import Any
+
+import torch
+import triton
+
+from gemwire_kernels.gpu.timing import capture, interleave
+
+COPY_BYTES = 1 << 31
+MATRIX = 8192
+# The ceilings of the design are for a card of this many operations a second.
+DESIGN_FLOPS = 798e12
+
+
+def require_cuda() -> torch.device:
+    """The first GPU; a program that needs one ends here where there is none."""
+    if not torch.cuda.is_available():
+        raise SystemExit("this benchmark needs a CUDA device, and PyTorch sees none here")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def card() -> dict[str, Any]:
+    """For the JSON line; clocks as they are now."""
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+    return {
+        "gpu": properties.name,
+        "capability": f"{properties.major}.{properties.minor}",
+        "multiprocessors": properties.multi_processor_count,
+        "memory_bytes": properties.total_memory,
+        "l2_bytes": properties.L2_cache_size,
+        "cuda": torch.version.cuda,
+        "triton": triton.__version__,
+        **_nvidia_smi("driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit"),
+    }
+
+
+def ceilings(device: torch.device) -> dict[str, float]:
+    """Bytes a second of a large copy, read plus written, and operations a second of a large product in
+    bfloat16 through cuBLAS, on random values: zeros run faster."""
+    source = torch.empty(COPY_BYTES, dtype=torch.uint8, device=device).random_()
+    target = torch.empty_like(source)
+    a, b = (torch.randn(MATRIX, MATRIX, device=device).bfloat16() for _ in range(2))
+    # Sizes beyond the L2: one set of inputs is enough.
+    seconds = interleave(
+        {
+            "copy": capture([lambda: target.copy_(source)]),
+            "matmul": capture([lambda: a @ b]),
+        },
+        seconds=2.0,
+    )
+    return {
+        "bytes_per_second": 2 * COPY_BYTES / seconds["copy"],
+        "flops_per_second": 2 * MATRIX**3 / seconds["matmul"],
+    }
+
+
+def quantile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def median_of_ratios(ours: list[float], theirs: list[float]) -> float:
+    """Of each round's: a card that slows down slows both."""
+    return median(a / b for a, b in zip(ours, theirs, strict=True))
+
+
+def _nvidia_smi(*names: str) -> dict[str, str]:
+    try:
+        said = subprocess.run(
+            ["nvidia-smi", f"--query-gpu={','.join(names)}", "--format=csv,noheader", "--id=0"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return dict(zip(names, (value.strip() for value in said.split(",")), strict=False))

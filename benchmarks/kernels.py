@@ -1,0 +1,155 @@
+"""Each kernel against PyTorch's ways to do the same, on a GPU, beside the card's own ceilings.
+
+Sizes are EmbeddingGemma's, for 16, 512, 5,632 and 16,896 tokens. A contender is first compared with fp64
+(memory it leaves unwritten is NaN), then timed: medians of graph replays in which contenders take turns,
+each call on inputs that the L2 does not hold. The share is of the floor: the larger of the fewest bytes
+at the speed of a copy and of the operations at that of a large cuBLAS product, both measured first.
+
+    python benchmarks/kernels.py [--output FILE] [--seconds 180] [--only NAME]
+
+Prints a table; the last line is JSON. Exits with 1 if a kernel of gemwire's fails or is wrong.
+"""
+
+import argparse
+import gc
+import json
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from card import card, ceilings, require_cuda
+from environment import environment
+from operations import VOCABULARY, Case, Operations
+
+from gemwire_kernels.gpu import GpuOps
+from gemwire_kernels.gpu.timing import capture, input_sets, interleave, poisoned, relative_error
+from gemwire_kernels.gpu.workbench import EMBEDDINGGEMMA, Workbench
+
+# What matters most first, for when time ends the run.
+TOKENS = (16896, 16, 5632, 512)
+SECONDS_OF_A_CASE = 0.25
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--seconds", type=float, default=180.0, help="when to stop (default: 180)")
+    parser.add_argument("--only", default="", metavar="NAME", help="operations that begin with it")
+    args = parser.parse_args()
+    device = require_cuda()
+    deadline = time.monotonic() + args.seconds
+    torch._dynamo.config.cache_size_limit = 256  # type: ignore[attr-defined]
+    top = ceilings(device)
+    print(
+        f"copy {top['bytes_per_second'] / 1e12:.2f} TB/s, "
+        f"matmul {top['flops_per_second'] / 1e12:.0f} TFLOP/s"
+    )
+    bench = Workbench(EMBEDDINGGEMMA, torch.bfloat16, device)
+    ops = GpuOps.on(device, EMBEDDINGGEMMA.attention, torch.bfloat16)
+    operations = Operations(
+        bench, ops, bench.normal(VOCABULARY, EMBEDDINGGEMMA.hidden), bench.rotary()
+    )
+    rows: list[dict[str, Any]] = []
+    skipped = []
+    print(
+        f"{'':22} {'tokens':>6} {'contender':12} {'µs':>9} {'TB/s':>6} {'TFLOP/s':>8} {'share':>6}"
+    )
+    for tokens in TOKENS:
+        for case in operations.cases(tokens):
+            if not case.name.startswith(args.only):
+                continue
+            if time.monotonic() > deadline:
+                skipped.append(f"{case.name}, {tokens} tokens")
+                continue
+            found = measure(case, bench, top)
+            for row in found:
+                show(row)
+            rows += found
+            gc.collect()
+            torch.cuda.empty_cache()
+    wrong = [row for row in rows if row["contender"] == "gemwire" and "failed" in row]
+    result = {
+        "benchmark": "kernels",
+        "tiles": ops.table.source,
+        "ceilings": top,
+        "rows": rows,
+        "skipped": skipped,
+        "environment": environment() | {"card": card()},
+    }
+    if skipped:
+        print(f"no time for {len(skipped)} more")
+    for row in wrong:
+        print(f"FAILED: {row['operation']}, {row['tokens']} tokens: {row['failed']}")
+    line = json.dumps(result)
+    if args.output:
+        args.output.write_text(line + "\n")
+    print(line)
+    return 1 if wrong else 0
+
+
+def measure(case: Case, bench: Workbench, top: dict[str, float]) -> list[dict[str, Any]]:
+    """A row for each contender: its error and time, or why it has none."""
+    sets = [case.make() for _ in range(input_sets(case.bytes, bench.l2_bytes))]
+    calls = {name: [one[0][name] for one in sets] for name in sets[0][0]}
+    if case.compile:
+        # One compilation for all sets: what differs between them is only data.
+        compiled = torch.compile(calls["torch"][0].func, dynamic=False)
+        models = calls.get("compiled", calls["torch"])
+        calls["compiled"] = [partial(compiled, *call.args) for call in models]
+    truth = sets[0][1]()
+    rows = {
+        name: {"operation": case.name, "tokens": case.tokens, "contender": name} for name in calls
+    }
+    replays = {}
+    for name, each in calls.items():
+        row: dict[str, Any] = rows[name]
+        try:
+            if name not in case.partial:
+                row["error"] = compare(each[0], truth)
+                if not row["error"] < case.tolerance:
+                    row["failed"] = f"wrong: relative error {row['error']:.1e}"
+                    continue
+            replays[name] = capture(each)
+        except Exception as error:
+            torch.cuda.synchronize()  # a fault ends the run here: nothing runs after it
+            row["failed"] = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+    floor = max(case.bytes / top["bytes_per_second"], case.flops / top["flops_per_second"])
+    if replays:
+        for name, seconds in interleave(replays, SECONDS_OF_A_CASE).items():
+            rows[name] |= {
+                "seconds": seconds,
+                "bytes_per_second": case.bytes / seconds,
+                "flops_per_second": case.flops / seconds,
+                "share_of_ceiling": floor / seconds,
+            }
+    return list(rows.values())
+
+
+def compare(call: Callable[[], Any], truth: tuple[torch.Tensor, ...]) -> float:
+    """The largest relative error of the outputs that the truth has; of rows beyond them nothing is known."""
+    with poisoned():
+        out = call()
+    tensors = out if isinstance(out, tuple) else (out,)
+    return max(
+        relative_error(tensor[: len(wanted)].reshape(wanted.shape), wanted)
+        for tensor, wanted in zip(tensors, truth, strict=True)
+    )
+
+
+def show(row: dict[str, Any]) -> None:
+    start = f"{row['operation']:22} {row['tokens']:6} {row['contender']:12}"
+    if "seconds" not in row:
+        print(f"{start} {row.get('failed', 'not timed')}")
+        return
+    print(
+        f"{start} {row['seconds'] * 1e6:9.1f} {row['bytes_per_second'] / 1e12:6.2f} "
+        f"{row['flops_per_second'] / 1e12:8.0f} {row['share_of_ceiling']:6.0%}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,342 @@
+"""Finds a card's tiles by measuring, for `gemwire tune`.
+
+Every candidate is run and compared before it is timed: one that does not compile, spills or does not fit
+is passed over, and so is one whose bits differ from those of the other sizes.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from triton.runtime.jit import JITFunction
+
+from gemwire_kernels.gpu.attention import attention
+from gemwire_kernels.gpu.batch import Plan
+from gemwire_kernels.gpu.candidates import (
+    attention_candidates,
+    better,
+    block_ks,
+    choose,
+    matmul_candidates,
+)
+from gemwire_kernels.gpu.gate_up_geglu import gate_up_geglu
+from gemwire_kernels.gpu.linear import linear
+from gemwire_kernels.gpu.qkv_norm_rope import qkv_norm_rope
+from gemwire_kernels.gpu.tiles import AttentionTile, MatmulTile, TileSet, TileTable
+from gemwire_kernels.gpu.timing import capture, input_sets, interleave, poisoned, relative_error
+from gemwire_kernels.gpu.workbench import Inputs, Workbench, lengths_of, mixed_lengths
+from gemwire_kernels.ops import Batch
+
+MATMULS = ("qkv", "linear", "gate_up")
+# Tokens at which the sizes of a table are measured: as many as there are sizes, the largest last.
+MEASURED_TOKENS = (64, 512, 2816, 5632)
+LARGEST_TOKENS = 16896
+# Of |out - default's| / |default's|: bfloat16 rounds once in both.
+CLOSE = 1e-2
+EPS = 1e-6
+# Of a step's time, what its candidates may take to compile and to compare; the rest is for timing.
+COMPILING = 0.7
+# Sliding layers to a full one, as in the model.
+SLIDING_TO_FULL = 5
+
+Report = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was measured of one operation at one size, in seconds; `before` is the table's tile."""
+
+    operation: str
+    tokens: int
+    before: float | None
+    after: float
+    tile: MatmulTile | AttentionTile
+    tried: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """The sets found, and how they compare with those that were there."""
+
+    sets: tuple[TileSet, ...]
+    changes: tuple[Change, ...]
+
+
+def tune(bench: Workbench, table: TileTable, seconds: float, report: Report) -> Tuned:
+    """Searches for about `seconds`; `report` is told of steps done, of all, and what comes.
+
+    Raises ValueError if an operation has no tile that works.
+    """
+    search = _Search(bench, table, time.monotonic() + seconds, report)
+    sets, changes = list(table.sets), []
+    for operation in MATMULS:
+        tiles, found = search.matmul(operation)
+        sets = [with_tile(s, operation, tile) for s, tile in zip(sets, tiles, strict=True)]
+        changes += found
+    tile, found = search.attention()
+    changes += found
+    return Tuned(tuple(replace(s, attention=tile) for s in sets), tuple(changes))
+
+
+def with_tile(tile_set: TileSet, operation: str, tile: MatmulTile) -> TileSet:
+    changed: dict[str, Any] = {operation: tile}
+    return replace(tile_set, **changed)
+
+
+class _Search:
+    """One run, which divides its time among its steps."""
+
+    def __init__(self, bench: Workbench, table: TileTable, deadline: float, report: Report) -> None:
+        self._bench, self._table = bench, table
+        self._deadline, self._report = deadline, report
+        # The small sizes of a table by its limits, the last by what serving and bulk use.
+        self._tokens = (*MEASURED_TOKENS[: len(table.sets) - 1], LARGEST_TOKENS)
+        self._rotary = bench.rotary()
+        self._element = torch.empty((), dtype=bench.dtype).element_size()
+        self._steps = len(MATMULS) * 2 * len(table.sets) + 1
+        self._done = 0
+
+    @contextmanager
+    def _step(self, what: str) -> Iterator[tuple[float, float]]:
+        """Yields when compiling should end, and the seconds there are to time; counts the step."""
+        self._report(self._done, self._steps, what)
+        share = max(0.0, self._deadline - time.monotonic()) / (self._steps - self._done)
+        yield time.monotonic() + COMPILING * share, (1 - COMPILING) * share
+        self._done += 1
+        self._report(self._done, self._steps, what)
+
+    def matmul(self, operation: str) -> tuple[list[MatmulTile], list[Change]]:
+        defaults = [getattr(tile_set, operation) for tile_set in self._table.sets]
+        inputs = self._bench.inputs(LARGEST_TOKENS, self._rotary)
+        truth = None
+        measured: dict[int, list[dict[MatmulTile, float]]] = {}
+        tried = [0] * len(defaults)
+        for block_k in block_ks(defaults[-1]):
+            anchor: list[Tensor] | None = None
+            sizes: list[dict[MatmulTile, float]] = [{} for _ in defaults]
+            # The largest first: what it gives is what the others must give.
+            for i in reversed(range(len(defaults))):
+                label = f"{operation}, {self._tokens[i]} tokens, block_k {block_k}"
+                with self._step(label) as (until, timing):
+                    working: list[MatmulTile] = []
+                    for tile in self._matmul_candidates(operation, defaults[i], block_k):
+                        if working and time.monotonic() > until:
+                            break
+                        tried[i] += 1
+                        out = self._run(operation, i, tile, inputs)
+                        if out is None:
+                            continue
+                        if truth is None:
+                            truth = out
+                        if anchor is None and _close(out, truth):
+                            anchor = out
+                        if anchor is not None and _same(out, anchor):
+                            working.append(tile)
+                    if anchor is not None:
+                        sizes[i] = self._time_matmuls(operation, i, working, timing)
+                if anchor is None:  # nothing of the largest size works: no size is served with it
+                    self._steps -= i
+                    break
+            measured[block_k] = sizes
+        tiles = choose(defaults, measured)
+        changes = []
+        for i, tile in enumerate(tiles):
+            before = measured[defaults[i].block_k][i].get(defaults[i])
+            after = measured[tile.block_k][i][tile]
+            changes.append(Change(operation, self._tokens[i], before, after, tile, tried[i]))
+        return tiles, changes
+
+    def _matmul_candidates(
+        self, operation: str, default: MatmulTile, block_k: int
+    ) -> list[MatmulTile]:
+        half = self._bench.sizes.attention.head_dim // 2 if operation == "qkv" else 0
+        return matmul_candidates(default, block_k, self._bench.shared_memory, self._element, half)
+
+    def _run(self, operation: str, i: int, tile: MatmulTile, inputs: Inputs) -> list[Tensor] | None:
+        """The outputs for the first rows of the inputs, or None."""
+        tokens = self._tokens[i]
+        batch = self._batch(tokens, i)
+        part = inputs._replace(
+            **{name: getattr(inputs, name)[:tokens] for name in ("x", "h", "heads")}
+        )
+        call = _matmul_call(operation, batch, tile, part, self._bench)
+        return _outputs(call)
+
+    def _batch(self, tokens: int, i: int) -> Batch:
+        lengths = lengths_of(tokens, min(512, tokens))
+        return self._bench.batch(lengths, self._table.sets[i])
+
+    def _time_matmuls(
+        self, operation: str, i: int, tiles: Sequence[MatmulTile], seconds: float
+    ) -> dict[MatmulTile, float]:
+        if not tiles:
+            return {}
+        tokens = self._tokens[i]
+        one = self._bench.inputs(tokens, self._rotary)
+        used = sum(t.nbytes for t in one if isinstance(t, Tensor))
+        sets = [one] + [
+            self._bench.inputs(tokens, self._rotary)
+            for _ in range(input_sets(used // 3, self._bench.l2_bytes) - 1)
+        ]
+        batch = self._batch(tokens, i)
+        return _time(
+            {
+                tile: [_matmul_call(operation, batch, tile, s, self._bench) for s in sets]
+                for tile in tiles
+            },
+            seconds,
+        )
+
+    def attention(self) -> tuple[AttentionTile, list[Change]]:
+        default = self._table.sets[-1].attention
+        bench = self._bench
+        candidates = attention_candidates(
+            default, bench.sizes.attention.head_dim, bench.shared_memory, self._element
+        )
+        loads = {
+            tokens: mixed_lengths(tokens) if tokens > 600 else lengths_of(tokens, 16)
+            for tokens in self._tokens
+        }
+        tried, truth = 0, None
+        working: list[AttentionTile] = []
+        with self._step("attention") as (until, timing):
+            tensors = {tokens: self._qkv(tokens) for tokens in loads}
+            for tile in candidates:
+                if working and time.monotonic() > until:
+                    break
+                tried += 1
+                largest = self._tokens[-1]
+                batch = self._attention_batch(loads[largest], tile)
+                out = _outputs(_attention_call(batch, tensors[largest], bench))
+                if out is None:
+                    continue
+                truth = truth or out
+                if _close(out, truth):
+                    working.append(tile)
+            by_tokens = {}
+            for tokens, lengths in loads.items():
+                calls = {
+                    tile: [
+                        _attention_call(
+                            self._attention_batch(lengths, tile), tensors[tokens], bench
+                        )
+                    ]
+                    for tile in working
+                }
+                by_tokens[tokens] = _time(calls, timing / len(loads))
+        # One tile for all sizes: the best in the geometric mean.
+        scores = {
+            tile: math.exp(sum(math.log(t[tile]) for t in by_tokens.values()) / len(by_tokens))
+            for tile in working
+        }
+        best = better(default, scores)
+        if best is None:
+            raise ValueError("attention: no tile works")
+        return best, [
+            Change("attention", tokens, times.get(default), times[best], best, tried)
+            for tokens, times in by_tokens.items()
+        ]
+
+    def _attention_batch(self, lengths: Any, tile: AttentionTile) -> Batch:
+        return self._bench.batch(lengths, replace(self._table.sets[-1], attention=tile))
+
+    def _qkv(self, tokens: int) -> tuple[Tensor, Tensor, Tensor]:
+        sizes = self._bench.sizes.attention
+        q = self._bench.normal(tokens, sizes.num_heads, sizes.head_dim)
+        k, v = (self._bench.normal(tokens, sizes.num_kv_heads, sizes.head_dim) for _ in range(2))
+        return q, k, v
+
+
+def _matmul_call(
+    operation: str, batch: Batch, tile: MatmulTile, inputs: Inputs, bench: Workbench
+) -> Callable[[], list[Tensor]]:
+    plan: Plan = batch.plan
+    plan = plan._replace(tiles=with_tile(plan.tiles, operation, tile))
+    return partial(
+        _matmul, operation, plan, batch.positions, inputs, bench.sizes.attention.num_heads
+    )
+
+
+def _matmul(
+    operation: str, plan: Plan, positions: Tensor, inputs: Inputs, num_heads: int
+) -> list[Tensor]:
+    if operation == "qkv":
+        norm = inputs.head_norm
+        return list(
+            qkv_norm_rope(
+                plan,
+                inputs.x,
+                inputs.qkv_proj,
+                norm,
+                norm,
+                inputs.rotary,
+                positions,
+                num_heads,
+                EPS,
+            )
+        )
+    if operation == "linear":
+        return [linear(plan, inputs.heads, inputs.o_proj), linear(plan, inputs.h, inputs.down_proj)]
+    return [gate_up_geglu(plan, inputs.x, inputs.gate_up_proj)]
+
+
+def _attention_call(
+    batch: Batch, qkv: tuple[Tensor, Tensor, Tensor], bench: Workbench
+) -> Callable[[], list[Tensor]]:
+    scale, window = bench.sizes.attention.head_dim**-0.5, bench.sizes.window
+    call = partial(attention, batch.plan, *qkv, batch.cu_seqlens, scale)
+    return lambda: [call(w) for w in [window] * SLIDING_TO_FULL + [None]]
+
+
+def _outputs(call: Callable[[], list[Tensor]]) -> list[Tensor] | None:
+    """What the call gives, or None if its kernel does not compile, does not fit or spills."""
+    try:
+        with launched() as kernels, poisoned():
+            out = [tensor.clone() for tensor in call()]
+        torch.cuda.synchronize()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:
+        torch.cuda.synchronize()  # raises again if it was a fault, after which nothing runs
+        return None
+    return None if any(kernel.n_spills for kernel in kernels) else out
+
+
+@contextmanager
+def launched() -> Iterator[list[Any]]:
+    """Collects the compiled kernels that are launched inside."""
+    kernels: list[Any] = []
+    run = JITFunction.run
+
+    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        kernel = run(self, *args, **kwargs)
+        kernels.append(kernel)
+        return kernel
+
+    JITFunction.run = noting
+    try:
+        yield kernels
+    finally:
+        JITFunction.run = run
+
+
+def _close(out: Sequence[Tensor], truth: Sequence[Tensor]) -> bool:
+    pairs = zip(out, truth, strict=True)
+    return all(relative_error(a, b[: len(a)]) < CLOSE for a, b in pairs)
+
+
+def _same(out: Sequence[Tensor], anchor: Sequence[Tensor]) -> bool:
+    """Bit for bit, for as many rows as `out` has."""
+    return all(torch.equal(a, b[: len(a)]) for a, b in zip(out, anchor, strict=True))
+
+
+def _time(calls: Mapping[Any, Sequence[Callable[[], object]]], seconds: float) -> dict[Any, float]:
+    names = {str(number): tile for number, tile in enumerate(calls)}
+    replays = {name: capture(calls[tile]) for name, tile in names.items()}
+    return {names[name]: value for name, value in interleave(replays, seconds).items()}

@@ -1,0 +1,140 @@
+"""gemwire tune: the tile sizes that are fastest on this GPU, measured."""
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gemwire_server.cli.common import Parser, Subparsers
+from gemwire_server.cli.progress import bar
+
+if TYPE_CHECKING:
+    from gemwire_kernels.gpu.tune import Report, Tuned
+    from gemwire_kernels.gpu.workbench import Sizes
+
+
+def add_parser(subparsers: Subparsers) -> Parser:
+    parser = subparsers.add_parser(
+        "tune",
+        help="measure which tile sizes are fastest on this GPU",
+        description="Measures tile sizes of the matrix kernels and of attention on this GPU, for a "
+        "model's sizes, and writes those that are fastest to a file for `gemwire serve --tile-table`. "
+        "A text keeps the same bits in every batch; they may be others than with another table. "
+        "Nothing else should use the GPU meanwhile.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--model", metavar="DIR|ID", help="for this checkpoint's sizes; default: EmbeddingGemma's"
+    )
+    parser.add_argument(
+        "--device", type=_device, default="cuda", help="cuda or cuda:N (default: cuda)"
+    )
+    parser.add_argument(
+        "--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="default: bfloat16"
+    )
+    parser.add_argument(
+        "--seconds", type=_seconds, default=300.0, metavar="N",
+        help="about how long it may take: more time, more candidates (default: 300)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE",
+        help="where to; what it holds of other GPUs stays (default: gemwire/tiles.json in the user's "
+        "cache)",
+    )  # fmt: skip
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    import torch
+
+    from gemwire_server.devices import check_cuda
+
+    device = torch.device(args.device)
+    check_cuda(device)
+    from gemwire_kernels.gpu.tiles import find_table, merge, to_entry
+    from gemwire_kernels.gpu.tune import tune
+    from gemwire_kernels.gpu.workbench import Workbench
+
+    output: Path = args.output or default_output()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with torch.cuda.device(device):
+        bench = Workbench(sizes_of(args.model), getattr(torch, args.dtype), device)
+        gpu = torch.cuda.get_device_properties(device).name
+        table = find_table(gpu, bench.shared_memory, args.dtype)
+        with _reporting() as report:
+            tuned = tune(bench, table, args.seconds, report)
+    merge(output, to_entry(tuned.sets, gpu, args.dtype))
+    print(f"{gpu}, {args.dtype}; before: {table.source}")
+    print(summary(tuned))
+    print(f"{output}: use it with `gemwire serve --tile-table {output}`")
+    return 0
+
+
+def sizes_of(model: str | None) -> "Sizes":
+    """Of a checkpoint, or EmbeddingGemma's."""
+    from gemwire_kernels.gpu.workbench import EMBEDDINGGEMMA, Sizes
+
+    if model is None:
+        return EMBEDDINGGEMMA
+    from gemwire_server.checkpoint import open_checkpoint
+    from gemwire_server.cuda import attention_of
+
+    config = open_checkpoint(model).config
+    return Sizes(
+        attention=attention_of(config),
+        hidden=config.hidden_size,
+        intermediate=config.intermediate_size,
+        window=config.window,
+        positions=config.max_position_embeddings,
+    )
+
+
+def default_output() -> Path:
+    """In the user's cache (XDG base directories)."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "gemwire" / "tiles.json"
+
+
+def summary(tuned: "Tuned") -> str:
+    """A line for each operation and size."""
+    lines = [f"{'':10} {'tokens':>6} {'before':>10} {'after':>10} {'':>7}  tried  tile"]
+    for change in tuned.changes:
+        before = f"{change.before * 1e6:7.1f} µs" if change.before else "-"
+        gain = f"{change.before / change.after:5.2f} x" if change.before else ""
+        lines.append(
+            f"{change.operation:10} {change.tokens:6} {before:>10} {change.after * 1e6:7.1f} µs "
+            f"{gain:>7}  {change.tried:5}  {change.tile}"
+        )
+    return "\n".join(lines)
+
+
+@contextmanager
+def _reporting() -> "Iterator[Report]":
+    """A bar on a terminal, nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield lambda done, steps, what: None
+        return
+    with bar(None) as drawn:
+
+        def report(done: int, steps: int, what: str) -> None:
+            if drawn is not None:
+                drawn.draw(done, f"{done} of {steps}: {what}")
+
+        yield report
+
+
+def _device(value: str) -> str:
+    if re.fullmatch(r"cuda(:\d{1,3})?", value) is None:
+        raise argparse.ArgumentTypeError("must be cuda or cuda:N")
+    return value
+
+
+def _seconds(value: str) -> float:
+    seconds = float(value)
+    if not 1 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError("must be from 1 to 86400")
+    return seconds
