@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = (
     "gemwire",
     "torch",
+    "triton",
     "transformers",
     "sentence-transformers",
     "llama-cpp-python",
@@ -47,7 +48,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
         "revision": _git("describe", "--always", "--dirty")
-        or os.environ.get("GEMWIRE_REVISION", ""),
+        or os.environ.get("SOURCE_REVISION", ""),
     }
 
 
@@ -81,10 +82,11 @@ def _version(name: str) -> str | None:
 
 
 def _git(*arguments: str) -> str:
+    """Empty where there is no git, or what is here came without its history."""
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
         )
-    except FileNotFoundError:
+    except OSError:
         return ""
     return done.stdout.strip()

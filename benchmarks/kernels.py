@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from card import card, ceilings, require_cuda
 from environment import environment
-from operations import VOCABULARY, Case, Operations
-
 from gemwire_kernels.gpu import GpuOps
 from gemwire_kernels.gpu.timing import capture, input_sets, interleave, poisoned, relative_error
 from gemwire_kernels.gpu.workbench import EMBEDDINGGEMMA, Workbench
+from operations import VOCABULARY, Case, Operations
 
 # What matters most first, for when time ends the run.
 TOKENS = (16896, 16, 5632, 512)
@@ -42,7 +42,7 @@ def main() -> int:
     args = parser.parse_args()
     device = require_cuda()
     deadline = time.monotonic() + args.seconds
-    torch._dynamo.config.cache_size_limit = 256  # type: ignore[attr-defined]
+    torch._dynamo.config.cache_size_limit = 256
     top = ceilings(device)
     print(
         f"copy {top['bytes_per_second'] / 1e12:.2f} TB/s, "
@@ -130,7 +130,7 @@ def measure(case: Case, bench: Workbench, top: dict[str, float]) -> list[dict[st
 
 
 def compare(call: Callable[[], Any], truth: tuple[torch.Tensor, ...]) -> float:
-    """The largest relative error of the outputs that the truth has; of rows beyond them nothing is known."""
+    """The largest relative error of the outputs; of rows beyond the truth's nothing is known."""
     with poisoned():
         out = call()
     tensors = out if isinstance(out, tuple) else (out,)

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from attention_peers import attention_truth, flex, padded_sdpa, varlen
 from numpy.typing import NDArray
 from torch import Tensor
 
+from attention_peers import attention_truth, flex, padded_sdpa, varlen
 from gemwire_kernels import reference
 from gemwire_kernels.gpu import GpuOps
 from gemwire_kernels.gpu.workbench import Workbench, lengths_of, mixed_lengths

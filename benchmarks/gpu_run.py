@@ -1,0 +1,260 @@
+"""Everything that needs a GPU, unattended and in under nine minutes; `make gpu` runs it.
+
+First the checks, side by side: kernel tests, runner tests, compute-sanitizer, and verification against
+sentence-transformers. Then the benchmarks, alone on the machine, in the time that is left. Each step has a
+limit, and one that fails does not stop the others.
+
+    python benchmarks/gpu_run.py [--output DIR] [--revision REVISION]
+
+Prints a short table last, and writes DIR/gpu-CARD.json after every step, and DIR/gpu-CARD.log, what the
+steps printed. Exits with 1 if a check failed or there is no GPU. Needs only PyTorch, Triton, transformers,
+sentence-transformers, safetensors, tokenizers, sentencepiece, huggingface_hub and pytest; no network.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from environment import ROOT, environment, full_checkpoint
+
+SECONDS = 520.0  # for everything
+CHECK_SECONDS = 240.0  # for the checks, of these
+SPARE_SECONDS = 15.0  # a benchmark is told to end so long before its limit
+OFFLINE = {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+SMI = "name,driver_version,memory.total,clocks.sm,clocks.mem,clocks.max.sm,power.limit,temperature.gpu"
+
+
+@dataclass(frozen=True)
+class Step:
+    """`share` is of the time left when it begins, up to `limit` seconds. A benchmark ends in JSON."""
+
+    name: str
+    command: list[str]
+    limit: float = CHECK_SECONDS
+    share: float = 1.0
+    check: bool = True
+    environ: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`verdict` is passed, failed, timed out or not run; `said` is the step's own summary."""
+
+    step: Step
+    verdict: str
+    seconds: float
+    said: str
+    output: str = ""
+
+    @property
+    def bad(self) -> bool:
+        return self.step.check and self.verdict in ("failed", "timed out")
+
+
+def steps(checkpoint: Path, output: Path) -> tuple[list[Step], list[Step]]:
+    """The checks, which run side by side, and the benchmarks, which run one after the other."""
+    python = sys.executable
+    pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5"]
+    # Most of the kernel tests' time is compiling.
+    spread = ["-n", "4"] if find_spec("xdist") else []
+    sanitizer = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
+    sanitize = [sanitizer, "--error-exitcode", "97", "--tool"]
+    small = [python, "tests/gpu/sanitize.py"]
+    uncached = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    verify = [python, "-m", "gemwire_server", "verify", "--device", "cuda", "--model"]
+    checks = [
+        Step("kernel tests", [*pytest, *spread, "tests/kernels/gpu"]),
+        Step("runner tests", [*pytest, "tests/gpu"]),
+        Step("memcheck", [*sanitize, "memcheck", *small], environ=uncached),
+        Step("initcheck", [*sanitize, "initcheck", *small, "--exact"], environ=uncached),
+        Step("verify", [*verify, str(checkpoint)]),
+    ]
+    benchmarks = [
+        Step(
+            f"benchmark {name}",
+            [python, f"benchmarks/{name}.py", "--output", str(output / f"{name}.json")],
+            limit=SECONDS,
+            share=share,
+            check=False,
+        )
+        for name, share in (("gpu", 0.55), ("kernels", 1.0))
+    ]
+    return checks, benchmarks
+
+
+def run_step(step: Step, left: float, log: Path) -> Outcome:
+    """Runs a step within its limit and the time left, and kills what it leaves."""
+    program = next(word for word in step.command if word != sys.executable)
+    if shutil.which(step.command[0]) is None or (
+        program.endswith(".py") and not (ROOT / program).exists()
+    ):
+        return Outcome(step, "not run", 0.0, f"there is no {Path(program).name}")
+    limit = min(step.limit, step.share * left)
+    if limit < SPARE_SECONDS:
+        return Outcome(step, "not run", 0.0, "no time was left")
+    command = step.command
+    if not step.check:
+        command = [*command, "--seconds", str(int(limit - SPARE_SECONDS))]
+    started = time.monotonic()
+    with log.open("w+") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **OFFLINE, **step.environ},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            code: int | None = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            _kill_group(process)
+    output = log.read_text("utf-8", "replace")
+    verdict, said = judge(output, code)
+    return Outcome(step, verdict, time.monotonic() - started, said, output)
+
+
+def judge(output: str, code: int | None) -> tuple[str, str]:
+    """The verdict on a step's output and exit code, and the line that says most."""
+    lines = [line.strip("= \n") for line in output.splitlines() if line.strip("= \n")]
+    said = lines[-1] if lines else "it printed nothing"
+    if summaries := re.findall(r"ERROR SUMMARY: .*", output):
+        said = summaries[-1]
+        if "not supported" in output and code:
+            return "not run", "the sanitizer does not support this device"
+    if code is None:
+        return "timed out", said
+    if said.startswith("{"):
+        said = ""  # the figures are printed as a table before
+    # A run of tests that were all skipped has exit code 0.
+    skipped = re.fullmatch(r"\d+ skipped.* in .*s", said)
+    return ("passed" if code == 0 and not skipped else "failed"), said
+
+
+def _kill_group(process: "subprocess.Popen[bytes]") -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def figures(output: str) -> Any:
+    """The JSON of a benchmark's last line; None if it has none."""
+    lines = output.strip().splitlines()
+    try:
+        return json.loads(lines[-1]) if lines else None
+    except json.JSONDecodeError:
+        return None
+
+
+def gpu_facts() -> dict[str, Any]:
+    """The card as it is found; nothing is set."""
+    properties = torch.cuda.get_device_properties(0)
+    facts: dict[str, Any] = {
+        "gpu": properties.name,
+        "multiprocessors": properties.multi_processor_count,
+        "capability": f"{properties.major}.{properties.minor}",
+        "cuda": torch.version.cuda,
+    }
+    if shutil.which("nvidia-smi"):
+        asked = ["nvidia-smi", f"--query-gpu={SMI}", "--format=csv,noheader", "--id=0"]
+        try:
+            said = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=30)
+            values = said.stdout.strip().split(", ")
+            facts |= dict(zip(SMI.split(","), values, strict=True))
+        except (subprocess.SubprocessError, ValueError) as error:
+            facts["nvidia-smi"] = type(error).__name__
+    return facts
+
+
+def report(facts: dict[str, Any], outcomes: list[Outcome]) -> str:
+    versions = facts["versions"]
+    lines = [
+        f"{facts['gpu']}, driver {facts.get('driver_version', '?')}, torch {versions['torch']}, "
+        f"triton {versions['triton']}, revision {facts['revision'] or '?'}",
+    ]
+    for outcome in outcomes:
+        head = f"{outcome.step.name:18} {outcome.verdict:9} {outcome.seconds:6.1f} s"
+        lines.append(f"{head}  {outcome.said[:100]}".rstrip())
+    return "\n".join(lines)
+
+
+def excerpt(outcome: Outcome) -> str:
+    """What is worth reading of a step: a benchmark's table, or where a check failed."""
+    lines = outcome.output.splitlines()
+    if not outcome.step.check and outcome.verdict == "passed":
+        lines = lines[:-1]
+    elif outcome.verdict == "passed":
+        return ""
+    return "\n".join([f"--- {outcome.step.name}", *(line[:160] for line in lines[-40:])])
+
+
+def save(path: Path, facts: dict[str, Any], outcomes: list[Outcome]) -> None:
+    steps = {
+        o.step.name: {"verdict": o.verdict, "seconds": round(o.seconds, 1), "said": o.said}
+        for o in outcomes
+    }
+    found = {o.step.name: figures(o.output) for o in outcomes if not o.step.check}
+    document = {"benchmark": "gpu", "steps": steps, **found, "environment": facts}
+    path.write_text(json.dumps(document) + "\n")
+    log = "\n".join(f"##### {o.step.name}: {o.verdict}\n{o.output}" for o in outcomes)
+    path.with_suffix(".log").write_text(log)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--revision", help="of the code, where there is no git to ask")
+    args = parser.parse_args()
+    if not torch.cuda.is_available():
+        print("there is no CUDA device here: nothing was run", file=sys.stderr)
+        return 1
+    end = time.monotonic() + SECONDS
+    if args.revision:
+        os.environ["SOURCE_REVISION"] = args.revision
+    facts = environment() | gpu_facts()
+    card = re.sub(r"[^a-z0-9]+", "-", facts["gpu"].lower()).strip("-")
+    args.output.mkdir(parents=True, exist_ok=True)
+    path = args.output.resolve() / f"gpu-{card}.json"
+    started = time.monotonic()
+    checkpoint = full_checkpoint()
+    made = time.monotonic() - started
+    outcomes = [Outcome(Step("checkpoint", []), "passed", made, checkpoint.name)]
+    with tempfile.TemporaryDirectory() as folder:
+        checks, benchmarks = steps(checkpoint, Path(folder))
+
+        def run(step: Step) -> Outcome:
+            log = Path(folder) / f"{step.name}.log"
+            outcome = run_step(step, end - time.monotonic(), log)
+            print(f"{step.name}: {outcome.verdict}", file=sys.stderr, flush=True)
+            return outcome
+
+        with ThreadPoolExecutor(len(checks)) as pool:
+            outcomes += pool.map(run, checks)
+        save(path, facts, outcomes)
+        for step in benchmarks:
+            outcomes.append(run(step))
+            save(path, facts, outcomes)
+    print("\n".join(filter(None, map(excerpt, outcomes))))
+    print(f"\n{report(facts, outcomes)}\n{path}")
+    return 1 if any(outcome.bad for outcome in outcomes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
