@@ -5,7 +5,7 @@ Sizes are EmbeddingGemma's, for 16, 512, 5,632 and 16,896 tokens. A contender is
 each call on inputs that the L2 does not hold. The share is of the floor: the larger of the fewest bytes
 at the speed of a copy and of the operations at that of a large cuBLAS product, both measured first.
 
-    python benchmarks/kernels.py [--output FILE] [--seconds 180] [--only NAME]
+    python benchmarks/gpu_kernels.py [--output FILE] [--seconds 180] [--only NAME]
 
 Prints a table; the last line is JSON. Exits with 1 if a kernel of gemwire's fails or is wrong.
 """
