@@ -233,6 +233,15 @@ def test_cpu_facts_of_other_machines(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert machine.facts()["cores"] is None and machine.facts()["cpu_quota"] is None
 
 
+def test_gpus_as_the_driver_lists_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "NVIDIA", tmp_path)
+    assert machine.facts()["gpus"] == []
+    for bus in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / bus).mkdir()
+        (tmp_path / bus / "information").write_text(f"Model: \t NVIDIA H100\nBus Location: {bus}\n")
+    assert machine.facts()["gpus"] == ["NVIDIA H100", "NVIDIA H100"]
+
+
 def test_info_of_a_checkpoint(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("info", "--model", str(tiny_checkpoint), "--json") == 0
     facts = json.loads(capsys.readouterr().out)

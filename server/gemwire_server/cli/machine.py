@@ -9,6 +9,7 @@ from gemwire_server import __version__
 
 PACKAGES = (
     "torch",
+    "triton",
     "grpcio",
     "protobuf",
     "sentencepiece",
@@ -23,6 +24,7 @@ FEATURES = (
     "amx_tile", "amx_bf16", "amx_int8", "asimd", "sve", "bf16", "i8mm",
 )  # fmt: skip
 CPUINFO = Path("/proc/cpuinfo")
+NVIDIA = Path("/proc/driver/nvidia/gpus")
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -39,6 +41,7 @@ def facts() -> dict[str, object]:
         "threads": os.cpu_count(),
         "threads_allowed": len(os.sched_getaffinity(0)),
         "cpu_quota": _quota(),
+        "gpus": _gpus(),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
     }
 
@@ -67,6 +70,13 @@ def _features(cpu: list[dict[str, str]]) -> list[str]:
 def _physical_cores(cpu: list[dict[str, str]]) -> int | None:
     cores = {(core["physical id"], core["core id"]) for core in cpu if "core id" in core}
     return len(cores) or None
+
+
+def _gpus() -> list[str]:
+    """Models, as NVIDIA's driver lists them."""
+    said = [path.read_text("utf-8", "replace") for path in sorted(NVIDIA.glob("*/information"))]
+    lines = [line.partition(":") for text in said for line in text.splitlines()]
+    return [value.strip() for key, _, value in lines if key.strip() == "Model"]
 
 
 def _quota() -> float | None:
