@@ -195,6 +195,7 @@ class ThreadEngine:
             _fail(scheduler.purge(), expiry())
 
     def _begin_loop(self) -> None:
+        items: list[Item] = []
         try:
             while items := self._next_items():
                 packed = pack([item.input_ids for item in items])
@@ -204,7 +205,9 @@ class ThreadEngine:
                 except Exception as error:
                     wait = partial(_raise, error)
                 self._begun.put(_Step(items, packed, started, wait))
+                items = []  # the other thread's to answer now
         except BaseException as error:
+            _fail(items, _lost())
             self._die(error)
         finally:
             self._begun.put(None)

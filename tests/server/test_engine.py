@@ -280,6 +280,18 @@ def test_an_engine_that_dies_says_so_and_answers(
     engine.close()
 
 
+def test_texts_that_could_not_be_packed_are_answered(
+    runner: FakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = threading.Event()
+    engine = ThreadEngine(runner, max_batch_tokens=10, max_queue_tokens=100, on_death=dead.set)
+    monkeypatch.setattr("gemwire_server.engine.pack", lambda sequences: 1 / 0)
+    caller = Caller(1)
+    engine.submit([text(96, 7)], caller.submission)
+    assert caller.errors() == {0: EngineFailure} and dead.wait(WAIT)
+    engine.close()
+
+
 def test_many_threads_submit_and_cancel(runner: FakeRunner) -> None:
     """Whatever is not cancelled gets its own vector, under contention."""
     engine = ThreadEngine(runner, max_batch_tokens=64, max_queue_tokens=1 << 20)
