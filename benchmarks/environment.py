@@ -15,7 +15,6 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = (
     "gemwire",
     "torch",
-    "triton",
     "transformers",
     "sentence-transformers",
     "llama-cpp-python",
