@@ -11,8 +11,9 @@ from sentence_transformers import SentenceTransformer
 from gemwire_server.packing import TokenIds
 from peers.contender import Vectors
 
-# Padded lengths are multiples of it: fewer shapes to compile for, and what tensor cores like.
-MULTIPLE = 64
+# Lengths of the compiled form are multiples of it, as tensor cores like; else a batch is padded to its
+# longest text, as sentence-transformers does, and no further: padding is what the peer pays for.
+MULTIPLE = 8
 
 
 class Padded:
@@ -20,6 +21,7 @@ class Padded:
 
     def __init__(self, checkpoint: Path, compiled: bool = False, device: str = "cuda") -> None:
         self._device = device
+        self._multiple = MULTIPLE if compiled else 1
         self._model = SentenceTransformer(
             str(checkpoint),
             device=device,
@@ -38,7 +40,7 @@ class Padded:
             found = []
             for first in range(0, len(texts), batch_size):
                 rows = [texts[i] for i in order[first : first + batch_size]]
-                width = -(-len(rows[0]) // MULTIPLE) * MULTIPLE
+                width = -(-len(rows[0]) // self._multiple) * self._multiple
                 ids = torch.zeros(len(rows), width, dtype=torch.int64)
                 mask = torch.zeros_like(ids)
                 for row, sequence in enumerate(rows):
