@@ -18,6 +18,12 @@ Lengths = NDArray[np.int32]
 Call = Callable[[], Tensor]
 
 
+def lazily(make: Callable[[], Call]) -> Call:
+    """Made at the first call: a peer that cannot be made fails alone, and not the others with it."""
+    made = cache(make)
+    return lambda: made()()
+
+
 def attention_truth(
     q: Tensor, k: Tensor, v: Tensor, lengths: Lengths, scale: float, window: int | None
 ) -> Tensor:

@@ -64,6 +64,8 @@ class Workbench:
         self.multiprocessors = properties.multi_processor_count
         self.shared_memory = properties.shared_memory_per_block_optin
         self.l2_bytes = properties.L2_cache_size
+        # Other ids in each batch: the same rows of the embedding would come from the L2.
+        self._ids = np.random.default_rng(seed)
         self._generator = torch.Generator(device).manual_seed(seed)
 
     def normal(self, *shape: int, scale: float = 1.0, dtype: torch.dtype | None = None) -> Tensor:
@@ -92,7 +94,7 @@ class Workbench:
             tokens, tiles, self.sizes.attention, self.multiprocessors, self.dtype, self.device
         )
         positions = np.arange(tokens, dtype=np.int32) - np.repeat(cu_seqlens[:-1], lengths)
-        ids = np.random.default_rng(tokens).integers(0, vocabulary, tokens).astype(np.int32)
+        ids = self._ids.integers(0, vocabulary, tokens).astype(np.int32)
         host = block.host()
         block.fill(host, ids, positions, cu_seqlens)
         block.upload(host)
