@@ -225,20 +225,26 @@ def timed(embed: Embed, texts: Sequence[TokenIds]) -> float:
 
 
 def goals(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was to be reached, and what was."""
+    """What was to be reached, and what was, each by the engine that is named: the served options at some
+    budget, and for the query also with chained launches."""
     engines = result["engines"]
+    served = [name for name in engines if name.endswith("tokens")]
     rows = []
     for length, goal in THROUGHPUT_GOALS.items():
-        best = max(values[f"tokens_per_second_{length}"] for values in engines.values())
-        rows.append((f"{length} tokens a text, M tokens/s", best / 1e6, goal / 1e6, best >= goal))
-    query = min(values["query_ms"] for values in engines.values())
-    rows.append(("16-token query, ms", query, QUERY_GOAL, query <= QUERY_GOAL))
+        name = max(served, key=lambda name: engines[name][f"tokens_per_second_{length}"])
+        best = engines[name][f"tokens_per_second_{length}"]
+        what = f"{length} tokens a text, M tokens/s, {name}"
+        rows.append((what, best / 1e6, goal / 1e6, best >= goal))
+    for name in (served[0], "chained"):
+        if name in engines:
+            query = engines[name]["query_ms"]
+            rows.append((f"16-token query, ms, {name}", query, QUERY_GOAL, query <= QUERY_GOAL))
     for mix, values in result["mixed"].items():
         if mix != "not_run" and values["ratio"] is not None:
             rows.append(
                 (f"{mix}, ratio", values["ratio"], MIXED_GOAL, values["ratio"] >= MIXED_GOAL)
             )
-    memory = engines[f"{BUDGETS[0]} tokens"]["reserved_bytes"]
+    memory = engines[served[0]]["reserved_bytes"]
     rows.append(("reserved, GB", memory / 1e9, MEMORY_GOAL / 1e9, memory <= MEMORY_GOAL))
     return [dict(zip(("goal", "reached", "wanted", "met"), row, strict=True)) for row in rows]
 
