@@ -2,8 +2,8 @@
 
 tiles.json beside this file holds two lists. `measured` names the card and the Triton version that a table
 is for; `gemwire tune` measures another one and writes a file of the same form. `fitting` serves every
-other card: the first table whose shared memory the card has, chosen by asking the compiler (no spill, it
-fits), not a clock.
+other card: the first table whose shared memory the card has, chosen by asking the compiler, not a clock:
+all fit, and on Hopper nothing spills. On other cards some kernels do, and are slower for it.
 
 A table has several sizes of matrix tiles, by the number of tokens, and one of attention. So that a text
 has the same bits in every batch, all sizes of an operation share BLOCK_K, the order of its sums.
