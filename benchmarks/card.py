@@ -1,7 +1,6 @@
 """The GPU that figures are from, and what it can do at most."""
 
 import subprocess
-from statistics import median
 from typing import Any
 
 import torch
@@ -60,11 +59,6 @@ def ceilings(device: torch.device) -> dict[str, float]:
 def quantile(values: list[float], share: float) -> float:
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
-def median_of_ratios(ours: list[float], theirs: list[float]) -> float:
-    """Of each round's: a card that slows down slows both."""
-    return median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def _nvidia_smi(*names: str) -> dict[str, str]:

@@ -7,7 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-EPS = 1e-6
+from kernels.formulas import EPS
+from kernels.formulas import attention64 as attention
+from kernels.formulas import norm64 as norm
+
+__all__ = ["EPS", "attention", "bounds", "geglu", "head", "norm", "pool", "rotated"]
 
 
 def bounds(lengths: list[int]) -> Iterator[tuple[int, int]]:
@@ -16,30 +20,11 @@ def bounds(lengths: list[int]) -> Iterator[tuple[int, int]]:
     return ((end - length, end) for end, length in zip(ends, lengths, strict=True))
 
 
-def norm(x: Tensor, weight: Tensor) -> Tensor:
-    x = x.double()
-    return x / (x.square().mean(-1, keepdim=True) + EPS).sqrt() * weight.double()
-
-
 def rotated(x: Tensor, angles: Tensor) -> Tensor:
     """A pair (x_i, x_{i + d/2}) as a complex number turned by its angle."""
     a, b = x.double().chunk(2, -1)
     turned = torch.complex(a, b) * torch.polar(torch.ones_like(angles), angles)
     return torch.cat((turned.real, turned.imag), -1)
-
-
-def attention(q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None) -> Tensor:
-    """One text, head by head, with the whole score matrix."""
-    heads = []
-    group = q.shape[1] // k.shape[1]
-    for head in range(q.shape[1]):
-        kv = head // group
-        scores = q[:, head].double() @ k[:, kv].double().T * scale
-        if window is not None:
-            at = torch.arange(len(q), device=q.device)
-            scores[(at[:, None] - at).abs() > window] = -math.inf
-        heads.append(scores.softmax(-1) @ v[:, kv].double())
-    return torch.stack(heads, dim=1).flatten(1)
 
 
 def geglu(gate: Tensor, up: Tensor) -> Tensor:

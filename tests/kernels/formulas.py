@@ -22,7 +22,7 @@ def attention64(q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | Non
         kv = head // group
         scores = q[:, head].double() @ k[:, kv].double().T * scale
         if window is not None:
-            at = torch.arange(len(q))
+            at = torch.arange(len(q), device=q.device)
             scores[(at[:, None] - at).abs() > window] = -math.inf
         heads.append(scores.softmax(-1) @ v[:, kv].double())
     return torch.stack(heads, dim=1).flatten(1)
