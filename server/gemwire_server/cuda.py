@@ -79,9 +79,9 @@ class CudaRunner:
                     residual_dtype=residual,
                     deterministic=config.deterministic,
                 )
-            except ValueError as error:
+                encoder = checkpoint.load_encoder(ops, dtype, device)
+            except ValueError as error:  # sizes that the kernels do not have
                 raise DeviceError(f"{device}: {error}") from None
-            encoder = checkpoint.load_encoder(ops, dtype, device)
         log.info("loaded %s in %.1f s", checkpoint.name, time.monotonic() - started)
         return cls(encoder, ops, device, graphs=config.cuda_graphs)
 
