@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gemwire_server.checkpoint import Checkpoint
-from gemwire_server.model import EncoderConfig, LayerKind
+from gemwire_server.model.config import EncoderConfig, LayerKind
 from peers.tensors import dense_tensors, encoder_tensors, norm_weight
 
 LAYER = {

@@ -24,7 +24,8 @@ from gemwire_kernels.gpu import Attention, GpuOps
 from gemwire_server.checkpoint import Checkpoint
 from gemwire_server.config import ServerConfig
 from gemwire_server.errors import DeviceError, DeviceLost, one_line
-from gemwire_server.model import Encoder, EncoderConfig
+from gemwire_server.model.config import EncoderConfig
+from gemwire_server.model.gemma3 import Encoder
 from gemwire_server.packing import PackedBatch, pack
 from gemwire_server.runner import DTYPES, check_finite, warm_up_batch
 

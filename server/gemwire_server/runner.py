@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from gemwire_kernels import cpu
 from gemwire_server.checkpoint import Checkpoint
 from gemwire_server.errors import CheckpointError
-from gemwire_server.model import Encoder, EncoderConfig
+from gemwire_server.model.config import EncoderConfig
+from gemwire_server.model.gemma3 import Encoder
 from gemwire_server.packing import PackedBatch, pack
 
 log = logging.getLogger(__name__)

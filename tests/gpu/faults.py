@@ -21,9 +21,9 @@ from gemwire_server.cli import main as gemwire
 from gemwire_server.config import ServerConfig
 from gemwire_server.cuda import CudaRunner
 from gemwire_server.devices import load_runner
-from gemwire_server.engine import ThreadEngine
 from gemwire_server.errors import DeviceLost, Stopped
 from gemwire_server.packing import PackedBatch
+from gemwire_server.thread_engine import ThreadEngine
 from gpu.runners import alone, load, random_ids
 from server.test_engine import Caller
 

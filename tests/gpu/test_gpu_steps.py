@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from gemwire_server.engine import Submission, ThreadEngine
+from gemwire_server.engine import Submission
 from gemwire_server.packing import pack
+from gemwire_server.thread_engine import ThreadEngine
 from gpu.runners import Vectors, alone, assert_same_bits, load, random_ids
 from server.test_engine import Caller
 

@@ -83,12 +83,12 @@ def test_a_nan_in_the_weights_fails_the_texts_it_touches(tmp_path: Path) -> None
                (40, poisoned, 41)]  # fmt: skip
         results = served.embedding.BatchEmbed(pb.BatchEmbedRequest(inputs=ids)).results
         error = failure(results[1].error)
-        assert (error.code, error.reason) == (grpc.StatusCode.INTERNAL, "NOT_FINITE")
+        assert (error.code, error.reason) == (grpc.StatusCode.INTERNAL, "POISON_INPUT")
         for result in (results[0], results[2]):
             assert np.isfinite(values(result.embedding)).all()
         with pytest.raises(grpc.RpcError) as caught:
             served.embedding.Embed(pb.EmbedRequest(input=ids[1]))
-        assert failure(caught.value).reason == "NOT_FINITE"
+        assert failure(caught.value).reason == "POISON_INPUT"
         served.embedding.Embed(pb.EmbedRequest(input=ids[0]))
 
 
@@ -144,7 +144,7 @@ def test_a_failing_step_is_an_internal_error_and_the_next_one_works(
         with pytest.raises(grpc.RpcError) as caught:
             served.embedding.Embed(pb.EmbedRequest(input=text("a")))
         error = failure(caught.value)
-        assert (error.code, error.reason) == (grpc.StatusCode.INTERNAL, "ENGINE_FAILURE")
+        assert (error.code, error.reason) == (grpc.StatusCode.INTERNAL, "POISON_INPUT")
         assert "0xdeadbeef" not in str(caught.value)
         monkeypatch.undo()
         served.embedding.Embed(pb.EmbedRequest(input=text("a")))
@@ -218,7 +218,7 @@ def test_a_full_queue_refuses_with_the_time_to_come_back(
             error = failure(call.exception())
             assert (error.code, error.reason) == (
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
-                "QUEUE_FULL",
+                "CALLER_QUEUE_FULL",  # the whole queue is not for one
             )
             assert error.retry_after is not None and error.retry_after > 0
         device.release()
@@ -227,5 +227,5 @@ def test_a_full_queue_refuses_with_the_time_to_come_back(
             assert (
                 call in refused
                 or call.exception(timeout=WAIT) is None
-                or failure(call.exception()).reason == "QUEUE_FULL"
+                or failure(call.exception()).reason == "CALLER_QUEUE_FULL"
             )

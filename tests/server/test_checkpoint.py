@@ -17,7 +17,7 @@ from gemwire_server.checkpoint import open_checkpoint
 from gemwire_server.checkpoint.config import parse_config
 from gemwire_server.checkpoint.synthetic import make_checkpoint
 from gemwire_server.errors import CheckpointError
-from gemwire_server.model import LayerKind
+from gemwire_server.model.config import LayerKind
 from gemwire_server.packing import pack
 from gemwire_server.runner import ModelRunner
 

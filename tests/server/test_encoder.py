@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from gemwire_kernels.cpu import NativeOps
 from gemwire_server.checkpoint import open_checkpoint
 from gemwire_server.checkpoint.synthetic import make_checkpoint
-from gemwire_server.model import Encoder, EncoderWeights, LayerKind
+from gemwire_server.model.config import LayerKind
+from gemwire_server.model.gemma3 import Encoder, EncoderWeights
 from gemwire_server.packing import TokenIds, pack
 from gemwire_server.runner import ModelRunner
 from gemwire_server.verify import Errors, gate

@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from gemwire_server.errors import CheckpointError
-from gemwire_server.model import EncoderConfig, LayerKind
+from gemwire_server.model.config import EncoderConfig, LayerKind
 
 log = logging.getLogger(__name__)
 

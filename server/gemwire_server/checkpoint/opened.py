@@ -3,18 +3,21 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from gemwire_kernels.ops import Ops
 from gemwire_server.checkpoint.config import parse_config
 from gemwire_server.checkpoint.hub import ResolvedCheckpoint, resolve
 from gemwire_server.checkpoint.modules import Pipeline, read_json, read_pipeline, read_prompts
-from gemwire_server.checkpoint.weights import load_weights
 from gemwire_server.errors import CheckpointError
-from gemwire_server.model import Encoder, EncoderConfig
+from gemwire_server.model.config import EncoderConfig
 from gemwire_server.prompts import PromptTable
 from gemwire_server.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+    from gemwire_kernels.ops import Ops
+    from gemwire_server.model.gemma3 import Encoder
 
 # The sizes EmbeddingGemma was trained for; config.json does not name them.
 GEMMA_DIMENSIONS = (768, 512, 256, 128)
@@ -38,7 +41,11 @@ class Checkpoint:
             self.pipeline.encoder, max_tokens=self.max_tokens, vocab_size=self.config.vocab_size
         )
 
-    def load_encoder(self, ops: Ops, dtype: torch.dtype, device: torch.device) -> Encoder:
+    def load_encoder(self, ops: "Ops", dtype: "torch.dtype", device: "torch.device") -> "Encoder":
+        # Here, as who only tokenizes needs no PyTorch.
+        from gemwire_server.checkpoint.weights import load_weights
+        from gemwire_server.model.gemma3 import Encoder
+
         weights = load_weights(
             self.pipeline.encoder, self.pipeline.dense, self.config, dtype, device, ops
         )

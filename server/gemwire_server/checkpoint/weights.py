@@ -17,7 +17,8 @@ from torch import Tensor
 
 from gemwire_kernels.ops import Ops
 from gemwire_server.errors import CheckpointError
-from gemwire_server.model import EncoderConfig, EncoderWeights, LayerWeights
+from gemwire_server.model.config import EncoderConfig
+from gemwire_server.model.gemma3 import EncoderWeights, LayerWeights
 
 SLICE_BYTES = 32 << 20
 NORMS = (

@@ -14,11 +14,11 @@ import numpy as np
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.engine import Engine, Results, Step, Submission
-from gemwire_server.errors import GemwireError, InvalidInput
+from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped
+from gemwire_server.rpc.call import UNARY_FLOW, Call, Caller
 from gemwire_server.rpc.status import duration
-from gemwire_server.rpc.validate import Options, Served
+from gemwire_server.rpc.validate import Options, Served, check_options
 from gemwire_server.rpc.wire import Answers
-from gemwire_server.scheduler import Flow
 from gemwire_server.tokenizer import Encoded, Tokenizer, Truncation
 
 # A text this short costs less to tokenize (about 1 us per 4 characters) than a hop to a thread and back.
@@ -63,6 +63,14 @@ class Embedder:
 
     def close(self) -> None:
         self._pool.shutdown()
+
+    async def warm_up(self) -> None:
+        """One text the whole way; raises the GemwireError that it ends in."""
+        options = check_options(pb.EmbedOptions(), self.served)
+        call = Call("warm-up", Caller.named("warm-up"))
+        answers, _ = await self.embed([pb.EmbedInput(text="warm-up")], options, call, ["input"])
+        for error in answers.errors.values():
+            raise error
 
     async def tokenize(
         self, inputs: Sequence[pb.EmbedInput], options: Options, paths: Sequence[str]
@@ -136,64 +144,67 @@ class Embedder:
             self._tokenizing_tokens -= guess
 
     async def embed(
-        self,
-        inputs: Sequence[pb.EmbedInput],
-        options: Options,
-        deadline: float | None,
-        paths: Sequence[str],
+        self, inputs: Sequence[pb.EmbedInput], options: Options, call: Call, paths: Sequence[str]
     ) -> tuple[Answers, pb.Timing]:
         """All of the inputs; cancelled with the task that awaits it. Raises Overloaded or Stopped."""
-        arrived = time.monotonic()
         with self.admitted(inputs, options):
             tokenized = await self.tokenize(inputs, options, paths)
-        tokenize_seconds = time.monotonic() - arrived
-        answers, steps = await self.compute(tokenized, options, deadline)
-        return answers, timing(arrived, tokenize_seconds, steps)
+        tokenize_seconds = time.monotonic() - call.arrived
+        answers, steps = await self.compute(tokenized, options, call)
+        return answers, timing(call.arrived, tokenize_seconds, steps)
 
     async def compute(
         self,
         tokenized: Sequence[Tokenized],
         options: Options,
-        deadline: float | None,
-        flow: Flow | None = None,
+        call: Call,
+        flow: int = UNARY_FLOW,
     ) -> tuple[Answers, list[Step]]:
         """The answers of inputs that are tokenized, and the steps that made them.
 
-        `flow` is whose turns it takes; without one it is a flow of its own. Raises Overloaded or Stopped.
+        `flow` is whose turns it takes among the caller's. Raises Overloaded or Stopped.
         """
         answers = empty_answers(tokenized, self.served.dimensions[0])
         steps = []
-        with Call(self.engine, tokenized, deadline, options.priority, flow or Flow()) as call:
-            while call.pending:
-                results = await call.next_results()
+        with Pending(self.engine, tokenized, options.priority, call, flow) as pending:
+            while pending.count:
+                results = await pending.next_results()
                 place(answers, results)
                 if results.step is not None:
                     steps.append(results.step)
         return answers, steps
 
 
-class Call:
+class Pending:
     """One submission, for a task that waits for its results; leaving it early cancels the rest."""
 
     def __init__(
         self,
         engine: Engine,
         tokenized: Sequence[Tokenized],
-        deadline: float | None,
         priority: int,
-        flow: Flow,
+        call: Call,
+        flow: int,
     ) -> None:
+        self._engine = engine
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[Results] = asyncio.Queue()  # bounded by the texts submitted
         self._indices = [i for i, item in enumerate(tokenized) if isinstance(item, Encoded)]
-        self._submission = Submission(self._deliver, deadline, priority, flow)
-        self.pending = len(self._indices)
+        self._submission = Submission(
+            self._deliver,
+            deadline=call.deadline,
+            priority=priority,
+            caller=call.caller.key,
+            flow=flow,
+            bulk=flow != UNARY_FLOW,
+        )
+        self.count = len(self._indices)
         """Texts not answered yet."""
-        if self.pending:
+        if self.count:
             sequences = [item.ids for item in tokenized if isinstance(item, Encoded)]
             engine.submit(sequences, self._submission)
 
-    def __enter__(self) -> "Call":
+    def __enter__(self) -> "Pending":
         return self
 
     def __exit__(
@@ -202,22 +213,24 @@ class Call:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self._submission.cancelled = self.pending > 0
+        if self.count:
+            self._engine.cancel(self._submission)
 
     def _deliver(self, results: Results) -> None:
         self._loop.call_soon_threadsafe(self._arrived.put_nowait, results)
 
     async def next_results(self) -> Results:
-        """The next results that are ready, their indices those of the inputs."""
+        """The next results that are ready, their indices those of the inputs. Raises Overloaded or Stopped
+        if all of it is refused."""
         results = await self._arrived.get()
-        self.pending -= len(results.indices)
+        if len(results.indices) == len(self._indices) and isinstance(
+            results.error, Overloaded | Stopped
+        ):
+            self.count = 0
+            raise results.error  # refused whole, and so is the call
+        self.count -= len(results.indices)
         indices = [self._indices[i] for i in results.indices]
         return Results(indices, results.vectors, results.error, results.step)
-
-
-def deadline_of(time_remaining: float | None) -> float | None:
-    """A call's time left as a deadline on the engine's clock."""
-    return None if time_remaining is None else time.monotonic() + time_remaining
 
 
 def empty_answers(tokenized: Sequence[Tokenized], dimensions: int) -> Answers:

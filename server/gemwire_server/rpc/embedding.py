@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.errors import InvalidInput
-from gemwire_server.rpc.embedder import Embedder, deadline_of
-from gemwire_server.rpc.methods import Context
+from gemwire_server.rpc.call import Call
+from gemwire_server.rpc.embedder import Embedder
 from gemwire_server.rpc.validate import Served, check_options
 from gemwire_server.rpc.wire import Answers, batch_response, cut, embed_response
 from gemwire_server.tokenizer import Encoded, Truncation
@@ -23,24 +23,22 @@ class EmbeddingService:
     def _served(self) -> Served:
         return self._embedder.served
 
-    async def embed(self, request: pb.EmbedRequest, context: Context) -> bytes:
+    async def embed(self, request: pb.EmbedRequest, call: Call) -> bytes:
         options = check_options(request.options, self._served)
-        answers, timing = await self._embedder.embed(
-            [request.input], options, deadline_of(context.time_remaining()), ["input"]
-        )
+        answers, timing = await self._embedder.embed([request.input], options, call, ["input"])
         raise_first(answers)
         rest = pb.EmbedResponse(
             timing=timing if options.include_timing else None, model_revision=self._revision
         )
         return embed_response(answers, options.vectors, rest)
 
-    async def batch_embed(self, request: pb.BatchEmbedRequest, context: Context) -> bytes:
+    async def batch_embed(self, request: pb.BatchEmbedRequest, call: Call) -> bytes:
         options = check_options(request.options, self._served)
         check_count(len(request.inputs), self._max_inputs, "inputs")
         answers, timing = await self._embedder.embed(
             request.inputs,
             options,
-            deadline_of(context.time_remaining()),
+            call,
             [f"inputs[{i}]" for i in range(len(request.inputs))],
         )
         rest = pb.BatchEmbedResponse(
@@ -49,7 +47,7 @@ class EmbeddingService:
         return batch_response(answers, options.vectors, rest)
 
     async def compute_similarity(
-        self, request: pb.ComputeSimilarityRequest, context: Context
+        self, request: pb.ComputeSimilarityRequest, call: Call
     ) -> pb.ComputeSimilarityResponse:
         source_options = check_options(request.options, self._served)
         target_options = source_options
@@ -62,7 +60,6 @@ class EmbeddingService:
                 field="target_options.output_dimensionality",
             )
         check_count(len(request.targets), self._max_inputs - 1, "targets")
-        deadline = deadline_of(context.time_remaining())
         embedder = self._embedder
         paths = [f"targets[{i}]" for i in range(len(request.targets))]
         with embedder.admitted([request.source, *request.targets], target_options):
@@ -70,13 +67,13 @@ class EmbeddingService:
                 *await embedder.tokenize([request.source], source_options, ["source"]),
                 *await embedder.tokenize(request.targets, target_options, paths),
             ]
-        answers, _ = await embedder.compute(tokenized, source_options, deadline)
+        answers, _ = await embedder.compute(tokenized, source_options, call)
         raise_first(answers)
         # A cosine does not depend on lengths, whatever the options ask of vectors.
         units = cut(answers.vectors, replace(source_options.vectors, normalize=True))
         return pb.ComputeSimilarityResponse(scores=(units[1:] @ units[0]).tolist())
 
-    async def tokenize(self, request: pb.TokenizeRequest, context: Context) -> pb.TokenizeResponse:
+    async def tokenize(self, request: pb.TokenizeRequest, call: Call) -> pb.TokenizeResponse:
         options = check_options(request.options, self._served)
         # Over the window is an answer here, not an error: all the ids tell how far.
         if options.truncation is Truncation.ERROR:

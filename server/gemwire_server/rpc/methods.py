@@ -5,6 +5,7 @@ parser's own text; serializing happens in `wire`, which writes vectors as a bloc
 """
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -15,11 +16,13 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped
+from gemwire_server.rpc.call import Call, Caller, deadline_of
 from gemwire_server.rpc.status import abort, internal
 
 M = TypeVar("M", bound=Message)
 Context = grpc.aio.ServicerContext[bytes, bytes]
-Method = Callable[[Any, Context], Awaitable[Message | bytes | None]]
+Method = Callable[[Any, Call], Awaitable[Message | bytes | None]]
+MAX_REQUEST_ID = 128
 
 
 def parse(kind: type[M], raw: bytes) -> M:
@@ -74,7 +77,7 @@ class Calls:
         """The handlers of a service; every method of it must be in `methods`.
 
         A unary method gets its parsed request and returns a message or its bytes; a streaming method
-        gets the context alone to read from and write to.
+        gets the context in its place, to read from and write to.
         """
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         for method in service.methods:
@@ -93,9 +96,11 @@ class Calls:
         async def behaviour(request: Any, context: Context) -> bytes | None:
             try:
                 with self.one():
-                    if request_type is not None:
-                        request = parse(request_type, request)
-                    answer = await method(request, context)
+                    call = _call(context, name)
+                    if request_type is None:
+                        await method(context, call)
+                        return None
+                    answer = await method(parse(request_type, request), call)
                 return answer.SerializeToString() if isinstance(answer, Message) else answer
             except GemwireError as error:
                 await abort(context, error)
@@ -103,3 +108,15 @@ class Calls:
                 await abort(context, internal(error, name))
 
         return behaviour
+
+
+def _call(context: Context, method: str) -> Call:
+    metadata = dict(context.invocation_metadata() or ())
+    asked = metadata.get("x-request-id", "")
+    given = isinstance(asked, str) and 0 < len(asked) <= MAX_REQUEST_ID and asked.isprintable()
+    return Call(
+        method=method,
+        caller=Caller.named(context.peer()),
+        request_id=str(asked) if given else uuid.uuid4().hex,
+        deadline=deadline_of(context.time_remaining()),
+    )

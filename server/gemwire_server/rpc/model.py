@@ -7,7 +7,7 @@ from gemwire_server import __version__
 from gemwire_server.checkpoint import Checkpoint
 from gemwire_server.config import ServerConfig
 from gemwire_server.errors import InvalidInput
-from gemwire_server.rpc.methods import Context
+from gemwire_server.rpc.call import Call
 from gemwire_server.rpc.validate import TASK_NAMES, Served, check_model
 
 
@@ -28,11 +28,11 @@ class ModelService:
         self._model = model
         self._served = served
 
-    async def get_model(self, request: pb.GetModelRequest, _: Context) -> pb.GetModelResponse:
+    async def get_model(self, request: pb.GetModelRequest, _: Call) -> pb.GetModelResponse:
         check_model(request.name, self._served)
         return pb.GetModelResponse(model=self._model)
 
-    async def list_models(self, request: pb.ListModelsRequest, _: Context) -> pb.ListModelsResponse:
+    async def list_models(self, request: pb.ListModelsRequest, _: Call) -> pb.ListModelsResponse:
         if request.page_token:
             raise InvalidInput(
                 "UNKNOWN_PAGE_TOKEN", "this server gave no such page_token", field="page_token"

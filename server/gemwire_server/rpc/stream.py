@@ -6,6 +6,7 @@ counts. A bad text never ends the stream, and a queue without room only slows it
 """
 
 import asyncio
+import secrets
 import time
 from collections import deque
 from collections.abc import Coroutine, Iterator, Sequence
@@ -18,13 +19,14 @@ import numpy as np
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.engine import Step, stopped
 from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped
-from gemwire_server.rpc.embedder import Embedder, Tokenized, deadline_of, timing
+from gemwire_server.rpc.call import Call
+from gemwire_server.rpc.embedder import Embedder, Tokenized, timing
 from gemwire_server.rpc.embedding import check_count
 from gemwire_server.rpc.methods import Context, parse
 from gemwire_server.rpc.status import duration, internal
 from gemwire_server.rpc.validate import Options, check_options
 from gemwire_server.rpc.wire import Answers, delimited, stream_results
-from gemwire_server.scheduler import REQUEST_TOO_LARGE, Flow
+from gemwire_server.scheduler import REQUEST_TOO_LARGE
 from gemwire_server.tokenizer import Encoded
 
 RESULTS = b"\x12"  # EmbedStreamResponse.results
@@ -70,8 +72,8 @@ class StreamService:
         for stream in self._open:
             stream.say_goodbye()
 
-    async def embed_stream(self, _: object, context: Context) -> None:
-        stream = _Stream(self, context)
+    async def embed_stream(self, context: Context, call: Call) -> None:
+        stream = _Stream(self, context, call)
         self._open.add(stream)
         try:
             await stream.serve()
@@ -80,19 +82,19 @@ class StreamService:
 
 
 class _Stream:
-    def __init__(self, service: StreamService, context: Context) -> None:
+    def __init__(self, service: StreamService, context: Context, call: Call) -> None:
         self._service = service
         self._embedder = service.embedder
         self._limits = service.limits
+        self._call = call
         self._context = context
-        self._deadline = deadline_of(context.time_remaining())
         self._tasks: set[asyncio.Task[None]] = set()
         self._outbox: deque[_Part | pb.StreamGoAway | GemwireError] = (
             deque()
         )  # bounded by the credit
         self._wake_writer = asyncio.Event()
         self._wake_reader = asyncio.Event()
-        self._flow = Flow()
+        self._flow = secrets.randbits(63) | 1  # not UNARY_FLOW, and nobody else's in any process
         self._unanswered = 0
         self._half_closed = False
         self._said_goodbye = False
@@ -231,13 +233,15 @@ class _Stream:
         """Waits for room in the queue, where a unary call would be refused."""
         while True:
             try:
-                return await self._embedder.compute(tokenized, options, self._deadline, self._flow)
+                return await self._embedder.compute(tokenized, options, self._call, self._flow)
             except Overloaded as error:
                 if error.reason == REQUEST_TOO_LARGE:
-                    return await self._embedder.compute([error] * len(tokenized), options, None)
+                    return await self._embedder.compute(
+                        [error] * len(tokenized), options, self._call
+                    )
                 await asyncio.sleep(min(error.retry_after / 2, LONGEST_WAIT_SECONDS))
             except Stopped as error:
-                return await self._embedder.compute([error] * len(tokenized), options, None)
+                return await self._embedder.compute([error] * len(tokenized), options, self._call)
 
     async def _write_all(self, options: Options) -> None:
         while not (self._half_closed and self._unanswered == 0):

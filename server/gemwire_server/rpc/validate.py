@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gemwire.v1 import embedding_pb2 as pb
+from gemwire_server.checkpoint import Checkpoint
 from gemwire_server.errors import InvalidInput, NotFound
 from gemwire_server.prompts import TASKS, PromptTable
 from gemwire_server.rpc.wire import Vectors
@@ -32,6 +33,15 @@ class Served:
     dimensions: tuple[int, ...]
     prompts: PromptTable
     default_task: str
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, default_task: str) -> "Served":
+        return cls(
+            name=checkpoint.name,
+            dimensions=checkpoint.dimensions,
+            prompts=checkpoint.prompts,
+            default_task=default_task,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

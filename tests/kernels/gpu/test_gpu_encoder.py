@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from gemwire_kernels.gpu import GpuOps
 from gemwire_kernels.ops import Ops
 from gemwire_server.checkpoint import open_checkpoint, synthetic
-from gemwire_server.model import Encoder, LayerKind
+from gemwire_server.model.config import LayerKind
+from gemwire_server.model.gemma3 import Encoder
 from kernels.gpu.setting import CUDA, DEVICE, DTYPES, guarded, make_ops, placed, runs_kernels
 from server.reference_model import ReferenceModel
 

@@ -1,0 +1,54 @@
+"""From a configuration to a model that computes: what the owner of an engine loads."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from gemwire.v1 import embedding_pb2 as pb
+from gemwire_server.checkpoint import Checkpoint, open_checkpoint
+from gemwire_server.config import ServerConfig
+from gemwire_server.engine import Runner
+from gemwire_server.rpc.model import describe
+
+
+class DescribedRunner(Runner, Protocol):
+    """A runner that can say what it is."""
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens of a step that suit the device."""
+
+    @property
+    def dtype_name(self) -> str: ...
+
+    @property
+    def description(self) -> str: ...
+
+
+Loader = Callable[[Checkpoint, ServerConfig], DescribedRunner]
+RUNNER = "gemwire_server.devices:load_runner"
+"""The loader that serves: a name, so that it can be told to another process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """`config` knows what suits the device; `model` is what the API says of it."""
+
+    runner: DescribedRunner
+    config: ServerConfig
+    model: pb.Model
+
+
+def load(checkpoint: Checkpoint, config: ServerConfig, loader: str = RUNNER) -> Loaded:
+    """The checkpoint on its device, warmed up. Raises CheckpointError or DeviceError."""
+    module, _, name = loader.partition(":")
+    make: Loader = getattr(importlib.import_module(module), name)
+    runner = make(checkpoint, config)
+    config = replace(config, max_batch_tokens=config.max_batch_tokens or runner.batch_tokens)
+    return Loaded(runner, config, describe(checkpoint, runner, config))
+
+
+def open_configured(config: ServerConfig) -> Checkpoint:
+    """The configured checkpoint. Raises CheckpointError."""
+    return open_checkpoint(config.model, config.revision or None)

@@ -1,0 +1,39 @@
+"""A call under way: what every method is told of it."""
+
+import time
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+UNARY_FLOW = 0
+"""All unary calls of a caller take turns as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, as far as shares go: a token's name, or without tokens a connection.
+
+    `key` names the caller to the scheduler, the same in every process.
+    """
+
+    name: str
+    key: int
+
+    @classmethod
+    def named(cls, name: str) -> "Caller":
+        return cls(name, int.from_bytes(blake2b(name.encode(), digest_size=8).digest()))
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """`method` is its full name; times are of `time.monotonic`; `deadline` None is none."""
+
+    method: str
+    caller: Caller
+    request_id: str = ""
+    deadline: float | None = None
+    arrived: float = field(default_factory=time.monotonic)
+
+
+def deadline_of(time_remaining: float | None) -> float | None:
+    """A call's time left as a deadline on the engine's clock."""
+    return None if time_remaining is None else time.monotonic() + time_remaining
