@@ -1,4 +1,4 @@
-"""Puts the parts together and runs them: the only place that chooses."""
+"""A server in one process: the parts put together."""
 
 import asyncio
 import contextlib
@@ -6,8 +6,6 @@ import logging
 import os
 import queue
 import shutil
-import signal
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -15,19 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server import __version__
-from gemwire_server.config import ServerConfig
+from gemwire_server.config import RUNNER, ServerConfig
 from gemwire_server.front import Front
-from gemwire_server.loading import RUNNER, Loaded, load, open_configured
+from gemwire_server.loading import Loaded, load, open_configured
 from gemwire_server.rpc.validate import Served
 from gemwire_server.thread_engine import ThreadEngine
 
 log = logging.getLogger(__name__)
-
-# One interpreter runs the event loop and feeds the device: at the default of 5 ms a thread that computes
-# in Python holds up each call by that much.
-SWITCH_INTERVAL_SECONDS = 0.0005
-LAME_DUCK_SECONDS = 0.5
 
 
 class Application:
@@ -85,67 +77,14 @@ class Application:
         await self._front.drain(lame_duck_seconds)
         await self.stop()
 
+    def end_now(self) -> None:
+        """Its threads end with the process."""
+
     async def stop(self) -> None:
         """Ends what is left: open calls, the engine, the threads."""
         await self._front.stop()
         if self._engine is not None:
             await asyncio.to_thread(self._engine.close)
-
-
-def serve(config: ServerConfig) -> int:
-    """Serves until SIGTERM or SIGINT, drains, and returns 0; a second signal ends at once, with 1."""
-    logging.basicConfig(
-        level=config.log_level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
-    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-    return asyncio.run(_serve(config))
-
-
-async def _serve(config: ServerConfig) -> int:
-    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
-    app = Application(config)
-    starting = asyncio.create_task(app.start())
-    told = asyncio.create_task(signals.get())
-    await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
-    if told.done() and not starting.done():
-        os._exit(0)  # nothing accepted yet; a thread is reading weights and cannot be interrupted
-    await starting
-    print(banner(app), flush=True)
-    number = await told
-    log.info("%s: draining", number.name)
-    draining = asyncio.create_task(app.drain(LAME_DUCK_SECONDS))
-    again = asyncio.create_task(signals.get())
-    await asyncio.wait({draining, again}, return_when=asyncio.FIRST_COMPLETED)
-    if not draining.done():
-        log.warning("second signal: ending at once")
-        os._exit(1)
-    again.cancel()
-    await draining
-    log.info("drained")
-    return 0
-
-
-def banner(app: Application) -> str:
-    """What a person wants to know of a server that has just started."""
-    model, limits = app.model, app.model.limits
-    command = "gemwire" if shutil.which("gemwire") else f"{sys.executable} -m gemwire_server"
-    return "\n".join(
-        [
-            f"gemwire {__version__} serves {model.name} on {app.address}",
-            f"  revision    {model.revision}",
-            f"  engine      {model.engine}",
-            f"  dimensions  {', '.join(map(str, model.supported_dimensions))}",
-            f"  window      {model.max_input_tokens} tokens",
-            f"  limits      {limits.max_inputs_per_request} inputs and {limits.max_request_bytes} bytes a "
-            f"request, {limits.max_batch_tokens} tokens a step, {limits.max_queue_tokens} in the queue",
-            f"  try         echo 'Which planet is known as the Red Planet?' | "
-            f"{command} embed - --server {app.address} --task retrieval_query -o -",
-        ]
-    )
 
 
 @contextlib.contextmanager

@@ -18,6 +18,10 @@ MAX_SOCKET_PATH_BYTES = 107
 LARGEST = 2**31 - 1
 
 
+# What makes the model that serves: a name, so that it can be told to another process.
+RUNNER = "gemwire_server.devices:load_runner"
+
+
 def _between(least: float, most: float = LARGEST) -> Check:
     def check(value: float) -> None:
         if not least <= value <= most:
@@ -45,6 +49,11 @@ def _check_address(value: str) -> None:
 def _check_device(value: str) -> None:
     if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value) is None:
         raise ValueError("must be auto, cpu, cuda or cuda:N")
+
+
+def _check_devices(value: str) -> None:
+    if value and re.fullmatch(r"\d{1,3}(,\d{1,3})*", value) is None:
+        raise ValueError("must be numbers of GPUs with commas between, such as 0,1")
 
 
 def _check_dtype(value: str) -> None:
@@ -93,6 +102,28 @@ class ServerConfig:
         "where the engine runs: auto (the first GPU that can, else the CPU), cpu, cuda or cuda:N",
         metavar="DEVICE",
         check=_check_device,
+    )
+    devices: str = _option(
+        "",
+        "GPUs to run an engine on each, such as 0,1; work goes to the one with the least queued",
+        metavar="N,N",
+        check=_check_devices,
+    )
+    engine: str = _option(
+        "process",
+        "process: the engine in a process of its own, restarted if it dies; thread: in the server's own",
+        choices=("process", "thread"),
+    )
+    fronts: int = _option(
+        1,
+        "processes that speak gRPC, on one port; more where calls are many and small",
+        check=_between(1, 256),
+    )
+    watchdog_seconds: float = _option(
+        30.0,
+        "an engine process that makes no progress for so long is killed and restarted",
+        metavar="SECONDS",
+        check=_between(0.5, 3600.0),
     )
     weights: str = _option(
         "auto",
@@ -170,6 +201,18 @@ class ServerConfig:
                 raise ConfigError(f"{option.name} is {value!r}: {error}") from None
         if self.device.startswith("cuda") and self.weights == "int8":
             raise ConfigError("int8 weights are for a CPU: leave out --device", "weights", "device")
+        if self.engine == "thread" and self.fronts > 1:
+            raise ConfigError("several fronts need --engine process", "fronts", "engine")
+        if self.engine == "thread" and self.devices:
+            raise ConfigError(
+                "an engine for each device needs --engine process", "devices", "engine"
+            )
+        if self.fronts > 1 and self.address.startswith("unix:"):
+            raise ConfigError(
+                "several fronts share a TCP port, not a unix socket", "fronts", "address"
+            )
+        if self.devices and self.device not in ("auto", "cuda"):
+            raise ConfigError("the devices are named twice", "devices", "device")
         if self.device == "cpu" and self.residual != "fp32":
             raise ConfigError("the residual is fp32 on a CPU", "residual")
         if not self.model:

@@ -1,5 +1,6 @@
 """The engine as the server sees it: texts as token ids in, vectors out."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from gemwire_server.errors import EngineFailure, GemwireError, Stopped
 from gemwire_server.packing import PackedBatch, TokenIds
 from gemwire_server.scheduler import Item
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +39,14 @@ class Results:
     step: Step | None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Submission:
     """Texts of one call on their way; satisfies `scheduler.Owner`.
 
     `deliver` is called from a thread of the engine's until every text is answered; it must be quick.
     `deadline` is on the scale of `time.monotonic`. Turns are taken by `caller`, and within it by `flow`;
-    `bulk` work leaves room for other work.
+    `bulk` work leaves room for other work; `alone` is computed in a step of its own, with no other under
+    way.
     """
 
     deliver: Callable[[Results], None]
@@ -51,20 +55,18 @@ class Submission:
     caller: int = 0
     flow: int = 0
     bulk: bool = False
+    alone: bool = False
     cancelled: bool = field(default=False, init=False)
     """Nobody waits any more; the engine's to set, see `Engine.cancel`."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """`queued_tokens` wait now; `token_rate` is of recent steps, tokens a second, 0 before the first; the
-    rest counts since the start."""
+    """`queued_tokens` wait now, as far as is known here; `token_rate` is of recent steps, tokens a second,
+    0 before the first."""
 
     queued_tokens: int
     token_rate: float
-    steps: int
-    computed_texts: int
-    computed_tokens: int
 
 
 class Engine(Protocol):
@@ -101,6 +103,9 @@ class Observer:
     def ended(self, items: Sequence[Item], waits: Sequence[float], seconds: float) -> None:
         """Their step was computed in so many seconds, after each had waited so long."""
 
+    def failed(self) -> None:
+        """A step was not computed; what becomes of its texts is told apart from it."""
+
     def dropped(self, reason: str, texts: int) -> None:
         """Texts that were accepted and are not computed: cancelled, expired, abandoned, poison, lost."""
 
@@ -118,6 +123,16 @@ class Runner(Protocol):
         Steps end in the order they began. Raises DeviceLost, here or there, if no step can succeed any
         more; whatever else is raised is this batch's failure.
         """
+
+
+def hand(submission: Submission, results: Results) -> None:
+    """Delivers them, if anybody still waits."""
+    if submission.cancelled:
+        return
+    try:
+        submission.deliver(results)
+    except Exception as error:  # a caller that is gone must not take the engine with it
+        log.warning("results could not be handed over: %s", type(error).__name__)
 
 
 def poison(message: str) -> EngineFailure:

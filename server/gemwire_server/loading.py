@@ -7,7 +7,7 @@ from typing import Protocol
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.checkpoint import Checkpoint, open_checkpoint
-from gemwire_server.config import ServerConfig
+from gemwire_server.config import RUNNER, ServerConfig
 from gemwire_server.engine import Runner
 from gemwire_server.rpc.model import describe
 
@@ -27,8 +27,6 @@ class DescribedRunner(Runner, Protocol):
 
 
 Loader = Callable[[Checkpoint, ServerConfig], DescribedRunner]
-RUNNER = "gemwire_server.devices:load_runner"
-"""The loader that serves: a name, so that it can be told to another process."""
 
 
 @dataclass(frozen=True, slots=True)

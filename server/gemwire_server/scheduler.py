@@ -30,7 +30,8 @@ INTERACTIVE_SHARE = 0.125
 class Owner(Protocol):
     """What texts belong to: a call, or a part of a stream.
 
-    `caller` and `flow` say whose turns it takes; `bulk` work leaves room to other work.
+    `caller` and `flow` say whose turns it takes; `bulk` work leaves room to other work; `alone` is not
+    to share a step.
     """
 
     @property
@@ -43,6 +44,8 @@ class Owner(Protocol):
     def flow(self) -> int: ...
     @property
     def bulk(self) -> bool: ...
+    @property
+    def alone(self) -> bool: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -218,11 +221,11 @@ class Scheduler:
                 flow.items.popleft()
                 flow.dropped -= 1
             size = len(item.input_ids)
-            if batch and size > room:
+            if batch and (size > room or item.owner.alone):
                 break
             flow.items.popleft()
             batch.append(item)
-            room -= size
+            room = room - size if not item.owner.alone else 0
             self._turns.take(caller_key, size)
             level.turns.take(flow_key, size)
             waiting = self._waiting[item.owner]

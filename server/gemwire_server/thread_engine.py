@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from gemwire_server.engine import (
     Runner,
     Step,
     Submission,
+    hand,
     poison,
     stopped,
 )
@@ -28,6 +30,10 @@ from gemwire_server.scheduler import Dropped, Item, Owner, Scheduler, expiry
 from gemwire_server.suspects import Suspects
 
 log = logging.getLogger(__name__)
+
+# For the interpreter that feeds the device: at the default of 5 ms a thread that computes in Python holds
+# up each hand-over by that much.
+SWITCH_INTERVAL_SECONDS = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +74,9 @@ class ThreadEngine:
         self._under_way = 0
         self._begun: SimpleQueue[_Step | None] = SimpleQueue()  # at most `depth`, then None
         self._probing: deque[Suspects[Item]] = deque()  # of steps that failed: at most `depth`
+        self._alone: WeakSet[Submission] = WeakSet()
         self._closing = False
         self._dead = False
-        self._steps = self._texts = self._tokens = 0
         self._threads = [
             threading.Thread(target=self._begin_loop, name="gemwire-begin"),
             threading.Thread(target=self._end_loop, name="gemwire-device"),
@@ -84,6 +90,8 @@ class ThreadEngine:
                 raise stopped()
             self._expire()
             self._scheduler.add(submission, sequences)
+            if submission.alone:
+                self._alone.add(submission)
             self._changed.notify_all()
 
     def cancel(self, submission: Submission) -> None:
@@ -105,9 +113,6 @@ class ThreadEngine:
             return EngineState(
                 queued_tokens=self._scheduler.queued_tokens,
                 token_rate=self._scheduler.token_rate or 0.0,
-                steps=self._steps,
-                computed_texts=self._texts,
-                computed_tokens=self._tokens,
             )
 
     def abandon(self) -> None:
@@ -132,7 +137,7 @@ class ThreadEngine:
     def _drop(self, dropped: Sequence[Dropped], reason: str, error: GemwireError) -> None:
         for owner, indices in dropped:
             self._observer.dropped(reason, len(indices))
-            _answer(_submission(owner), indices, error)
+            hand(_submission(owner), Results(indices, None, error, None))
 
     def _refuse(self, items: Sequence[Item], reason: str, error: GemwireError) -> None:
         if items:
@@ -156,8 +161,7 @@ class ThreadEngine:
                 self._begun.put(_Step(items, packed, started, wait, suspects))
                 items = []  # the other thread's to answer now
         except BaseException as error:
-            self._refuse(items, "lost", _lost())
-            self._die(error)
+            self._die(error, items)
         finally:
             self._begun.put(None)
 
@@ -167,13 +171,15 @@ class ThreadEngine:
         with self._changed:
             while True:
                 needed = 1 if not self._under_way else scheduler.max_batch_tokens
-                if self._under_way < self._runner.depth and self._probing:
+                # If one of these takes the device with it, nothing else may be suspected.
+                may_begin = self._under_way < (1 if self._alone else self._runner.depth)
+                if may_begin and self._probing:
                     suspects = self._probing.popleft()
                     self._forget_unwanted(suspects)
                     if suspects.probe:
                         self._under_way += 1
                         return suspects.probe, suspects
-                elif self._under_way < self._runner.depth and scheduler.queued_tokens >= needed:
+                elif may_begin and scheduler.queued_tokens >= needed:
                     items, expired = scheduler.next_batch()
                     self._drop(expired, "expired", expiry())
                     if items:
@@ -212,8 +218,7 @@ class ThreadEngine:
                     self._changed.notify_all()
                 hand_out()
             except BaseException as error:
-                self._refuse(step.items, "lost", _lost())
-                self._die(error)
+                self._die(error, step.items)
 
     def _end(self, step: _Step, ended: float) -> Callable[[], None]:
         """Waits for a step; what it returns hands the results out. The one before ended at `ended`."""
@@ -224,6 +229,7 @@ class ThreadEngine:
         except DeviceLost:
             raise
         except Exception:
+            self._observer.failed()
             # No text and nothing of a request is in a runner's exception.
             log.exception("a step of %d tokens failed", step.packed.num_tokens)
             return self._look_for_poison(step)
@@ -231,9 +237,6 @@ class ThreadEngine:
         seconds = time.monotonic() - started
         with self._changed:
             self._scheduler.observe(step.packed.num_tokens, seconds)
-            self._steps += 1
-            self._texts += step.packed.num_texts
-            self._tokens += step.packed.num_tokens
             if step.suspects is not None:
                 step.suspects.passed()
                 self._go_on(step.suspects)
@@ -277,15 +280,16 @@ class ThreadEngine:
                 self._observer.dropped("poison", len(members))
                 error = poison("the model gave no finite vector for this text")
             indices = [step.items[row].index for row in members]
-            _hand(submission, Results(indices, vectors[members] if good else None, error, told))
+            hand(submission, Results(indices, vectors[members] if good else None, error, told))
 
-    def _die(self, error: BaseException) -> None:
+    def _die(self, error: BaseException, items: Sequence[Item]) -> None:
         """Not a failed step, which is answered: the device's end, or this code's own. Nobody may wait for
         ever, and nobody must be sent here any more."""
         log.critical("the engine ends: %s", type(error).__name__)
         self._dead = True
+        self._on_death()  # first: whose process ends with the engine says more than this could
+        self._refuse(items, "lost", _lost())
         self.abandon()
-        self._on_death()
 
 
 def _lost() -> EngineFailure:
@@ -301,19 +305,7 @@ def _fail(items: Sequence[Item], error: GemwireError) -> None:
     for item in items:
         by_owner[_submission(item.owner)].append(item.index)
     for submission, indices in by_owner.items():
-        _answer(submission, indices, error)
-
-
-def _answer(submission: Submission, indices: list[int], error: GemwireError) -> None:
-    if not submission.cancelled:
-        _hand(submission, Results(indices, None, error, None))
-
-
-def _hand(submission: Submission, results: Results) -> None:
-    try:
-        submission.deliver(results)
-    except Exception as error:  # a caller that is gone must not take the engine with it
-        log.warning("results could not be handed over: %s", type(error).__name__)
+        hand(submission, Results(indices, None, error, None))
 
 
 def _submission(owner: Owner) -> Submission:

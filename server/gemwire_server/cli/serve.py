@@ -20,6 +20,6 @@ def add_parser(subparsers: Subparsers) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     config = ServerConfig.load(args, os.environ)
-    from gemwire_server.app import serve
+    from gemwire_server.serving import serve
 
     return serve(config)

@@ -1,0 +1,16 @@
+"""The supervisor's children: `python -m gemwire_server.processes.child engine|front DESCRIPTOR`."""
+
+import sys
+
+
+def main() -> int:
+    # Each imports what it needs alone: a front no PyTorch.
+    if sys.argv[1] == "engine":
+        from gemwire_server.processes.engine import run_engine as run
+    else:
+        from gemwire_server.processes.front import run_front as run
+    return run(int(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,266 @@
+"""An engine for fronts in other processes: a ThreadEngine, given what they send over their links."""
+
+import contextlib
+import logging
+import os
+import selectors
+import socket
+import struct
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+
+from gemwire_server.engine import Observer, Results, Submission
+from gemwire_server.errors import Overloaded, Stopped
+from gemwire_server.processes import messages
+from gemwire_server.processes.link import Bytes, Link, LinkClosed, Record
+from gemwire_server.processes.messages import ALONE, BULK, CANCEL, NO_DEADLINE, SUBMIT, State
+from gemwire_server.scheduler import Item
+from gemwire_server.thread_engine import ThreadEngine
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 16  # fronts that connect at once
+# A front that is far behind in reading gets the rest when it has read; looked at so often.
+BEHIND_SECONDS = 0.005
+IDLE_SECONDS = 0.25
+_PEER = struct.Struct("3i")  # process, user, group
+
+MakeEngine = Callable[[Observer], ThreadEngine]
+
+
+class EngineHost:
+    """Serves fronts at a unix socket: `run` in a thread of its own, until `close`.
+
+    `path` is a name in the abstract namespace, which leaves no file behind; only this user may connect.
+    `on_tick` is called about four times a second by that thread.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        make_engine: MakeEngine,
+        *,
+        observer: Observer | None = None,
+        on_tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(path)
+        self._listener.listen(BACKLOG)
+        self._listener.setblocking(False)
+        self._on_tick = on_tick
+        self._fronts: list[_FrontLink] = []  # replaced, never changed: other threads go through it
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ, None)
+        self._woken, self._waker = socket.socketpair()
+        self._selector.register(self._woken, selectors.EVENT_READ, self._woken)
+        self._closing = False
+        self.watch = StepWatch()
+        self.engine = make_engine(_Told(self, observer or Observer()))
+
+    def run(self) -> None:
+        """Until `close`; then the engine answers what it accepted and ends."""
+        ticked = time.monotonic()
+        while not self._closing:
+            behind = any(front.backlog for front in self._fronts)
+            for key, _ in self._selector.select(BEHIND_SECONDS if behind else IDLE_SECONDS):
+                if key.fileobj is self._listener:
+                    self._accept()
+                elif isinstance(key.data, _FrontLink):
+                    self._read(key.data)
+            for front in self._fronts:
+                front.catch_up()
+            if time.monotonic() - ticked >= IDLE_SECONDS:
+                ticked = time.monotonic()
+                self._on_tick()
+        self.engine.close()
+        for front in self._fronts:
+            front.link.close()
+        self._selector.close()
+        for sock in (self._listener, self._woken, self._waker):
+            sock.close()
+
+    def close(self) -> None:
+        """Has `run` end. Any thread may call it."""
+        self._closing = True
+        self._waker.send(b"x")
+
+    def tell_state(self, running: Sequence[Item] = (), *, begun: bool) -> None:
+        """To every front, with those of its texts that a step has begun with."""
+        state = self.engine.state()
+        by_front: dict[_FrontLink, list[tuple[int, int]]] = defaultdict(list)
+        for item in running:
+            assert isinstance(item.owner, _Remote)
+            by_front[item.owner.front].append((item.owner.number, item.index))
+        for front in self._fronts:
+            told = State(
+                seen=front.seen,
+                queued_tokens=state.queued_tokens,
+                token_rate=state.token_rate,
+                running=by_front.get(front, []) if begun else None,
+            )
+            front.send(*messages.state(told))
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return
+        try:
+            _check_peer(sock)
+            front = _FrontLink(Link.accept(sock), self.engine)
+        except (OSError, LinkClosed):
+            sock.close()
+            return
+        self._selector.register(front.link, selectors.EVENT_READ, front)
+        self._fronts = [*self._fronts, front]
+        self.tell_state(begun=False)
+
+    def _read(self, front: "_FrontLink") -> None:
+        try:
+            cancelled = front.read()
+        except LinkClosed:
+            self._selector.unregister(front.link)
+            self._fronts = [other for other in self._fronts if other is not front]
+            front.lost()
+            return
+        if cancelled:
+            self.tell_state(begun=False)
+
+
+def _check_peer(sock: socket.socket) -> None:
+    """Raises PermissionError unless the other side is of this user."""
+    _, user, _ = _PEER.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    if user != os.getuid():
+        raise PermissionError
+
+
+class StepWatch:
+    """Since when the engine has been at the step that it computes, for who watches it for hangs."""
+
+    def __init__(self) -> None:
+        self._begun: deque[float] = deque()
+
+    def begun(self) -> None:
+        self._begun.append(time.monotonic())
+
+    def ended(self) -> None:
+        if self._begun:
+            self._begun.popleft()
+        if self._begun:  # it has waited for the one before it
+            self._begun[0] = time.monotonic()
+
+    def busy_seconds(self) -> float:
+        try:
+            return time.monotonic() - self._begun[0]
+        except IndexError:
+            return 0.0
+
+
+class _Told(Observer):
+    """Hears of the engine's steps for the fronts and the watchdog, and passes it on."""
+
+    def __init__(self, host: EngineHost, other: Observer) -> None:
+        self._host = host
+        self._other = other
+
+    def begun(self, items: Sequence[Item]) -> None:
+        self._host.watch.begun()
+        self._other.begun(items)
+        self._host.tell_state(items, begun=True)
+
+    def failed(self) -> None:
+        self._host.watch.ended()
+        self._other.failed()
+
+    def ended(self, items: Sequence[Item], waits: Sequence[float], seconds: float) -> None:
+        self._host.watch.ended()
+        self._other.ended(items, waits, seconds)
+
+    def dropped(self, reason: str, texts: int) -> None:
+        self._other.dropped(reason, texts)
+
+
+class _Remote(Submission):
+    """A submission of a front's."""
+
+    __slots__ = ("front", "left", "number")
+
+    front: "_FrontLink"
+    number: int
+    left: int
+
+
+class _FrontLink:
+    """A front that is connected, and what it has submitted and not been answered."""
+
+    def __init__(self, link: Link, engine: ThreadEngine) -> None:
+        self.link = link
+        self.seen = 0
+        self.backlog: deque[tuple[Record, list[Bytes]]] = deque()  # bounded by what was accepted
+        self._engine = engine
+        self._open: dict[int, _Remote] = {}
+        self._sending = threading.RLock()
+
+    def read(self) -> bool:
+        """Whether something was cancelled. Raises LinkClosed."""
+        cancelled = False
+        for record, payload in self.link.receive():
+            if record.kind == SUBMIT:
+                self._submit(record, payload)
+            elif record.kind == CANCEL:
+                cancelled = True
+                if (submission := self._open.pop(record.id, None)) is not None:
+                    self._engine.cancel(submission)
+        return cancelled
+
+    def _submit(self, record: Record, payload: Bytes) -> None:
+        sequences = messages.read_submit(record, payload)
+        submission = _Remote(
+            lambda told: self._deliver(submission, told),
+            deadline=None if record.x == NO_DEADLINE else record.x,
+            priority=record.priority,
+            caller=record.a,
+            flow=record.b,
+            bulk=bool(record.flags & BULK),
+            alone=bool(record.flags & ALONE),
+        )
+        submission.front, submission.number, submission.left = self, record.id, len(sequences)
+        self._open[record.id] = submission
+        try:
+            self._engine.submit(sequences, submission)
+        except (Overloaded, Stopped) as error:
+            self._deliver(submission, Results(list(range(len(sequences))), None, error, None))
+        self.seen = record.id
+
+    def _deliver(self, submission: _Remote, told: Results) -> None:
+        with self._sending:  # texts of one submission may end in several threads
+            submission.left -= len(told.indices)
+            if not submission.left:
+                self._open.pop(submission.number, None)
+            for record, payload in messages.results(submission.number, told):
+                self.send(record, payload)
+
+    def send(self, record: Record, payload: list[Bytes]) -> None:
+        """Now, or when the front has read what is before it."""
+        with self._sending, contextlib.suppress(LinkClosed):
+            if self.backlog or not self.link.send(record, *payload):
+                self.backlog.append((record, payload))
+
+    def catch_up(self) -> None:
+        with self._sending, contextlib.suppress(LinkClosed):
+            self.link.flush()
+            while self.backlog:
+                record, payload = self.backlog[0]
+                if not self.link.send(record, *payload):
+                    return
+                self.backlog.popleft()
+
+    def lost(self) -> None:
+        """Nobody waits for any of it."""
+        self.link.close()
+        self.backlog.clear()
+        for submission in list(self._open.values()):
+            self._engine.cancel(submission)
+        self._open.clear()

@@ -1,0 +1,226 @@
+"""Between a front and an engine: payloads in shared memory, records of one size on a unix socket.
+
+Each side writes into a ring of its own and says in a record where the payload lies; the record is the
+doorbell too, and the kernel orders it after the payload. The reader copies a payload out and says, from
+time to time, how far it has read. The memory has no name (memfd): it goes when both processes are gone,
+however they went.
+"""
+
+import mmap
+import os
+import socket
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes = NDArray[np.uint8]
+
+RECORD = struct.Struct("<BbHIIIQQddQQ")
+FREED = 0  # the record that says how far its sender has read
+READ_BYTES = 64 * RECORD.size
+_SIZES = struct.Struct("<QQ")
+
+
+class LinkClosed(Exception):
+    """The other side is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What one side tells the other; what the fields are for is the kind's to say."""
+
+    kind: int
+    priority: int = 0
+    flags: int = 0
+    count: int = 0
+    extra: int = 0
+    id: int = 0
+    x: float = 0.0
+    y: float = 0.0
+    a: int = 0
+    b: int = 0
+
+
+class _Ring:
+    """Where payloads are written, one after the other; `end` and `freed` count bytes since the start."""
+
+    def __init__(self, memory: Bytes) -> None:
+        self._memory = memory
+        self._end = 0
+        self.freed = 0
+
+    def write(self, parts: Sequence[Bytes]) -> int | None:
+        """The end of what was written in one piece, or None where there is no room."""
+        size, capacity = sum(len(part) for part in parts), len(self._memory)
+        start = self._end
+        if start % capacity + size > capacity:
+            start += capacity - start % capacity
+        if start + size - self.freed > capacity:
+            return None
+        at = start % capacity
+        for part in parts:
+            self._memory[at : at + len(part)] = part
+            at += len(part)
+        self._end = start + size
+        return self._end
+
+
+class Link:
+    """One side of a link. Any thread may send; one at a time receives."""
+
+    def __init__(self, sock: socket.socket, out: Bytes, incoming: Bytes) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._sending = threading.Lock()
+        self._ring = _Ring(out)
+        self._incoming = incoming
+        self._unsent = b""  # of a record that the socket took in part
+        self._partial = b""
+        self._read = self._told = 0
+
+    @classmethod
+    def connect(cls, path: str, *, out_bytes: int, in_bytes: int) -> "Link":
+        """To the engine that listens at `path`, with rings of these sizes. Raises OSError."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.connect(path)
+            memory = os.memfd_create("gemwire-link", os.MFD_CLOEXEC)
+            try:
+                os.ftruncate(memory, out_bytes + in_bytes)
+                socket.send_fds(sock, [_SIZES.pack(out_bytes, in_bytes)], [memory])
+                mapped = _map(memory, out_bytes + in_bytes)
+            finally:
+                os.close(memory)
+        except BaseException:
+            sock.close()
+            raise
+        return cls(sock, mapped[:out_bytes], mapped[out_bytes:])
+
+    @classmethod
+    def accept(cls, sock: socket.socket) -> "Link":
+        """The other end of `connect`. Raises OSError or LinkClosed."""
+        sock.settimeout(1.0)
+        message, descriptors, _, _ = socket.recv_fds(sock, _SIZES.size, 1)
+        try:
+            if len(message) != _SIZES.size or len(descriptors) != 1:
+                raise LinkClosed
+            their_out, their_in = _SIZES.unpack(message)
+            mapped = _map(descriptors[0], their_out + their_in)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return cls(sock, mapped[their_out:], mapped[:their_out])
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def send(self, record: Record, *payload: Bytes) -> bool:
+        """False where there is no room, in the ring or on the socket. Raises LinkClosed.
+
+        A payload is at most a quarter of the ring.
+        """
+        with self._sending:
+            if not self._flush():
+                return False
+            end, size = 0, 0
+            if payload:
+                size = sum(len(part) for part in payload)
+                written = self._ring.write(payload)
+                if written is None:
+                    return False
+                end = written
+            self._unsent = _pack(record, size, end)
+            self._flush()  # what the socket does not take now goes before the next record
+            return True
+
+    def flush(self) -> bool:
+        """Sends the rest of a record that was sent in part; whether all has gone. Raises LinkClosed."""
+        with self._sending:
+            return self._flush()
+
+    def _flush(self) -> bool:
+        while self._unsent:
+            try:
+                sent = self._socket.send(self._unsent, socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                raise LinkClosed from error
+            self._unsent = self._unsent[sent:]
+        return True
+
+    def receive(self) -> Iterator[tuple[Record, Bytes]]:
+        """What has arrived, payloads copied. Raises LinkClosed at the other side's end."""
+        while True:
+            try:
+                raw = self._socket.recv(READ_BYTES)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                raise LinkClosed from error
+            if not raw:
+                raise LinkClosed
+            raw = self._partial + raw
+            whole = len(raw) - len(raw) % RECORD.size
+            self._partial = raw[whole:]
+            for at in range(0, whole, RECORD.size):
+                record, size, end = _unpack(raw, at)
+                if record.kind == FREED:
+                    self._ring.freed = end
+                else:
+                    yield record, self._copy(size, end)
+            if len(raw) < READ_BYTES:
+                break
+        self._tell_how_far()
+
+    def _copy(self, size: int, end: int) -> Bytes:
+        if not size:
+            return self._incoming[:0]
+        at = (end - size) % len(self._incoming)
+        payload = self._incoming[at : at + size].copy()
+        self._read = end
+        return payload
+
+    def _tell_how_far(self) -> None:
+        """Once a quarter of the ring has been read: often enough, as no payload is over a quarter."""
+        if self._read - self._told >= len(self._incoming) // 4:
+            with self._sending:
+                if self._flush():
+                    self._unsent = _pack(Record(kind=FREED), 0, self._read)
+                    self._told = self._read
+                    self._flush()
+
+
+def _map(memory: int, size: int) -> Bytes:
+    return np.frombuffer(mmap.mmap(memory, size), dtype=np.uint8)
+
+
+def _pack(record: Record, size: int, end: int) -> bytes:
+    r = record
+    return RECORD.pack(
+        r.kind, r.priority, r.flags, r.count, size, r.extra, r.id, end, r.x, r.y, r.a, r.b
+    )
+
+
+def _unpack(raw: bytes, at: int) -> tuple[Record, int, int]:
+    kind, priority, flags, count, size, extra, number, end, x, y, a, b = RECORD.unpack_from(raw, at)
+    record = Record(
+        kind=kind,
+        priority=priority,
+        flags=flags,
+        count=count,
+        extra=extra,
+        id=number,
+        x=x,
+        y=y,
+        a=a,
+        b=b,
+    )
+    return record, size, end

@@ -1,0 +1,152 @@
+"""What fronts and engines tell each other over a link."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gemwire_server import errors
+from gemwire_server.engine import Results, Step, Submission
+from gemwire_server.errors import GemwireError
+from gemwire_server.packing import TokenIds
+from gemwire_server.processes.link import Bytes, Record
+
+# From a front.
+SUBMIT, CANCEL = 1, 2
+# From an engine.
+RESULTS, FAILED, STATE = 3, 4, 5
+
+BULK, ALONE = 1, 2
+NO_DEADLINE = float("inf")
+RESULT_BYTES = 1 << 20  # of one message
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Of an engine, at the moment that it had seen the submission `seen` of this front.
+
+    `running`: (submission, index) of this front's texts that are being computed; None if that is not
+    what is told.
+    """
+
+    seen: int
+    queued_tokens: int
+    token_rate: float
+    running: list[tuple[int, int]] | None
+
+
+def submit(
+    number: int, sequences: Sequence[TokenIds], submission: Submission, *, alone: bool
+) -> tuple[Record, list[Bytes]]:
+    lengths = np.fromiter((len(ids) for ids in sequences), np.int32, len(sequences))
+    deadline = NO_DEADLINE if submission.deadline is None else submission.deadline
+    record = Record(
+        kind=SUBMIT,
+        id=number,
+        count=len(sequences),
+        priority=submission.priority,
+        flags=BULK * submission.bulk + ALONE * alone,
+        x=deadline,
+        a=submission.caller,
+        b=submission.flow,
+    )
+    ids = np.concatenate(sequences).astype(np.int32, copy=False)
+    return record, [lengths.view(np.uint8), ids.view(np.uint8)]
+
+
+def read_submit(record: Record, payload: Bytes) -> list[TokenIds]:
+    numbers = payload.view(np.int32)
+    lengths, ids = numbers[: record.count], numbers[record.count :]
+    return np.split(ids, np.cumsum(lengths)[:-1])
+
+
+def cancel(number: int) -> Record:
+    return Record(kind=CANCEL, id=number)
+
+
+def results(number: int, told: Results) -> list[tuple[Record, list[Bytes]]]:
+    """In messages of bounded size."""
+    if told.vectors is None:
+        assert told.error is not None
+        indices = np.array(told.indices, np.int32).view(np.uint8)
+        error = np.frombuffer(_dump(told.error), np.uint8)
+        record = Record(kind=FAILED, id=number, count=len(told.indices))
+        return [(record, [indices, error])]
+    step = told.step or Step(0.0, 0.0, 0, 0)
+    dimensions = told.vectors.shape[1]
+    rows = max(1, RESULT_BYTES // (4 * dimensions + 4))
+    messages = []
+    for i in range(0, len(told.indices), rows):
+        indices = np.array(told.indices[i : i + rows], np.int32)
+        vectors = np.ascontiguousarray(told.vectors[i : i + rows], np.float32)
+        record = Record(
+            kind=RESULTS,
+            id=number,
+            count=len(indices),
+            extra=dimensions,
+            x=step.queue_seconds,
+            y=step.compute_seconds,
+            a=step.batch_texts,
+            b=step.batch_tokens,
+        )
+        messages.append((record, [indices.view(np.uint8), vectors.reshape(-1).view(np.uint8)]))
+    return messages
+
+
+def read_results(record: Record, payload: Bytes) -> Results:
+    split = 4 * record.count
+    indices: list[int] = payload[:split].view(np.int32).tolist()
+    if record.kind == FAILED:
+        return Results(indices, None, _load(payload[split:].tobytes()), None)
+    vectors: NDArray[np.float32] = payload[split:].view(np.float32).reshape(-1, record.extra)
+    return Results(indices, vectors, None, Step(record.x, record.y, record.a, record.b))
+
+
+def state(told: State) -> tuple[Record, list[Bytes]]:
+    record = Record(
+        kind=STATE,
+        id=told.seen,
+        count=0 if told.running is None else len(told.running),
+        flags=told.running is not None,
+        a=told.queued_tokens,
+        x=told.token_rate,
+    )
+    if not told.running:
+        return record, []
+    return record, [np.array(told.running, np.uint64).reshape(-1).view(np.uint8)]
+
+
+def read_state(record: Record, payload: Bytes) -> State:
+    running = None
+    if record.flags:
+        pairs = payload.view(np.uint64).reshape(-1, 2).tolist()
+        running = [(number, index) for number, index in pairs]
+    return State(record.id, record.a, record.x, running)
+
+
+def _dump(error: GemwireError) -> bytes:
+    fields: dict[str, Any] = {
+        "type": type(error).__name__,
+        "reason": error.reason,
+        "message": error.message,
+        "metadata": error.metadata,
+    }
+    if isinstance(error, errors.Overloaded | errors.Stopped):
+        fields["retry_after"] = error.retry_after
+    return json.dumps(fields).encode()
+
+
+def _load(raw: bytes) -> GemwireError:
+    fields = json.loads(raw)
+    kind = getattr(errors, fields["type"])
+    error = kind.__new__(kind)
+    Exception.__init__(error, fields["message"])
+    for name in ("reason", "message", "metadata"):
+        setattr(error, name, fields[name])
+    if "retry_after" in fields:
+        error.retry_after = fields["retry_after"]
+    assert isinstance(error, GemwireError)
+    return error

@@ -1,0 +1,195 @@
+"""All engines of a server, as a front sees them: `engine.Engine` over links to other processes."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+from gemwire_server.engine import EngineState, Results, Submission, hand, poison, stopped
+from gemwire_server.errors import GemwireError, Overloaded, Stopped
+from gemwire_server.packing import TokenIds
+from gemwire_server.processes.link import LinkClosed
+from gemwire_server.processes.quarantine import Quarantine, digest
+from gemwire_server.processes.remote import Part, RemoteEngine
+from gemwire_server.scheduler import INTERACTIVE_SHARE, REQUEST_TOO_LARGE, expiry
+
+log = logging.getLogger(__name__)
+
+RESTART_SECONDS = 1.0  # what a caller is told to wait at first; more if restarts take longer
+
+
+class EnginePool:
+    """Sends work to the engine with the least queued tokens. Any thread may call it.
+
+    Who owns it connects and drops engines, and calls `read` for each when its `fileno` is readable.
+    """
+
+    def __init__(self, *, max_queue_tokens: int) -> None:
+        self.quarantine = Quarantine()
+        self._max_queue_tokens = max_queue_tokens
+        self._engines: list[RemoteEngine] = []  # replaced, never changed
+        self._closing = False
+        self._idle = threading.Condition()
+        self.retry_after = RESTART_SECONDS
+
+    @property
+    def engines(self) -> list[RemoteEngine]:
+        return self._engines
+
+    def connect(self, index: int, path: str) -> RemoteEngine:
+        """Raises OSError."""
+        engine = RemoteEngine(
+            index, path, max_queue_tokens=self._max_queue_tokens, on_results=self._deliver
+        )
+        self._engines = [*self._engines, engine]
+        return engine
+
+    def lost(self, engine: RemoteEngine) -> list[str]:
+        """The engine is gone: what it had not begun goes to another, once, or is refused as the rest is.
+
+        Returns the digests of the texts that it was computing.
+        """
+        self._engines = [other for other in self._engines if other is not engine]
+        engine.close()
+        running = []
+        for part in engine.take_unanswered():
+            running += [digest(part.sequences[place]) for place in part.running]
+            left = sorted(part.waiting - part.running)
+            if self._engines and left:
+                self._move(part, left)
+                left = []
+            self._fail(part, sorted({*left, *part.running}), self._restarting())
+        self._notify()
+        return running
+
+    def read(self, engine: RemoteEngine) -> None:
+        """Raises LinkClosed; call `lost` then."""
+        engine.read()
+
+    def submit(self, sequences: Sequence[TokenIds], submission: Submission) -> None:
+        if self._closing:
+            raise stopped()
+        tokens = sum(map(len, sequences))
+        if tokens > self._max_queue_tokens:
+            raise Overloaded(
+                REQUEST_TOO_LARGE,
+                f"{tokens} tokens are more than the queue takes: send fewer texts at once",
+                retry_after=1.0,
+            )
+        parts, convicted = self._parts(sequences, submission)
+        try:
+            self._send(parts)
+        except GemwireError:
+            self.cancel(submission)  # of a part that went
+            raise
+        if convicted:
+            error = poison("this text has ended the engine before; it is not computed again")
+            hand(submission, Results(convicted, None, error, None))
+
+    def _parts(
+        self, sequences: Sequence[TokenIds], submission: Submission
+    ) -> tuple[list[Part], list[int]]:
+        """As one part, but for what is in quarantine: (parts, indices that are not computed at all)."""
+        if not self.quarantine:
+            return [Part(submission, list(range(len(sequences))), list(sequences))], []
+        rest, alone, convicted = [], [], []
+        for i, ids in enumerate(sequences):
+            name = digest(ids)
+            if self.quarantine.is_convicted(name):
+                convicted.append(i)
+            elif self.quarantine.is_suspected(name):
+                alone.append(Part(submission, [i], [ids], alone=True))
+            else:
+                rest.append(i)
+        parts = [Part(submission, rest, [sequences[i] for i in rest])] if rest else []
+        return parts + alone, convicted
+
+    def _send(self, parts: Sequence[Part]) -> None:
+        for part in parts:
+            engine = self._least_queued()
+            try:
+                engine.submit(part)
+            except LinkClosed:
+                # Its reader will find out too, and look after what it had.
+                raise self._restarting() from None
+
+    def _least_queued(self) -> RemoteEngine:
+        if not self._engines:
+            raise self._restarting()
+        return min(self._engines, key=lambda engine: engine.queued_tokens)
+
+    def _restarting(self) -> Stopped:
+        return Stopped(
+            "ENGINE_RESTARTING",
+            "the engine is being restarted; this text was not computed",
+            retry_after=self.retry_after,
+        )
+
+    def cancel(self, submission: Submission) -> None:
+        submission.cancelled = True
+        for engine in self._engines:
+            engine.cancel(submission)
+        self._notify()
+
+    def check_room(self, coming: int, guess: int, *, bulk: bool = False) -> None:
+        if self._closing:
+            raise stopped()
+        room = self._max_queue_tokens * (1 - INTERACTIVE_SHARE * bulk)
+        self._least_queued().check_room(coming + guess, room)
+
+    def state(self) -> EngineState:
+        states = [engine.state() for engine in self._engines]
+        return EngineState(
+            queued_tokens=sum(state.queued_tokens for state in states),
+            token_rate=sum(state.token_rate for state in states),
+        )
+
+    def abandon(self) -> None:
+        self._closing = True
+        for engine in self._engines:
+            for part in engine.take_waiting():
+                self._fail(part, sorted(part.waiting), stopped())
+        self._notify()
+
+    def close(self) -> None:
+        self._closing = True
+        with self._idle:
+            self._idle.wait_for(lambda: not any(len(engine) for engine in self._engines))
+        for engine in self._engines:
+            engine.close()
+        self._engines = []
+
+    def _move(self, part: Part, places: list[int]) -> None:
+        """To another engine, while time remains."""
+        deadline = part.submission.deadline
+        if deadline is not None and deadline <= time.monotonic():
+            self._fail(part, places, expiry())
+            return
+        moved = Part(
+            part.submission,
+            [part.indices[place] for place in places],
+            [part.sequences[place] for place in places],
+            alone=part.alone,
+        )
+        try:
+            self._send([moved])
+        except GemwireError as error:
+            self._fail(part, places, error)
+
+    def _deliver(self, part: Part, results: Results) -> None:
+        if part.alone and results.vectors is not None:
+            self.quarantine.clear(digest(part.sequences[0]))
+        indices = [part.indices[place] for place in results.indices]
+        if not part.submission.cancelled:
+            part.submission.deliver(Results(indices, results.vectors, results.error, results.step))
+        if not part.waiting:
+            self._notify()
+
+    def _fail(self, part: Part, places: Sequence[int], error: GemwireError) -> None:
+        if places:
+            indices = [part.indices[place] for place in places]
+            hand(part.submission, Results(indices, None, error, None))
+
+    def _notify(self) -> None:
+        with self._idle:
+            self._idle.notify_all()

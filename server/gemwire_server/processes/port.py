@@ -1,0 +1,46 @@
+"""A port held for fronts that come and go: bound, never listened on."""
+
+import socket
+
+
+class HeldPort:
+    """Raises OSError if the address is another's. `address` has the port that 0 became.
+
+    A unix socket is its front's to take.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._sockets: list[socket.socket] = []
+        if address.startswith("unix:"):
+            return
+        host, _, port = address.rpartition(":")
+        try:
+            found = socket.getaddrinfo(
+                host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            number = int(port)
+            for family, kind, protocol, _, where in found:
+                target = (where[0], number, *where[2:])
+                # Who listens already, sharing the port or not, is in the way of this one.
+                with socket.socket(family, kind, protocol) as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(target)
+                held = socket.socket(family, kind, protocol)
+                self._sockets.append(held)
+                held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                if family == socket.AF_INET6:
+                    held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                held.bind(target)
+                number = held.getsockname()[1]
+        except OSError as error:
+            self.close()
+            raise OSError(
+                f"cannot listen on {address}: it is taken, or not an address of this machine"
+            ) from error
+        self.address = f"{host}:{number}"
+
+    def close(self) -> None:
+        for held in self._sockets:
+            held.close()
+        self._sockets = []

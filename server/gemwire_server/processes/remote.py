@@ -1,0 +1,188 @@
+"""An engine in another process, as a front sees it."""
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gemwire_server.engine import EngineState, Results, Submission
+from gemwire_server.errors import Overloaded
+from gemwire_server.packing import TokenIds
+from gemwire_server.processes import messages
+from gemwire_server.processes.link import Link, LinkClosed
+from gemwire_server.processes.messages import FAILED, RESULTS, STATE, State
+
+# Results of one message, many times over: what one step of all fronts' may bring.
+RESULT_RING_BYTES = 32 * messages.RESULT_BYTES
+# A submission is at most the queue, with a length for each text of one token.
+BYTES_PER_TOKEN = 8
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """Texts of a submission that travel together; `indices` are their places in it."""
+
+    submission: Submission
+    indices: list[int]
+    sequences: list[TokenIds]
+    alone: bool = False
+    waiting: set[int] = field(default_factory=set)
+    """Places in the part that are not answered."""
+    running: set[int] = field(default_factory=set)
+    """Those of them that a step has begun with."""
+
+    def __post_init__(self) -> None:
+        self.waiting = set(range(len(self.indices)))
+
+    @property
+    def tokens(self) -> int:
+        return sum(map(len, self.sequences))
+
+
+OnResults = Callable[[Part, Results], None]
+
+
+class RemoteEngine:
+    """One engine's link. Any thread may call it; one reads: `read` when `fileno` is readable.
+
+    Raises LinkClosed from `read` when the engine is gone; `take_unanswered` then has what it left.
+    """
+
+    def __init__(
+        self, index: int, path: str, *, max_queue_tokens: int, on_results: OnResults
+    ) -> None:
+        """Connects to the engine that listens at `path`. Raises OSError."""
+        self.index = index
+        self._max_queue_tokens = max_queue_tokens
+        self._on_results = on_results
+        self._link = Link.connect(
+            path,
+            out_bytes=4 * max(BYTES_PER_TOKEN * max_queue_tokens, 1 << 16),
+            in_bytes=RESULT_RING_BYTES,
+        )
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._parts: dict[int, Part] = {}
+        self._by_submission: dict[Submission, list[int]] = {}
+        self._unseen: deque[tuple[int, int]] = deque()  # submitted after the state was told: tokens
+        self._unseen_tokens = 0
+        self._state = State(0, 0, 0.0, None)
+
+    def fileno(self) -> int:
+        return self._link.fileno()
+
+    def close(self) -> None:
+        self._link.close()
+
+    @property
+    def queued_tokens(self) -> int:
+        """As far as is known here."""
+        return self._state.queued_tokens + self._unseen_tokens
+
+    def state(self) -> EngineState:
+        return EngineState(self.queued_tokens, self._state.token_rate)
+
+    def submit(self, part: Part) -> None:
+        """Raises Overloaded where the engine does not even read, and LinkClosed if it is gone."""
+        with self._lock:
+            number = next(self._numbers)
+            record, payload = messages.submit(
+                number, part.sequences, part.submission, alone=part.alone
+            )
+            if not self._link.send(record, *payload):
+                raise self.overloaded("the engine does not take what it was sent")
+            self._parts[number] = part
+            self._by_submission.setdefault(part.submission, []).append(number)
+            self._unseen.append((number, part.tokens))
+            self._unseen_tokens += part.tokens
+
+    def check_room(self, tokens: int, room: float) -> None:
+        """Raises Overloaded if so many more are over `room`, unless they have the queue for themselves."""
+        if self.queued_tokens and self.queued_tokens + tokens > room:
+            raise self.overloaded(f"no room for about {tokens} tokens")
+
+    def overloaded(self, message: str) -> Overloaded:
+        queued, most = self.queued_tokens, self._max_queue_tokens
+        return Overloaded(
+            "QUEUE_FULL",
+            f"{message}; {queued} of {most} tokens wait",
+            retry_after=max(
+                0.1, queued / self._state.token_rate if self._state.token_rate else 0.1
+            ),
+            queued_tokens=queued,
+            max_queue_tokens=most,
+        )
+
+    def cancel(self, submission: Submission) -> None:
+        with self._lock:
+            for number in self._by_submission.pop(submission, ()):
+                del self._parts[number]
+                try:
+                    # Where there is no room the engine computes what nobody waits for; no harm else.
+                    self._link.send(messages.cancel(number))
+                except LinkClosed:
+                    return
+
+    def read(self) -> None:
+        """Hands out what has arrived. Raises LinkClosed."""
+        self._link.flush()
+        for record, payload in self._link.receive():
+            if record.kind in (RESULTS, FAILED):
+                self._take(record.id, messages.read_results(record, payload))
+            elif record.kind == STATE:
+                self._note(messages.read_state(record, payload))
+
+    def _take(self, number: int, results: Results) -> None:
+        with self._lock:
+            part = self._parts.get(number)
+            if part is None:
+                return  # cancelled meanwhile
+            part.waiting.difference_update(results.indices)
+            part.running.difference_update(results.indices)
+            if not part.waiting:
+                self._forget(number, part)
+        self._on_results(part, results)
+
+    def _forget(self, number: int, part: Part) -> None:
+        del self._parts[number]
+        numbers = self._by_submission[part.submission]
+        numbers.remove(number)
+        if not numbers:
+            del self._by_submission[part.submission]
+
+    def _note(self, state: State) -> None:
+        with self._lock:
+            self._state = state
+            while self._unseen and self._unseen[0][0] <= state.seen:
+                self._unseen_tokens -= self._unseen.popleft()[1]
+            for number, index in state.running or ():
+                if (part := self._parts.get(number)) is not None:
+                    part.running.add(index)
+
+    def take_unanswered(self) -> list[Part]:
+        """All that nobody has answered; once the engine is gone, or is to be told no more."""
+        with self._lock:
+            parts = list(self._parts.values())
+            self._parts.clear()
+            self._by_submission.clear()
+            return parts
+
+    def take_waiting(self) -> list[Part]:
+        """What no step has begun with, cancelled at the engine."""
+        with self._lock:
+            numbers = [number for number, part in self._parts.items() if not part.running]
+            parts = []
+            for number in numbers:
+                part = self._parts[number]
+                self._forget(number, part)
+                parts.append(part)
+                try:
+                    self._link.send(messages.cancel(number))
+                except LinkClosed:
+                    break
+            return parts
+
+    def __len__(self) -> int:
+        """Submissions that are not answered."""
+        return len(self._by_submission)

@@ -1,0 +1,289 @@
+"""The parent of fronts and engines: starts them, watches them, starts them again, and ends them."""
+
+import asyncio
+import base64
+import contextlib
+import logging
+import secrets
+import signal
+import time
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass, field, replace
+
+from gemwire.v1 import embedding_pb2 as pb
+from gemwire_server.config import RUNNER, ServerConfig
+from gemwire_server.processes.control import Channel, Message, spawn
+from gemwire_server.processes.port import HeldPort
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 10.0
+# Who has run for so long has started well: its next restart is at once.
+HEALTHY_SECONDS = 30.0
+# To load a model: a first start may fetch it, or compile for a device.
+LOADING_SECONDS = 1800.0
+# After the drain, for the last answers and what holds them up (see Front).
+ENDING_SECONDS = 10.0
+REPORT_SECONDS = 1.0
+# Deaths that are somebody else's doing and no text's.
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+CANNOT_LOAD = 3  # see processes.engine
+
+
+class StartError(Exception):
+    """A child could not start; the message is its own."""
+
+
+@dataclass(slots=True)
+class _Engine:
+    """`path` is where it listens, empty while it does not."""
+
+    index: int
+    config: ServerConfig
+    path: str = ""
+    process: Process | None = None
+    running: list[str] = field(default_factory=list)
+    """Digests of what it was computing when it was lost, as fronts report it."""
+    reports: int = 0
+    reported: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True)
+class _Front:
+    index: int
+    process: Process | None = None
+    channel: Channel | None = None
+    serving: bool = False
+
+
+class _Pauses:
+    """Between restarts: longer each time, until one has lasted."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+        self._started = time.monotonic()
+
+    def started(self) -> None:
+        self._started = time.monotonic()
+
+    def after_end(self) -> float:
+        if time.monotonic() - self._started >= HEALTHY_SECONDS:
+            self._next = 0.0
+        pause, self._next = (
+            self._next,
+            min(max(2 * self._next, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS),
+        )
+        return pause
+
+
+class Supervisor:
+    """A server of several processes; satisfies `serving.Server`.
+
+    Raises from `start`: OSError if the address cannot be had, StartError if the model cannot.
+    """
+
+    def __init__(self, config: ServerConfig, loader: str = RUNNER) -> None:
+        self.config = config
+        self.address = ""
+        self.model = pb.Model()
+        self._loader = loader
+        devices = config.devices.split(",") if config.devices else []
+        engines = [replace(config, device=f"cuda:{d}", devices="") for d in devices] or [config]
+        self._engines = [_Engine(i, each) for i, each in enumerate(engines)]
+        self._fronts = [_Front(i) for i in range(config.fronts)]
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ready: asyncio.Queue[object] = asyncio.Queue()  # engines, fronts: what serves first
+        self._draining = False
+        self._port: HeldPort | None = None
+
+    async def start(self) -> None:
+        self._port = HeldPort(self.config.address)
+        self.address = self._port.address
+        try:
+            self._tasks = [asyncio.create_task(self._keep_engine(each)) for each in self._engines]
+            await self._all_ready(len(self._engines))
+            self._tasks += [asyncio.create_task(self._keep_front(each)) for each in self._fronts]
+            await self._all_ready(len(self._fronts))
+        except BaseException:
+            self.end_now()
+            raise
+
+    async def _all_ready(self, count: int) -> None:
+        for _ in range(count):
+            waiting = asyncio.create_task(self._ready.get())
+            done, _ = await asyncio.wait(
+                {waiting, *self._tasks}, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done - {waiting}:
+                task.result()  # raises what it ended with
+
+    async def drain(self, lame_duck_seconds: float) -> None:
+        self._draining = True
+        processes = []
+        for front in self._fronts:
+            if front.channel is not None and front.process is not None:
+                front.channel.send(drain=lame_duck_seconds)
+                processes.append(front.process)
+        await _wait_for_all(processes, self.config.drain_seconds + ENDING_SECONDS)
+        # Nobody is left to ask them anything.
+        engines = [engine.process for engine in self._engines if engine.process is not None]
+        for process in engines:
+            process.kill()
+        await _wait_for_all(engines, ENDING_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._port is not None:
+            self._port.close()
+
+    def end_now(self) -> None:
+        self._draining = True
+        for process in (
+            *(engine.process for engine in self._engines),
+            *(front.process for front in self._fronts),
+        ):
+            if process is not None and process.returncode is None:
+                process.kill()
+
+    # Engines
+
+    async def _keep_engine(self, engine: _Engine) -> None:
+        pauses, started = _Pauses(), False
+        while not self._draining:
+            begun = time.monotonic()
+            process, channel = await spawn("engine")
+            engine.process = process
+            path = f"\0gemwire-{secrets.token_hex(16)}"
+            channel.send(config=asdict(engine.config), loader=self._loader, path=path)
+            hung = False
+            try:
+                async for message in self._watched(channel):
+                    if "ready" in message:
+                        self._engine_ready(engine, path, message)
+                        pauses.started()
+                        self._tell_fronts(retry_after=time.monotonic() - begun)
+                        if not started:
+                            started = True
+                            self._ready.put_nowait(engine)
+                    elif "failed" in message and not started:
+                        raise StartError(message["failed"])
+                    elif "failed" in message:
+                        log.error("engine %d cannot start: %s", engine.index, message["failed"])
+            except TimeoutError:
+                hung = True
+                process.kill()
+            finally:
+                engine.path = ""
+                channel.close()
+            code = await process.wait()
+            engine.process = None
+            if self._draining:
+                return
+            if not started:
+                raise StartError(f"the engine's process ended while it loaded: {_cause(code)}")
+            log.error("engine %d ended: %s", engine.index, "it hung" if hung else _cause(code))
+            await self._look_for_culprits(engine, hung or -code not in FROM_OUTSIDE)
+            await asyncio.sleep(pauses.after_end())
+
+    async def _watched(self, channel: Channel) -> AsyncIterator[Message]:
+        """An engine's messages; TimeoutError if it makes no progress."""
+        messages = channel.messages()
+        patience = LOADING_SECONDS
+        while True:
+            async with asyncio.timeout(patience):
+                message = await anext(messages, None)
+            if message is None:
+                return
+            if message.get("busy_seconds", 0.0) > self.config.watchdog_seconds:
+                raise TimeoutError
+            yield message
+            if "ready" in message:
+                patience = self.config.watchdog_seconds
+
+    def _engine_ready(self, engine: _Engine, path: str, message: Message) -> None:
+        self.model = pb.Model.FromString(base64.b64decode(message["ready"]))
+        self.config = replace(self.config, max_batch_tokens=message["max_batch_tokens"])
+        engine.path = path
+        self._tell_fronts(engine=engine.index, path=path)
+
+    async def _look_for_culprits(self, engine: _Engine, suspicious: bool) -> None:
+        """Has the fronts compute alone what ran when an engine died, or never again what ran alone."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REPORT_SECONDS):
+                while engine.reports < sum(front.serving for front in self._fronts):
+                    engine.reported.clear()
+                    await engine.reported.wait()
+        digests, engine.running, engine.reports = sorted(set(engine.running)), [], 0
+        if not suspicious or not digests:
+            return
+        convicted = digests if len(digests) == 1 else []
+        log.error(
+            "engine %d: %d texts that it was computing are %s",
+            engine.index,
+            len(digests),
+            "not computed again" if convicted else "computed alone from now on",
+        )
+        self._tell_fronts(suspects=[] if convicted else digests, convicted=convicted)
+
+    # Fronts
+
+    async def _keep_front(self, front: _Front) -> None:
+        pauses, started = _Pauses(), False
+        while not self._draining:
+            front.process, front.channel = process, channel = await spawn("front")
+            config = replace(self.config, address=self.address)
+            model = base64.b64encode(self.model.SerializeToString()).decode()
+            channel.send(config=asdict(config), model=model)
+            async for message in channel.messages():
+                if "ready" in message:
+                    pauses.started()
+                    for engine in self._engines:
+                        if engine.path:
+                            channel.send(engine=engine.index, path=engine.path)
+                elif "serving" in message:
+                    front.serving = message["serving"]
+                    if front.serving and not started:
+                        started = True
+                        self._ready.put_nowait(front)
+                elif "lost" in message:
+                    engine = self._engines[message["lost"]]
+                    engine.running += message["running"]
+                    engine.reports += 1
+                    engine.reported.set()
+                elif "failed" in message and not started:
+                    raise StartError(message["failed"])
+                elif "failed" in message:
+                    log.error("front %d cannot start: %s", front.index, message["failed"])
+            front.serving, front.channel = False, None
+            channel.close()
+            code = await process.wait()
+            front.process = None
+            if self._draining:
+                return
+            if not started:
+                raise StartError(f"a front's process ended while it started: {_cause(code)}")
+            log.error("front %d ended: %s", front.index, _cause(code))
+            await asyncio.sleep(pauses.after_end())
+
+    def _tell_fronts(self, **message: object) -> None:
+        for front in self._fronts:
+            if front.channel is not None:
+                front.channel.send(**message)
+
+
+def _cause(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+async def _wait_for_all(processes: list[Process], seconds: float) -> None:
+    """Kills what has not ended by then."""
+    try:
+        async with asyncio.timeout(seconds):
+            await asyncio.gather(*(process.wait() for process in processes))
+    except TimeoutError:
+        log.error("after %g s: ending what has not ended", seconds)
+        for process in processes:
+            if process.returncode is None:
+                process.kill()
+        await asyncio.gather(*(process.wait() for process in processes))

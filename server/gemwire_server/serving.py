@@ -1,0 +1,105 @@
+"""Runs a server until it is told to stop: signals, the banner, exit codes."""
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import sys
+from typing import Protocol
+
+from gemwire.v1 import embedding_pb2 as pb
+from gemwire_server import __version__
+from gemwire_server.config import RUNNER, ServerConfig
+from gemwire_server.logs import set_up_logging
+
+log = logging.getLogger(__name__)
+
+LAME_DUCK_SECONDS = 0.5
+
+
+class Server(Protocol):
+    """A server in this process, or a supervisor of several."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def model(self) -> pb.Model: ...
+
+    async def start(self) -> None:
+        """Returns when the server is SERVING."""
+
+    async def drain(self, lame_duck_seconds: float) -> None:
+        """Answers what was accepted, takes nothing new, and ends."""
+
+    def end_now(self) -> None:
+        """Ends what this process's end does not."""
+
+
+def serve(config: ServerConfig, loader: str = RUNNER) -> int:
+    """Serves until SIGTERM or SIGINT, drains, and returns 0; a second signal ends at once, with 1.
+
+    `loader` makes the model that is served, see `loading.Loader`.
+    """
+    set_up_logging(config.log_level)
+    return asyncio.run(_serve(_make(config, loader)))
+
+
+def _make(config: ServerConfig, loader: str) -> Server:
+    # Each imports what it needs alone: a supervisor no gRPC.
+    if config.engine == "process":
+        from gemwire_server.processes.supervisor import Supervisor
+
+        return Supervisor(config, loader)
+    from gemwire_server.app import Application
+    from gemwire_server.thread_engine import SWITCH_INTERVAL_SECONDS
+
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    return Application(config, loader)
+
+
+async def _serve(server: Server) -> int:
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
+    starting = asyncio.create_task(server.start())
+    told = asyncio.create_task(signals.get())
+    await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+    if told.done() and not starting.done():
+        server.end_now()
+        os._exit(0)  # nothing accepted yet; a thread is reading weights and cannot be interrupted
+    await starting
+    print(banner(server.address, server.model), flush=True)
+    number = await told
+    log.info("%s: draining", number.name)
+    draining = asyncio.create_task(server.drain(LAME_DUCK_SECONDS))
+    again = asyncio.create_task(signals.get())
+    await asyncio.wait({draining, again}, return_when=asyncio.FIRST_COMPLETED)
+    if not draining.done():
+        log.warning("second signal: ending at once")
+        server.end_now()
+        os._exit(1)
+    again.cancel()
+    await draining
+    log.info("drained")
+    return 0
+
+
+def banner(address: str, model: pb.Model) -> str:
+    """What a person wants to know of a server that has just started."""
+    limits = model.limits
+    command = "gemwire" if shutil.which("gemwire") else f"{sys.executable} -m gemwire_server"
+    return "\n".join(
+        [
+            f"gemwire {__version__} serves {model.name} on {address}",
+            f"  revision    {model.revision}",
+            f"  engine      {model.engine}",
+            f"  dimensions  {', '.join(map(str, model.supported_dimensions))}",
+            f"  window      {model.max_input_tokens} tokens",
+            f"  limits      {limits.max_inputs_per_request} inputs and {limits.max_request_bytes} bytes a "
+            f"request, {limits.max_batch_tokens} tokens a step, {limits.max_queue_tokens} in the queue",
+            f"  try         echo 'Which planet is known as the Red Planet?' | "
+            f"{command} embed - --server {address} --task retrieval_query -o -",
+        ]
+    )
