@@ -63,6 +63,10 @@ class DeviceError(Exception):
     """The device that was asked for cannot be used; the message says why and what to do."""
 
 
+class StartError(Exception):
+    """A process of the server's could not start; the message is its own."""
+
+
 class DeviceLost(Exception):
     """The device failed so that nothing more can be computed on it by this process."""
 

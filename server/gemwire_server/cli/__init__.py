@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from gemwire_server import __version__
 from gemwire_server.cli import embed, info, make_checkpoint, serve, tokenize, tune, verify
 from gemwire_server.config_sources import ConfigError
-from gemwire_server.errors import CheckpointError, DeviceError, GemwireError
+from gemwire_server.errors import CheckpointError, DeviceError, GemwireError, StartError
 
 COMMANDS = (serve, embed, tokenize, info, make_checkpoint, verify, tune)
 # Where a missing package comes from.
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         package = f"gemwire[{EXTRAS[root]}]" if EXTRAS[root] else "gemwire"
         return _fail(f"this needs {root}, which is not installed: pip install '{package}'", FAILED)
-    except (GemwireError, CheckpointError, DeviceError, ValueError, OSError) as error:
+    except (GemwireError, CheckpointError, DeviceError, StartError, ValueError, OSError) as error:
         return _fail(_one_line(error), FAILED)
     except Exception as error:
         if not _of_client(error):

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.config import RUNNER, ServerConfig
+from gemwire_server.errors import StartError
 from gemwire_server.processes.control import Channel, Message, spawn
 from gemwire_server.processes.port import HeldPort
 
@@ -29,10 +30,6 @@ REPORT_SECONDS = 1.0
 # Deaths that are somebody else's doing and no text's.
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 CANNOT_LOAD = 3  # see processes.engine
-
-
-class StartError(Exception):
-    """A child could not start; the message is its own."""
 
 
 @dataclass(slots=True)
