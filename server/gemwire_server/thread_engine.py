@@ -235,12 +235,18 @@ class ThreadEngine:
             return self._look_for_poison(step)
         started = max(step.started, ended)
         seconds = time.monotonic() - started
+        guilty: list[Item] = []
         with self._changed:
             self._scheduler.observe(step.packed.num_tokens, seconds)
             if step.suspects is not None:
                 step.suspects.passed()
-                self._go_on(step.suspects)
-        return partial(self._deliver, step, vectors, started, seconds)
+                guilty = self._go_on(step.suspects)
+
+        def hand_out() -> None:
+            self._deliver(step, vectors, started, seconds)
+            self._convict(guilty)
+
+        return hand_out
 
     def _look_for_poison(self, step: _Step) -> Callable[[], None]:
         """Tries the texts of a failed step in parts; what it returns fails those that were found out."""
@@ -250,17 +256,22 @@ class ThreadEngine:
                 suspects = Suspects(step.items)
             else:
                 suspects.failed()
-            guilty, suspects.guilty = suspects.guilty, []
-            self._go_on(suspects)
-        return partial(self._refuse, guilty, "poison", poison("the engine failed on this text"))
+            guilty = self._go_on(suspects)
+        return partial(self._convict, guilty)
 
-    def _go_on(self, suspects: Suspects[Item]) -> None:
-        if not suspects.probe:
-            return
-        if self._closing and self._dead:
-            self._refuse(suspects.everyone(), "lost", _lost())
-        else:
-            self._probing.append(suspects)
+    def _go_on(self, suspects: Suspects[Item]) -> list[Item]:
+        """Has the next probe computed, if there is one; returns what was found out, by a step that failed
+        or, of the last one suspected, by a step that did not."""
+        if suspects.probe:
+            if self._closing and self._dead:
+                self._refuse(suspects.everyone(), "lost", _lost())
+            else:
+                self._probing.append(suspects)
+        guilty, suspects.guilty = suspects.guilty, []
+        return guilty
+
+    def _convict(self, guilty: list[Item]) -> None:
+        self._refuse(guilty, "poison", poison("the engine failed on this text"))
 
     def _deliver(
         self, step: _Step, vectors: NDArray[np.float32], started: float, seconds: float

@@ -223,6 +223,16 @@ def test_a_poison_text_fails_alone_and_the_engine_goes_on(engine: ThreadEngine) 
     assert healthy.vectors() == {0: [71, 1]}
 
 
+@pytest.mark.parametrize("place", range(5))
+def test_poison_is_found_wherever_it_is(engine: ThreadEngine, place: int) -> None:
+    """Also where a step that works leaves but one text to suspect."""
+    caller = Caller(5)
+    firsts = [POISON if i == place else 70 + i for i in range(5)]
+    engine.submit([text(first, 2) for first in firsts], caller.submission)
+    assert caller.errors() == {place: EngineFailure}
+    assert caller.vectors() == {i: [70 + i, 2] for i in range(5) if i != place}
+
+
 def test_a_caller_that_raises_does_not_stop_the_engine(engine: ThreadEngine) -> None:
     def broken(results: Results) -> None:
         raise RuntimeError("the event loop is closed")
