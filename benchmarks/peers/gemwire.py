@@ -10,7 +10,7 @@ from gemwire_server.checkpoint import Checkpoint
 from gemwire_server.engine import Submission
 from gemwire_server.packing import TokenIds, pack
 from gemwire_server.runner import ModelRunner
-from gemwire_server.scheduler import Item, Scheduler
+from gemwire_server.scheduler import Scheduler
 from peers.contender import Counts, Precision, Vectors
 
 
@@ -35,7 +35,7 @@ def batches(sequences: Sequence[TokenIds], budget: int) -> list[list[TokenIds]]:
     """What the scheduler makes of them, in order."""
     scheduler = Scheduler(max_batch_tokens=budget, max_queue_tokens=1 << 30, clock=time.monotonic)
     owner = Submission(deliver=lambda results: None)
-    scheduler.add([Item(owner, i, ids) for i, ids in enumerate(sequences)])
+    scheduler.add(owner, sequences)
     formed = []
     while len(scheduler):
         items, _ = scheduler.next_batch()

@@ -172,6 +172,12 @@ class ServerConfig:
     max_concurrent_calls: int = _option(
         1024, "calls open at once; more are refused with RESOURCE_EXHAUSTED", check=_between(1)
     )
+    call_seconds: float = _option(
+        300.0,
+        "the deadline of unary calls that bring none, which else could wait unseen; 0: they have none",
+        metavar="SECONDS",
+        check=_between(0.0, 86400.0),
+    )
     tokenizer_threads: int = _option(
         0, "threads that tokenize; 0: all cores but one", check=_between(0, 4096)
     )

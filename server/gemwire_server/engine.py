@@ -81,9 +81,9 @@ class Engine(Protocol):
     def cancel(self, submission: Submission) -> None:
         """What is not computed yet never is, and holds no room any more."""
 
-    def check_room(self, coming: int, guess: int, *, bulk: bool = False) -> None:
-        """Raises Overloaded if about `guess` tokens, behind `coming` not submitted yet, will not fit, and
-        Stopped while nothing is computed."""
+    def check_room(self, coming: int, guess: int, *, caller: int, bulk: bool = False) -> None:
+        """Raises Overloaded if about `guess` tokens, behind `coming` not submitted yet, will not fit into
+        the queue or the caller's share, and Stopped while nothing is computed."""
 
     def state(self) -> EngineState: ...
 
@@ -95,13 +95,18 @@ class Engine(Protocol):
 
 
 class Observer:
-    """What is told of an engine's work, from its threads; this one takes no notice."""
+    """What is told of an engine's work, from its threads; this one takes no notice.
+
+    Of every text that was accepted it is told exactly once that it `ended` or was `dropped`. It must be
+    quick; what it raises is logged and goes no further.
+    """
 
     def begun(self, items: Sequence[Item]) -> None:
-        """A step of these texts is about to be computed."""
+        """A step of these texts is about to be computed; after a step that failed, again."""
 
     def ended(self, items: Sequence[Item], waits: Sequence[float], seconds: float) -> None:
-        """Their step was computed in so many seconds, after each had waited so long."""
+        """Their step was computed in so many seconds, after each had waited so long, and their vectors are
+        good."""
 
     def failed(self) -> None:
         """A step was not computed; what becomes of its texts is told apart from it."""

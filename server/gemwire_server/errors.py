@@ -30,10 +30,10 @@ class NotFound(GemwireError):
 
 
 class Overloaded(GemwireError):
-    """There is no room now; `retry_after` seconds from now there should be."""
+    """There is no room now; `retry_after` seconds from now there should be, None: waiting does not help."""
 
     def __init__(
-        self, reason: str, message: str, *, retry_after: float, **metadata: str | int
+        self, reason: str, message: str, *, retry_after: float | None, **metadata: str | int
     ) -> None:
         super().__init__(reason, message, **metadata)
         self.retry_after = retry_after

@@ -21,6 +21,7 @@ from gemwire_server.rpc.embedding import EmbeddingService
 from gemwire_server.rpc.methods import Calls, Method
 from gemwire_server.rpc.model import ModelService
 from gemwire_server.rpc.stream import StreamLimits, StreamService
+from gemwire_server.rpc.time_limit import within
 from gemwire_server.rpc.validate import Served
 from gemwire_server.tokenizer import Tokenizer
 
@@ -92,6 +93,8 @@ class Front:
             "ComputeSimilarity": unary.compute_similarity,
             "Tokenize": unary.tokenize,
         }
+        for name in embedding.keys() - {"EmbedStream"}:
+            embedding[name] = within(config.call_seconds, embedding[name])
         models = ModelService(model, served)
         methods: dict[str, Method] = {
             "GetModel": models.get_model,

@@ -8,12 +8,13 @@ unary calls one) take turns.
 
 import heapq
 import itertools
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from gemwire_server.errors import Expired, GemwireError, Overloaded
+from gemwire_server.pace import Pace
 from gemwire_server.packing import TokenIds
 from gemwire_server.turns import Turns
 
@@ -64,17 +65,17 @@ Dropped = tuple[Owner, list[int]]
 
 @dataclass(slots=True)
 class _Waiting:
-    """Of one owner: the indices of its texts that wait, and their tokens."""
+    """Of one owner: the texts that wait, and their tokens."""
 
-    indices: set[int]
+    items: deque[Item]
     tokens: int
 
 
 @dataclass(slots=True)
 class _Flow:
-    items: deque[Item] = field(default_factory=deque)  # dropped ones too, until they are met
+    # In order of arrival; an owner is taken out of the middle at no cost, and leaves nothing behind.
+    owners: OrderedDict[Owner, _Waiting] = field(default_factory=OrderedDict)
     tokens: int = 0
-    dropped: int = 0
 
 
 @dataclass(slots=True)
@@ -104,29 +105,42 @@ class Scheduler:
         self.max_batch_tokens = max_batch_tokens
         self.max_queue_tokens = max_queue_tokens
         self.queued_tokens = 0
-        self.token_rate: float | None = None
-        """Tokens a second, of recent steps; None before the first."""
         self._clock = clock
+        self.pace = Pace(full_step=max_batch_tokens, clock=clock)
+        """Its user tells it of every step's end."""
         self._waiting: dict[Owner, _Waiting] = {}
         self._callers: dict[int, _Caller] = {}
         self._turns = Turns()
         self._deadlines: list[tuple[float, int, Owner]] = []
         self._arrivals = itertools.count()
 
+    @property
+    def token_rate(self) -> float | None:
+        """Tokens a second, of recent steps; None before the first that was half full."""
+        return self.pace.rate
+
     def __len__(self) -> int:
         """Owners with texts that wait."""
         return len(self._waiting)
 
     def add(self, owner: Owner, sequences: Sequence[TokenIds]) -> None:
-        """Queues all the texts, or raises Overloaded and queues none. Once for each owner."""
-        tokens = sum(map(len, sequences))
+        """Queues all the texts, or raises Overloaded and queues none. Once for each owner.
+
+        Raises ValueError where a text has no token, or there is no text: neither could ever be computed.
+        """
+        lengths = [len(ids) for ids in sequences]
+        if min(lengths, default=0) < 1:
+            raise ValueError("every submission needs a text, and every text a token")
+        tokens = sum(lengths)
         self._admit(owner, tokens)
         now = self._clock()
         caller = self._callers.setdefault(owner.caller, _Caller())
         level = caller.classes.setdefault(owner.priority, _Class())
         flow = level.flows.setdefault(owner.flow, _Flow())
-        flow.items.extend(Item(owner, i, ids, now) for i, ids in enumerate(sequences))
-        self._waiting[owner] = _Waiting(set(range(len(sequences))), tokens)
+        waiting = _Waiting(
+            deque(Item(owner, i, ids, now) for i, ids in enumerate(sequences)), tokens
+        )
+        self._waiting[owner] = flow.owners[owner] = waiting
         self._count(owner, tokens)
         self._turns.join(owner.caller)
         level.turns.join(owner.flow)
@@ -134,43 +148,50 @@ class Scheduler:
             self._remember_deadline(owner.deadline, owner)
 
     def _admit(self, owner: Owner, tokens: int) -> None:
-        total = self.max_queue_tokens
-        if tokens > total:
+        if tokens > self.max_queue_tokens:
             raise self._overloaded(
                 REQUEST_TOO_LARGE,
                 f"{tokens} tokens are more than the queue takes: send fewer texts at once",
+                for_ever=True,
             )
         if not self.queued_tokens:
             return  # what has the queue for itself is let through
-        after = self.queued_tokens + tokens
-        if after > total or (owner.bulk and after > total * (1 - INTERACTIVE_SHARE)):
-            raise self._overloaded("QUEUE_FULL", f"no room for {tokens} tokens")
-        caller = self._callers.get(owner.caller)
-        if caller is not None and caller.tokens + tokens > SHARE_OF_FREE * (total - after):
-            raise self._overloaded(
-                "CALLER_QUEUE_FULL",
-                f"{caller.tokens} tokens of this caller wait, and others need room: no room for {tokens}",
-            )
-        if owner.deadline is not None and not owner.bulk:
-            wait, now = self.wait_seconds(owner, tokens), self._clock()
-            if now < owner.deadline < now + wait:
+        self._check_share(owner.caller, owner.bulk, self.queued_tokens, tokens)
+        if owner.deadline is None or owner.bulk or self.token_rate is None:
+            return
+        left = owner.deadline - self._clock()
+        whole = self.pace.busy_seconds() + (self.queued_tokens + tokens) / self.token_rate
+        if (
+            0 < left < whole
+        ):  # else it need not be known exactly, which costs a look at every caller
+            wait = self.wait_seconds(owner, tokens)
+            if left < wait:
                 raise self._overloaded(
                     "DEADLINE_UNREACHABLE", f"it would wait about {wait:.3g} s, past its deadline"
                 )
 
-    def check_room(self, coming: int, guess: int, *, bulk: bool = False) -> None:
+    def check_room(self, coming: int, guess: int, *, caller: int, bulk: bool = False) -> None:
         """Raises Overloaded if `guess` more tokens, behind `coming` that are not queued yet, will hardly
         fit. What has the queue for itself is let through: a guess must not refuse what might fit."""
-        ahead = self.queued_tokens + coming
-        room = self.max_queue_tokens * (1 - INTERACTIVE_SHARE * bulk)
-        if ahead and ahead + guess > room:
-            raise self._overloaded("QUEUE_FULL", f"no room for about {guess} tokens")
+        if ahead := self.queued_tokens + coming:
+            self._check_share(caller, bulk, ahead, guess)
 
-    def _overloaded(self, reason: str, message: str) -> Overloaded:
+    def _check_share(self, caller: int, bulk: bool, ahead: int, tokens: int) -> None:
+        room = self.max_queue_tokens - ahead - tokens
+        if room < self.max_queue_tokens * INTERACTIVE_SHARE * bulk:
+            raise self._overloaded("QUEUE_FULL", f"no room for {tokens} tokens")
+        waiting = self._callers[caller].tokens if caller in self._callers else 0
+        if waiting and waiting + tokens > SHARE_OF_FREE * room:
+            raise self._overloaded(
+                "CALLER_QUEUE_FULL",
+                f"{waiting} tokens of this caller wait, and others need room: no room for {tokens}",
+            )
+
+    def _overloaded(self, reason: str, message: str, *, for_ever: bool = False) -> Overloaded:
         return Overloaded(
             reason,
             f"{message}; {self.queued_tokens} of {self.max_queue_tokens} tokens wait",
-            retry_after=self.drain_seconds(),
+            retry_after=None if for_ever else self.drain_seconds(),
             queued_tokens=self.queued_tokens,
             max_queue_tokens=self.max_queue_tokens,
         )
@@ -181,10 +202,11 @@ class Scheduler:
         return max(0.1, self.queued_tokens / rate)
 
     def wait_seconds(self, owner: Owner, tokens: int) -> float:
-        """The least that fair turns promise: until so many more tokens of the owner's flow are computed.
+        """Until so many more tokens of the owner's flow are computed, if nobody else comes.
 
-        Nobody gets more than an equal share while the owner's flow waits, whoever has less is done
-        sooner, and higher priority of the same caller goes first.
+        While it waits, each other caller gets as many tokens as the owner's, or what it has if that is
+        less, and so do the caller's other flows; of its own, higher priority goes first. 0 while no
+        rate is known.
         """
         if self.token_rate is None:
             return 0.0
@@ -192,23 +214,24 @@ class Scheduler:
         if (caller := self._callers.get(owner.caller)) is not None:
             if (level := caller.classes.get(owner.priority)) is not None:
                 flow = level.flows.get(owner.flow)
-                sharing = len(level.flows) + (flow is None)
-                backlog = tokens + (flow.tokens if flow is not None else 0)
-                own = min(level.tokens + tokens, sharing * backlog)
-            own += sum(
-                level.tokens
-                for priority, level in caller.classes.items()
-                if priority > owner.priority
-            )
-        callers = len(self._callers) + (caller is None)
-        return min(self.queued_tokens + tokens, callers * own) / self.token_rate
+                own += flow.tokens if flow is not None else 0
+                own += sum(min(o.tokens, own) for o in level.flows.values() if o is not flow)
+            own += sum(c.tokens for p, c in caller.classes.items() if p > owner.priority)
+        own += sum(
+            min(other.tokens, own) for other in self._callers.values() if other is not caller
+        )
+        # It is done when its step is, and that is as large as there are texts for.
+        steps = -(-own // self.max_batch_tokens)
+        in_steps = min(steps * self.max_batch_tokens, self.queued_tokens + tokens)
+        return self.pace.busy_seconds() + in_steps / self.token_rate
 
     def next_batch(self) -> tuple[list[Item], list[Dropped]]:
-        """(texts to compute now, texts whose deadline has passed), both removed from the queue.
+        """(texts to compute now, texts whose deadline has passed or will before the step is computed),
+        both removed from the queue.
 
         A text longer than the budget is computed alone.
         """
-        expired = self.expire()
+        expired = self.expire() + self._expire_hopeless()
         batch: list[Item] = []
         room = self.max_batch_tokens
         while self._turns:
@@ -217,37 +240,48 @@ class Scheduler:
             level = caller.classes[max(caller.classes)]
             flow_key = level.turns.first()
             flow = level.flows[flow_key]
-            while not self._is_waiting(item := flow.items[0]):
-                flow.items.popleft()
-                flow.dropped -= 1
+            owner, waiting = next(iter(flow.owners.items()))
+            item = waiting.items[0]
             size = len(item.input_ids)
             if batch and (size > room or item.owner.alone):
                 break
-            flow.items.popleft()
             batch.append(item)
             room = room - size if not item.owner.alone else 0
             self._turns.take(caller_key, size)
             level.turns.take(flow_key, size)
-            waiting = self._waiting[item.owner]
-            waiting.indices.discard(item.index)
+            waiting.items.popleft()
             waiting.tokens -= size
-            if not waiting.indices:
-                del self._waiting[item.owner]
-            self._count(item.owner, -size)
+            if not waiting.items:
+                del self._waiting[owner], flow.owners[owner]
+            self._count(owner, -size)
+        if batch:
+            self.pace.begun(self.max_batch_tokens - room)
         return batch, expired
+
+    def _expire_hopeless(self) -> list[Dropped]:
+        """Removes what the next step would compute too late: an overloaded server that computes it does
+        little else. Not the last owner: were the rate wrong, it would never be measured again."""
+        hopeless: list[Dropped] = []
+        if self.token_rate is None:
+            return hopeless
+        begin = self._clock() + self.pace.busy_seconds()
+        while self._deadlines and len(self._waiting) > 1:
+            step = min(self.queued_tokens, self.max_batch_tokens) / self.token_rate
+            if self._deadlines[0][0] >= begin + step:
+                break
+            owner = heapq.heappop(self._deadlines)[2]
+            if indices := self.drop(owner):
+                hopeless.append((owner, indices))
+        return hopeless
 
     def drop(self, owner: Owner) -> list[int]:
         """Removes what waits of the owner, so that it holds no room; returns the indices."""
         waiting = self._waiting.pop(owner, None)
         if waiting is None:
             return []
-        flow = self._callers[owner.caller].classes[owner.priority].flows[owner.flow]
-        flow.dropped += len(waiting.indices)
-        if flow.dropped > 64 + len(flow.items) // 2:
-            flow.items = deque(item for item in flow.items if self._is_waiting(item))
-            flow.dropped = 0
+        del self._callers[owner.caller].classes[owner.priority].flows[owner.flow].owners[owner]
         self._count(owner, -waiting.tokens)
-        return sorted(waiting.indices)
+        return [item.index for item in waiting.items]
 
     def expire(self) -> list[Dropped]:
         """Removes and returns the texts whose deadline has passed."""
@@ -261,21 +295,6 @@ class Scheduler:
     def clear(self) -> list[Dropped]:
         """Removes and returns everything."""
         return [(owner, self.drop(owner)) for owner in list(self._waiting)]
-
-    def observe(self, tokens: int, seconds: float) -> None:
-        """Learns the token rate of a step. A small step has a lower rate than the full ones that a queue
-        is computed in: it can only raise what is known."""
-        rate = tokens / max(seconds, 1e-6)
-        if self.token_rate is None or (
-            rate > self.token_rate and 2 * tokens < self.max_batch_tokens
-        ):
-            self.token_rate = rate
-        elif 2 * tokens >= self.max_batch_tokens:
-            self.token_rate = 0.8 * self.token_rate + 0.2 * rate
-
-    def _is_waiting(self, item: Item) -> bool:
-        waiting = self._waiting.get(item.owner)
-        return waiting is not None and item.index in waiting.indices
 
     def _count(self, owner: Owner, tokens: int) -> None:
         """Tokens that came to wait, or no longer do; what has none left gives up its turn."""
@@ -303,4 +322,6 @@ class Scheduler:
 
 
 def expiry() -> GemwireError:
-    return Expired("DEADLINE_EXCEEDED", "the deadline passed while the text waited; not computed")
+    return Expired(
+        "DEADLINE_EXCEEDED", "the deadline was too near while the text waited; it was not computed"
+    )

@@ -9,8 +9,9 @@ T = TypeVar("T")
 class Suspects(Generic[T]):
     """The texts of a step that failed, narrowed down by further steps.
 
-    `probe` is what to try next. One culprit among 64 is found in at most seven steps, those included
-    that compute the other 63: a half that works is done, the other is suspected without another try.
+    `probe` is what to try next, nothing once all is known. One culprit among 64 is found in at most seven
+    steps, those included that compute the other 63: a half that works is done, the other is suspected
+    without another try.
     """
 
     def __init__(self, failed: Sequence[T]) -> None:
@@ -18,21 +19,24 @@ class Suspects(Generic[T]):
         self._unsuspected: list[T] = []  # of a failed step, but for a half that failed by itself
         self._failures = 1
         self.probe: list[T] = []
-        self.guilty: list[T] = []
-        """Found to make a step fail; take them from here."""
+        self._guilty: list[T] = []
         self._choose()
 
     def everyone(self) -> list[T]:
         """All that are neither computed nor found out."""
         return self._suspected + self._unsuspected if self._suspected else list(self.probe)
 
+    def take_guilty(self) -> list[T]:
+        """Those found, by a failure or by what passed without them, since this was called last."""
+        guilty, self._guilty = self._guilty, []
+        return guilty
+
     def forget(self, gone: Sequence[T]) -> None:
-        """Some that nobody waits for any more; the culprit may have been among them."""
-        left = [id(item) for item in gone]
-        everyone = self.everyone()
-        suspected = self._suspected
-        self._suspected = [item for item in suspected if id(item) not in left]
-        rest = everyone[len(suspected) :]
+        """Leaves out some that nobody waits for any more; the culprit may have been among them. Not
+        while the probe is tried."""
+        left = {id(item) for item in gone}
+        rest = self._unsuspected if self._suspected else self.probe
+        self._suspected = [item for item in self._suspected if id(item) not in left]
         self._unsuspected = [item for item in rest if id(item) not in left]
         self._failures = min(self._failures, 1)
         self._choose()
@@ -60,7 +64,7 @@ class Suspects(Generic[T]):
         self._choose()
 
     def _convict(self) -> None:
-        self.guilty += self._suspected
+        self._guilty += self._suspected
         self._suspected = []
 
     def _choose(self) -> None:

@@ -44,6 +44,10 @@ class _Step:
     wait: Callable[[], NDArray[np.float32]]
     suspects: Suspects[Item] | None
 
+    def everyone(self) -> list[Item]:
+        """The texts that depend on this step, computed in it or not."""
+        return self.items if self.suspects is None else self.suspects.everyone()
+
 
 class ThreadEngine:
     """The model in threads of this process: one begins steps, one waits for them and hands out.
@@ -76,6 +80,7 @@ class ThreadEngine:
         self._probing: deque[Suspects[Item]] = deque()  # of steps that failed: at most `depth`
         self._alone: WeakSet[Submission] = WeakSet()
         self._closing = False
+        self._abandoned = False
         self._dead = False
         self._threads = [
             threading.Thread(target=self._begin_loop, name="gemwire-begin"),
@@ -98,14 +103,14 @@ class ThreadEngine:
         with self._changed:
             submission.cancelled = True
             if indices := self._scheduler.drop(submission):
-                self._observer.dropped("cancelled", len(indices))
+                self._tell(self._observer.dropped, "cancelled", len(indices))
 
-    def check_room(self, coming: int, guess: int, *, bulk: bool = False) -> None:
+    def check_room(self, coming: int, guess: int, *, caller: int, bulk: bool = False) -> None:
         with self._changed:
             if self._closing:
                 raise stopped()
             self._expire()
-            self._scheduler.check_room(coming, guess, bulk=bulk)
+            self._scheduler.check_room(coming, guess, caller=caller, bulk=bulk)
 
     def state(self) -> EngineState:
         with self._changed:
@@ -117,7 +122,7 @@ class ThreadEngine:
 
     def abandon(self) -> None:
         with self._changed:
-            self._closing = True
+            self._closing = self._abandoned = True
             self._drop(self._scheduler.clear(), "abandoned", stopped())
             while self._probing:
                 self._refuse(self._probing.popleft().everyone(), "abandoned", stopped())
@@ -136,22 +141,30 @@ class ThreadEngine:
 
     def _drop(self, dropped: Sequence[Dropped], reason: str, error: GemwireError) -> None:
         for owner, indices in dropped:
-            self._observer.dropped(reason, len(indices))
+            self._tell(self._observer.dropped, reason, len(indices))
             hand(_submission(owner), Results(indices, None, error, None))
 
     def _refuse(self, items: Sequence[Item], reason: str, error: GemwireError) -> None:
         if items:
-            self._observer.dropped(reason, len(items))
+            self._tell(self._observer.dropped, reason, len(items))
             _fail(items, error)
 
+    def _tell(self, told: Callable[..., None], *news: object) -> None:
+        """Calls what is not the engine's own, and outlives it."""
+        try:
+            told(*news)
+        except Exception as error:
+            log.error("who was told of the engine's work raised %s", type(error).__name__)
+
     def _begin_loop(self) -> None:
-        items: list[Item] = []
+        unanswered: list[Item] = []
         try:
             while True:
                 items, suspects = self._next_items()
                 if not items:
                     return
-                self._observer.begun(items)
+                unanswered = items if suspects is None else suspects.everyone()
+                self._tell(self._observer.begun, items)
                 packed = pack([item.input_ids for item in items])
                 started = time.monotonic()
                 try:
@@ -159,9 +172,9 @@ class ThreadEngine:
                 except Exception as error:
                     wait = partial(_raise, error)
                 self._begun.put(_Step(items, packed, started, wait, suspects))
-                items = []  # the other thread's to answer now
+                unanswered = []  # the other thread's to answer now
         except BaseException as error:
-            self._die(error, items)
+            self._die(error, unanswered)
         finally:
             self._begun.put(None)
 
@@ -177,6 +190,7 @@ class ThreadEngine:
                     suspects = self._probing.popleft()
                     self._forget_unwanted(suspects)
                     if suspects.probe:
+                        scheduler.pace.begun(sum(len(item.input_ids) for item in suspects.probe))
                         self._under_way += 1
                         return suspects.probe, suspects
                 elif may_begin and scheduler.queued_tokens >= needed:
@@ -199,107 +213,100 @@ class ThreadEngine:
                 cancelled.append(item)
             elif item.owner.deadline is not None and item.owner.deadline <= now:
                 expired.append(item)
-        if cancelled:
-            self._observer.dropped("cancelled", len(cancelled))
-        if expired:
-            self._refuse(expired, "expired", expiry())
+        self._refuse(cancelled, "cancelled", expiry())  # nobody is there to be told
+        self._refuse(expired, "expired", expiry())
         if cancelled or expired:
             suspects.forget(cancelled + expired)
 
     def _end_loop(self) -> None:
         ended = 0.0
         while (step := self._begun.get()) is not None:
+            unanswered = step.everyone()
             try:
                 # A step begun ahead has waited for the one before it.
                 hand_out = self._end(step, ended)
+                unanswered = step.items
                 ended = time.monotonic()
                 with self._changed:  # the next may begin before results are handed out
                     self._under_way -= 1
                     self._changed.notify_all()
                 hand_out()
             except BaseException as error:
-                self._die(error, step.items)
+                self._die(error, unanswered)
 
     def _end(self, step: _Step, ended: float) -> Callable[[], None]:
         """Waits for a step; what it returns hands the results out. The one before ended at `ended`."""
         if self._dead:
-            return partial(self._refuse, step.items, "lost", _lost())
+            return partial(self._refuse, step.everyone(), "lost", _lost())
         try:
             vectors = step.wait()
         except DeviceLost:
             raise
         except Exception:
-            self._observer.failed()
+            self._tell(self._observer.failed)
             # No text and nothing of a request is in a runner's exception.
             log.exception("a step of %d tokens failed", step.packed.num_tokens)
-            return self._look_for_poison(step)
+            with self._changed:
+                self._scheduler.pace.over()
+                if step.suspects is not None:
+                    step.suspects.failed()
+                self._go_on(step.suspects or Suspects(step.items))
+            return lambda: None
         started = max(step.started, ended)
         seconds = time.monotonic() - started
-        guilty: list[Item] = []
         with self._changed:
-            self._scheduler.observe(step.packed.num_tokens, seconds)
+            self._scheduler.pace.ended(step.packed.num_tokens, seconds)
             if step.suspects is not None:
                 step.suspects.passed()
-                guilty = self._go_on(step.suspects)
+                self._go_on(step.suspects)
+        return partial(self._deliver, step, vectors, started, seconds)
 
-        def hand_out() -> None:
-            self._deliver(step, vectors, started, seconds)
-            self._convict(guilty)
-
-        return hand_out
-
-    def _look_for_poison(self, step: _Step) -> Callable[[], None]:
-        """Tries the texts of a failed step in parts; what it returns fails those that were found out."""
-        with self._changed:
-            suspects = step.suspects
-            if suspects is None:
-                suspects = Suspects(step.items)
-            else:
-                suspects.failed()
-            guilty = self._go_on(suspects)
-        return partial(self._convict, guilty)
-
-    def _go_on(self, suspects: Suspects[Item]) -> list[Item]:
-        """Has the next probe computed, if there is one; returns what was found out, by a step that failed
-        or, of the last one suspected, by a step that did not."""
-        if suspects.probe:
-            if self._closing and self._dead:
-                self._refuse(suspects.everyone(), "lost", _lost())
-            else:
-                self._probing.append(suspects)
-        guilty, suspects.guilty = suspects.guilty, []
-        return guilty
-
-    def _convict(self, guilty: list[Item]) -> None:
+    def _go_on(self, suspects: Suspects[Item]) -> None:
+        """Fails the texts that were found out, and has the others tried unless it is too late for that."""
+        guilty = suspects.take_guilty()
         self._refuse(guilty, "poison", poison("the engine failed on this text"))
+        if self._dead:
+            self._refuse(suspects.everyone(), "lost", _lost())
+        elif self._abandoned:
+            self._refuse(suspects.everyone(), "abandoned", stopped())
+        elif suspects.probe:
+            self._probing.append(suspects)
 
     def _deliver(
         self, step: _Step, vectors: NDArray[np.float32], started: float, seconds: float
     ) -> None:
         """Hands each submission its rows; a row that is not finite fails alone."""
         waits = [started - item.queued_at for item in step.items]
-        self._observer.ended(step.items, waits, seconds)
         finite: list[bool] = np.all(np.isfinite(vectors), axis=1).tolist()
+        good = [row for row, is_finite in enumerate(finite) if is_finite]
+        if good:
+            news = [step.items[row] for row in good], [waits[row] for row in good], seconds
+            self._tell(self._observer.ended, *news)
+        else:
+            self._tell(self._observer.failed)
+        if len(good) < len(finite):
+            self._tell(self._observer.dropped, "poison", len(finite) - len(good))
         rows: dict[tuple[Submission, bool], list[int]] = defaultdict(list)
         for row, item in enumerate(step.items):
             rows[_submission(item.owner), finite[row]].append(row)
-        for (submission, good), members in rows.items():
+        for (submission, is_finite), members in rows.items():
             waited = max(waits[row] for row in members)
             told = Step(waited, seconds, step.packed.num_texts, step.packed.num_tokens)
-            error = None
-            if not good:
-                self._observer.dropped("poison", len(members))
-                error = poison("the model gave no finite vector for this text")
+            error = None if is_finite else poison("the model gave no finite vector for this text")
             indices = [step.items[row].index for row in members]
-            hand(submission, Results(indices, vectors[members] if good else None, error, told))
+            hand(submission, Results(indices, vectors[members] if is_finite else None, error, told))
 
-    def _die(self, error: BaseException, items: Sequence[Item]) -> None:
+    def _die(self, error: BaseException, unanswered: Sequence[Item]) -> None:
         """Not a failed step, which is answered: the device's end, or this code's own. Nobody may wait for
         ever, and nobody must be sent here any more."""
         log.critical("the engine ends: %s", type(error).__name__)
-        self._dead = True
-        self._on_death()  # first: whose process ends with the engine says more than this could
-        self._refuse(items, "lost", _lost())
+        with self._changed:
+            first, self._dead = not self._dead, True
+        if (
+            first
+        ):  # and before anything else: whose process ends with the engine says more than this could
+            self._tell(self._on_death)
+        self._refuse(unanswered, "lost", _lost())
         self.abandon()
 
 

@@ -11,7 +11,7 @@ from gemwire_server.packing import TokenIds
 from gemwire_server.processes.link import LinkClosed
 from gemwire_server.processes.quarantine import Quarantine, digest
 from gemwire_server.processes.remote import Part, RemoteEngine
-from gemwire_server.scheduler import INTERACTIVE_SHARE, REQUEST_TOO_LARGE, expiry
+from gemwire_server.scheduler import REQUEST_TOO_LARGE, expiry
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class EnginePool:
             raise Overloaded(
                 REQUEST_TOO_LARGE,
                 f"{tokens} tokens are more than the queue takes: send fewer texts at once",
-                retry_after=1.0,
+                retry_after=None,
             )
         parts, convicted = self._parts(sequences, submission)
         try:
@@ -131,11 +131,10 @@ class EnginePool:
             engine.cancel(submission)
         self._notify()
 
-    def check_room(self, coming: int, guess: int, *, bulk: bool = False) -> None:
+    def check_room(self, coming: int, guess: int, *, caller: int, bulk: bool = False) -> None:
         if self._closing:
             raise stopped()
-        room = self._max_queue_tokens * (1 - INTERACTIVE_SHARE * bulk)
-        self._least_queued().check_room(coming + guess, room)
+        self._least_queued().check_room(coming, guess, caller=caller, bulk=bulk)
 
     def state(self) -> EngineState:
         states = [engine.state() for engine in self._engines]

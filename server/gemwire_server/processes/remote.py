@@ -12,6 +12,7 @@ from gemwire_server.packing import TokenIds
 from gemwire_server.processes import messages
 from gemwire_server.processes.link import Link, LinkClosed
 from gemwire_server.processes.messages import FAILED, RESULTS, STATE, State
+from gemwire_server.scheduler import INTERACTIVE_SHARE, SHARE_OF_FREE
 
 # Results of one message, many times over: what one step of all fronts' may bring.
 RESULT_RING_BYTES = 32 * messages.RESULT_BYTES
@@ -31,13 +32,14 @@ class Part:
     """Places in the part that are not answered."""
     running: set[int] = field(default_factory=set)
     """Those of them that a step has begun with."""
+    counted: int = 0
 
     def __post_init__(self) -> None:
         self.waiting = set(range(len(self.indices)))
 
-    @property
-    def tokens(self) -> int:
-        return sum(map(len, self.sequences))
+    def queued(self) -> int:
+        """Tokens that no step has begun with."""
+        return sum(len(self.sequences[place]) for place in self.waiting - self.running)
 
 
 OnResults = Callable[[Part, Results], None]
@@ -65,6 +67,7 @@ class RemoteEngine:
         self._numbers = itertools.count(1)
         self._parts: dict[int, Part] = {}
         self._by_submission: dict[Submission, list[int]] = {}
+        self._by_caller: dict[int, int] = {}  # tokens that no step has begun with
         self._unseen: deque[tuple[int, int]] = deque()  # submitted after the state was told: tokens
         self._unseen_tokens = 0
         self._state = State(0, 0, 0.0, None)
@@ -91,33 +94,41 @@ class RemoteEngine:
                 number, part.sequences, part.submission, alone=part.alone
             )
             if not self._link.send(record, *payload):
-                raise self.overloaded("the engine does not take what it was sent")
+                raise self.overloaded("QUEUE_FULL", "the engine does not take what it was sent")
             self._parts[number] = part
             self._by_submission.setdefault(part.submission, []).append(number)
-            self._unseen.append((number, part.tokens))
-            self._unseen_tokens += part.tokens
+            self._count(part)
+            self._unseen.append((number, part.counted))
+            self._unseen_tokens += part.counted
 
-    def check_room(self, tokens: int, room: float) -> None:
-        """Raises Overloaded if so many more are over `room`, unless they have the queue for themselves."""
-        if self.queued_tokens and self.queued_tokens + tokens > room:
-            raise self.overloaded(f"no room for about {tokens} tokens")
+    def check_room(self, coming: int, guess: int, *, caller: int, bulk: bool) -> None:
+        """As the engine would, by what is known here: see `Scheduler.check_room`."""
+        if not (ahead := self.queued_tokens + coming):
+            return
+        room = self._max_queue_tokens - ahead - guess
+        if room < self._max_queue_tokens * INTERACTIVE_SHARE * bulk:
+            raise self.overloaded("QUEUE_FULL", f"no room for {guess} tokens")
+        waiting = self._by_caller.get(caller, 0)
+        if waiting and waiting + guess > SHARE_OF_FREE * room:
+            raise self.overloaded(
+                "CALLER_QUEUE_FULL",
+                f"{waiting} tokens of this caller wait, and others need room: no room for {guess}",
+            )
 
-    def overloaded(self, message: str) -> Overloaded:
-        queued, most = self.queued_tokens, self._max_queue_tokens
+    def overloaded(self, reason: str, message: str) -> Overloaded:
+        queued, rate = self.queued_tokens, self._state.token_rate
         return Overloaded(
-            "QUEUE_FULL",
-            f"{message}; {queued} of {most} tokens wait",
-            retry_after=max(
-                0.1, queued / self._state.token_rate if self._state.token_rate else 0.1
-            ),
+            reason,
+            f"{message}; {queued} of {self._max_queue_tokens} tokens wait",
+            retry_after=max(0.1, queued / rate if rate else 1.0),
             queued_tokens=queued,
-            max_queue_tokens=most,
+            max_queue_tokens=self._max_queue_tokens,
         )
 
     def cancel(self, submission: Submission) -> None:
         with self._lock:
-            for number in self._by_submission.pop(submission, ()):
-                del self._parts[number]
+            for number in list(self._by_submission.get(submission, ())):
+                self._forget(number, self._parts[number])
                 try:
                     # Where there is no room the engine computes what nobody waits for; no harm else.
                     self._link.send(messages.cancel(number))
@@ -140,11 +151,24 @@ class RemoteEngine:
                 return  # cancelled meanwhile
             part.waiting.difference_update(results.indices)
             part.running.difference_update(results.indices)
+            self._count(part)
             if not part.waiting:
                 self._forget(number, part)
         self._on_results(part, results)
 
+    def _count(self, part: Part, queued: int | None = None) -> None:
+        """Keeps account of what its caller has in the queue."""
+        caller = part.submission.caller
+        now = part.queued() if queued is None else queued
+        total = self._by_caller.get(caller, 0) + now - part.counted
+        part.counted = now
+        if total:
+            self._by_caller[caller] = total
+        else:
+            self._by_caller.pop(caller, None)
+
     def _forget(self, number: int, part: Part) -> None:
+        self._count(part, 0)
         del self._parts[number]
         numbers = self._by_submission[part.submission]
         numbers.remove(number)
@@ -159,6 +183,7 @@ class RemoteEngine:
             for number, index in state.running or ():
                 if (part := self._parts.get(number)) is not None:
                     part.running.add(index)
+                    self._count(part)
 
     def take_unanswered(self) -> list[Part]:
         """All that nobody has answered; once the engine is gone, or is to be told no more."""

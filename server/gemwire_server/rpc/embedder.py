@@ -14,8 +14,9 @@ import numpy as np
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.engine import Engine, Results, Step, Submission
-from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped
+from gemwire_server.errors import Expired, GemwireError, InvalidInput, Overloaded, Stopped
 from gemwire_server.rpc.call import UNARY_FLOW, Call, Caller
+from gemwire_server.rpc.room import Room
 from gemwire_server.rpc.status import duration
 from gemwire_server.rpc.validate import Options, Served, check_options
 from gemwire_server.rpc.wire import Answers
@@ -60,6 +61,7 @@ class Embedder:
         self.served = served
         self._pool = ThreadPoolExecutor(tokenizer_threads, thread_name_prefix="gemwire-tokenize")
         self._tokenizing_tokens = 0
+        self.room = Room()
 
     def close(self) -> None:
         self._pool.shutdown()
@@ -73,15 +75,19 @@ class Embedder:
             raise error
 
     async def tokenize(
-        self, inputs: Sequence[pb.EmbedInput], options: Options, paths: Sequence[str]
+        self, inputs: Sequence[pb.EmbedInput], options: Options, call: Call, paths: Sequence[str]
     ) -> list[Tokenized]:
-        """Token ids of each input, or why it has none, naming the field below its path."""
+        """Token ids of each input, or why it has none, naming the field below its path.
+
+        Raises Expired if the call's deadline passes before or between parts of the work.
+        """
+        _check_deadline(call)
         sources = [_attempt(partial(self._source, raw, options)) for raw in inputs]
         cost = [source.cost if isinstance(source, Source) else 0 for source in sources]
         if len(sources) == 1 and cost[0] <= INLINE_CHARACTERS:
             tokenized = self._encode_all(sources, options)
         else:
-            tokenized = await self._encode_in_pool(sources, options)
+            tokenized = await self._encode_in_pool(sources, options, call)
         for path, item in zip(paths, tokenized, strict=True):
             if isinstance(item, InvalidInput):
                 item.field = f"{path}.{item.field or 'text'}"
@@ -97,13 +103,14 @@ class Embedder:
         raise InvalidInput("EMPTY_TEXT", "the input has neither text nor tokens")
 
     async def _encode_in_pool(
-        self, sources: Sequence[Source | GemwireError], options: Options
+        self, sources: Sequence[Source | GemwireError], options: Options, call: Call
     ) -> list[Tokenized]:
         loop = asyncio.get_running_loop()
         tokenized: list[Tokenized] = []
         for i in range(0, len(sources), TEXTS_PER_TASK):
             # One part of a call at a time: the pool is first come, first served.
             part = sources[i : i + TEXTS_PER_TASK]
+            _check_deadline(call)
             tokenized += await loop.run_in_executor(self._pool, self._encode_all, part, options)
         return tokenized
 
@@ -125,7 +132,9 @@ class Embedder:
         )
 
     @contextmanager
-    def admitted(self, inputs: Sequence[pb.EmbedInput], options: Options) -> Iterator[None]:
+    def admitted(
+        self, inputs: Sequence[pb.EmbedInput], options: Options, call: Call
+    ) -> Iterator[None]:
         """Refuses early, by a guess at the tokens, what the queue would refuse after tokenizing it."""
         prompt = len(options.prompt)
         guess = sum(
@@ -136,7 +145,7 @@ class Embedder:
             )
             for raw in inputs
         )
-        self.engine.check_room(self._tokenizing_tokens, guess)
+        self.engine.check_room(self._tokenizing_tokens, guess, caller=call.caller.key)
         self._tokenizing_tokens += guess
         try:
             yield
@@ -146,9 +155,10 @@ class Embedder:
     async def embed(
         self, inputs: Sequence[pb.EmbedInput], options: Options, call: Call, paths: Sequence[str]
     ) -> tuple[Answers, pb.Timing]:
-        """All of the inputs; cancelled with the task that awaits it. Raises Overloaded or Stopped."""
-        with self.admitted(inputs, options):
-            tokenized = await self.tokenize(inputs, options, paths)
+        """All of the inputs; cancelled with the task that awaits it. Raises Overloaded, Stopped and
+        Expired."""
+        with self.admitted(inputs, options, call):
+            tokenized = await self.tokenize(inputs, options, call, paths)
         tokenize_seconds = time.monotonic() - call.arrived
         answers, steps = await self.compute(tokenized, options, call)
         return answers, timing(call.arrived, tokenize_seconds, steps)
@@ -166,12 +176,20 @@ class Embedder:
         """
         answers = empty_answers(tokenized, self.served.dimensions[0])
         steps = []
-        with Pending(self.engine, tokenized, options.priority, call, flow) as pending:
-            while pending.count:
-                results = await pending.next_results()
-                place(answers, results)
-                if results.step is not None:
-                    steps.append(results.step)
+        waiting = int(answers.token_counts.sum())
+        try:
+            with Pending(self.engine, tokenized, options.priority, call, flow) as pending:
+                while pending.count:
+                    results = await pending.next_results()
+                    done = int(answers.token_counts[results.indices].sum())
+                    waiting -= done
+                    self.room.freed(done)
+                    place(answers, results)
+                    if results.step is not None:
+                        steps.append(results.step)
+        except asyncio.CancelledError:
+            self.room.freed(waiting)
+            raise
         return answers, steps
 
 
@@ -270,6 +288,11 @@ def timing(arrived: float, tokenize_seconds: float, steps: Sequence[Step]) -> pb
         batch_texts=last.batch_texts,
         batch_tokens=last.batch_tokens,
     )
+
+
+def _check_deadline(call: Call) -> None:
+    if call.deadline is not None and call.deadline <= time.monotonic():
+        raise Expired("DEADLINE_EXCEEDED", "the deadline passed before the texts were tokenized")
 
 
 def _attempt(make: Callable[[], T]) -> T | GemwireError:

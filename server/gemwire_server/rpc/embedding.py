@@ -62,10 +62,10 @@ class EmbeddingService:
         check_count(len(request.targets), self._max_inputs - 1, "targets")
         embedder = self._embedder
         paths = [f"targets[{i}]" for i in range(len(request.targets))]
-        with embedder.admitted([request.source, *request.targets], target_options):
+        with embedder.admitted([request.source, *request.targets], target_options, call):
             tokenized = [
-                *await embedder.tokenize([request.source], source_options, ["source"]),
-                *await embedder.tokenize(request.targets, target_options, paths),
+                *await embedder.tokenize([request.source], source_options, call, ["source"]),
+                *await embedder.tokenize(request.targets, target_options, call, paths),
             ]
         answers, _ = await embedder.compute(tokenized, source_options, call)
         raise_first(answers)
@@ -78,7 +78,7 @@ class EmbeddingService:
         # Over the window is an answer here, not an error: all the ids tell how far.
         if options.truncation is Truncation.ERROR:
             options = replace(options, truncation=None)
-        (encoded,) = await self._embedder.tokenize([request.input], options, ["input"])
+        (encoded,) = await self._embedder.tokenize([request.input], options, call, ["input"])
         if not isinstance(encoded, Encoded):
             raise encoded
         return pb.TokenizeResponse(

@@ -1,6 +1,8 @@
 """The one table from errors to google.rpc.Status."""
 
 import logging
+import math
+import random
 import traceback
 from typing import NoReturn
 
@@ -32,8 +34,22 @@ CODES: dict[type[GemwireError], grpc.StatusCode] = {
 }
 
 
+# Callers that were refused together must not come back together.
+JITTER = 0.2
+NEVER = -1  # gRPC's word for it, in milliseconds
+
+
 def to_status(error: GemwireError) -> Status:
     """The error with its details: ErrorInfo always, BadRequest and RetryInfo where they apply."""
+    return _status(error, _retry_seconds(error))
+
+
+def _retry_seconds(error: GemwireError) -> float | None:
+    seconds = error.retry_after if isinstance(error, Overloaded | Stopped) else None
+    return None if seconds is None else seconds * random.uniform(1 - JITTER, 1 + JITTER)
+
+
+def _status(error: GemwireError, retry_seconds: float | None) -> Status:
     status = Status(code=CODES[type(error)].value[0], message=error.message)
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     status.details.add().Pack(info)
@@ -42,16 +58,25 @@ def to_status(error: GemwireError) -> Status:
             field=error.field, description=error.message, reason=error.reason
         )
         status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
-    if isinstance(error, Overloaded | Stopped):
-        delay = duration(error.retry_after)
+    if retry_seconds is not None:
+        delay = duration(retry_seconds)
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     return status
 
 
 async def abort(context: grpc.aio.ServicerContext[bytes, bytes], error: GemwireError) -> NoReturn:
-    """Ends the call with the error."""
-    details = to_status(error).SerializeToString()
-    await context.abort(CODES[type(error)], error.message, (("grpc-status-details-bin", details),))
+    """Ends the call with the error.
+
+    Where there is no room, gRPC itself is told when to ask again, for clients whose retry policy does.
+    Not where the server goes away: another one can be asked at once.
+    """
+    retry_seconds = _retry_seconds(error)
+    details = _status(error, retry_seconds).SerializeToString()
+    trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", details)]
+    if isinstance(error, Overloaded):
+        pushback = NEVER if retry_seconds is None else math.ceil(retry_seconds * 1000)
+        trailers.append(("grpc-retry-pushback-ms", str(pushback)))
+    await context.abort(CODES[type(error)], error.message, tuple(trailers))
     raise AssertionError("abort returned")
 
 

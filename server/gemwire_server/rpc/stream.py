@@ -26,14 +26,14 @@ from gemwire_server.rpc.methods import Context, parse
 from gemwire_server.rpc.status import duration, internal
 from gemwire_server.rpc.validate import Options, check_options
 from gemwire_server.rpc.wire import Answers, delimited, stream_results
-from gemwire_server.scheduler import REQUEST_TOO_LARGE
 from gemwire_server.tokenizer import Encoded
 
 RESULTS = b"\x12"  # EmbedStreamResponse.results
 # How much is gathered into one message while the transport is busy with the last.
 MESSAGE_BYTES = 1 << 20
 RECONNECT_SECONDS = 1.0
-LONGEST_WAIT_SECONDS = 1.0  # between looks whether the queue has room
+# Between looks whether the queue has room, where nothing that this process waits for leaves it.
+LONGEST_WAIT_SECONDS = 1.0
 # How long a client that was told to go away may keep a stream open with nothing to answer.
 LINGER_SECONDS = 1.0
 
@@ -205,7 +205,7 @@ class _Stream:
             tokenized = [stopped()] * len(batch.inputs)
         else:
             paths = [f"batch.inputs[{i}]" for i in range(len(batch.inputs))]
-            tokenized = await self._embedder.tokenize(batch.inputs, options, paths)
+            tokenized = await self._embedder.tokenize(batch.inputs, options, self._call, paths)
         tokenize_seconds = time.monotonic() - arrived
         ids = np.uint64(batch.first_id) + np.arange(len(tokenized), dtype=np.uint64)
 
@@ -235,11 +235,13 @@ class _Stream:
             try:
                 return await self._embedder.compute(tokenized, options, self._call, self._flow)
             except Overloaded as error:
-                if error.reason == REQUEST_TOO_LARGE:
+                if error.retry_after is None:  # waiting does not help
                     return await self._embedder.compute(
                         [error] * len(tokenized), options, self._call
                     )
-                await asyncio.sleep(min(error.retry_after / 2, LONGEST_WAIT_SECONDS))
+                tokens = sum(len(item.ids) for item in tokenized if isinstance(item, Encoded))
+                patience = min(error.retry_after / 2, LONGEST_WAIT_SECONDS)
+                await self._embedder.room.wait(tokens, patience)
             except Stopped as error:
                 return await self._embedder.compute([error] * len(tokenized), options, self._call)
 

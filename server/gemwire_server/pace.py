@@ -1,0 +1,50 @@
+"""How fast the device computes, learned from its steps, and until when it is busy. Pure."""
+
+from collections import deque
+from collections.abc import Callable
+
+
+class Pace:
+    """`rate` is tokens a second of recent steps; None before the first that was half full."""
+
+    def __init__(self, *, full_step: int, clock: Callable[[], float]) -> None:
+        """`full_step` is in tokens."""
+        self.rate: float | None = None
+        self._full_step = full_step
+        self._clock = clock
+        self._under_way: deque[int] = deque()  # tokens of steps, in the order they end
+        self._since = 0.0  # when the first of them had the device to itself
+
+    def begun(self, tokens: int) -> None:
+        """A step begins, behind those under way."""
+        if not self._under_way:
+            self._since = self._clock()
+        self._under_way.append(tokens)
+
+    def busy_seconds(self) -> float:
+        """What the steps under way still take, as far as the rate tells."""
+        if not self._under_way or self.rate is None:
+            return 0.0
+        first = self._under_way[0] / self.rate - (self._clock() - self._since)
+        return max(0.0, first) + (sum(self._under_way) - self._under_way[0]) / self.rate
+
+    def over(self) -> None:
+        """The first of the steps under way is; nothing is learned from it."""
+        if self._under_way:
+            self._under_way.popleft()
+        self._since = self._clock()
+
+    def ended(self, tokens: int, seconds: float) -> None:
+        """The first of the steps under way was computed; learns from it.
+
+        Half full ones count, for a queue is computed in full ones; a smaller one has a lower rate and
+        can only raise what is known. A step that took strangely long, or no time because it was done
+        before anybody looked, moves the rate by no more than twice or half of it would.
+        """
+        self.over()
+        rate, known = tokens / max(seconds, 1e-6), self.rate
+        full = 2 * tokens >= self._full_step
+        if known is None:
+            self.rate = rate if full else None
+        elif full or rate > known:
+            self.rate = 0.8 * known + 0.2 * min(max(rate, known / 2), 2 * known)
