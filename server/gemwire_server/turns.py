@@ -8,6 +8,9 @@ import heapq
 import itertools
 
 REMEMBERED = 1024
+# Among equal tags, who has had nothing yet is before who has: else a newcomer waits for a round of all.
+JOINED, SERVED = 0, 1
+_Tag = tuple[int, int, int]  # where it starts in tokens, JOINED or SERVED, arrival
 
 
 class Turns:
@@ -15,10 +18,9 @@ class Turns:
 
     def __init__(self) -> None:
         self._now = 0
-        self._tags: dict[int, tuple[int, int]] = {}  # tag and arrival
+        self._tags: dict[int, _Tag] = {}
         self._ends: dict[int, int] = {}  # of children that wait for nothing now
-        # Tag, arrival, child; stale where the child's are others by now.
-        self._heap: list[tuple[int, int, int]] = []
+        self._heap: list[tuple[_Tag, int]] = []  # with the child; stale where its tag is another by now
         self._arrivals = itertools.count()
 
     def __len__(self) -> int:
@@ -30,24 +32,24 @@ class Turns:
     def join(self, child: int) -> None:
         """The child has something waiting from now on."""
         if child not in self._tags:
-            self._set(child, max(self._now, self._ends.pop(child, 0)))
+            self._set(child, max(self._now, self._ends.pop(child, 0)), JOINED)
 
     def first(self) -> int:
         """Whose turn it is. There must be a child."""
         while True:
-            tag, arrival, child = self._heap[0]
-            if self._tags.get(child) == (tag, arrival):
+            tag, child = self._heap[0]
+            if self._tags.get(child) == tag:
                 return child
             heapq.heappop(self._heap)
 
     def take(self, child: int, tokens: int) -> None:
         """The child, whose turn it is, takes so much of it."""
         self._now = self._tags[child][0]
-        self._set(child, self._now + tokens)
+        self._set(child, self._now + tokens, SERVED)
 
     def leave(self, child: int) -> None:
         """The child has nothing waiting any more."""
-        end, _ = self._tags.pop(child)
+        end = self._tags.pop(child)[0]
         if not self._tags:  # everybody begins anew
             self._ends.clear()
             self._heap.clear()
@@ -63,10 +65,9 @@ class Turns:
         if len(self._ends) > REMEMBERED // 2:
             self._ends.clear()
 
-    def _set(self, child: int, tag: int) -> None:
-        arrival = next(self._arrivals)
-        self._tags[child] = tag, arrival
-        heapq.heappush(self._heap, (tag, arrival, child))
+    def _set(self, child: int, start: int, rank: int) -> None:
+        self._tags[child] = tag = start, rank, next(self._arrivals)
+        heapq.heappush(self._heap, (tag, child))
         if len(self._heap) > REMEMBERED + 4 * len(self._tags):
-            self._heap = [(*tagged, child) for child, tagged in self._tags.items()]
+            self._heap = [(tag, child) for child, tag in self._tags.items()]
             heapq.heapify(self._heap)

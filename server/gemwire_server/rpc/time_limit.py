@@ -1,6 +1,7 @@
 """The server's own deadline for calls that bring none."""
 
 import asyncio
+import time
 from typing import Any
 
 from google.protobuf.message import Message
@@ -20,8 +21,7 @@ def within(seconds: float, method: Method) -> Method:
         if call.deadline is not None or not seconds:
             return await method(request, call)
         call.deadline = call.arrived + seconds
-        offset = asyncio.get_running_loop().time() - call.arrived  # of a clock that may be another
-        limit = asyncio.timeout_at(call.deadline + offset)
+        limit = asyncio.timeout(call.deadline - time.monotonic())
         try:
             async with limit:
                 return await method(request, call)

@@ -1,0 +1,79 @@
+"""Owners, a clock and texts for tests of the scheduler."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gemwire_server.packing import TokenIds
+from gemwire_server.scheduler import Item, Scheduler
+
+
+@dataclass(eq=False)
+class Owner:
+    deadline: float | None = None
+    priority: int = 0
+    caller: int = 0
+    flow: int = 0
+    bulk: bool = False
+
+
+@dataclass
+class Clock:
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def texts(*lengths: int) -> list[TokenIds]:
+    return [np.zeros(length, np.int32) for length in lengths]
+
+
+def lengths(items: Sequence[Item]) -> list[int]:
+    return [len(item.input_ids) for item in items]
+
+
+def jain(shares: Sequence[float]) -> float:
+    """1 where all are equal, 1/n where one has everything."""
+    return sum(shares) ** 2 / (len(shares) * sum(share * share for share in shares))
+
+
+@dataclass
+class Recount:
+    """What must be in the queue, counted by hand."""
+
+    scheduler: Scheduler
+    left: dict[Owner, dict[int, int]] = field(default_factory=dict)  # tokens of each text
+
+    def add(self, owner: Owner, sizes: Sequence[int]) -> None:
+        self.scheduler.add(owner, texts(*sizes))
+        self.left[owner] = dict(enumerate(sizes))
+
+    def take(self, owner: Owner, indices: Sequence[int]) -> None:
+        """They have left the queue; fails for what was not in it."""
+        for index in indices:
+            del self.left[owner][index]
+        if not self.left[owner]:
+            del self.left[owner]
+
+    def check(self) -> None:
+        """Compares every count that the scheduler keeps."""
+        scheduler = self.scheduler
+        assert scheduler.queued_tokens == sum(sum(sizes.values()) for sizes in self.left.values())
+        assert len(scheduler) == len(self.left)
+        by_caller: dict[int, int] = {}
+        by_flow: dict[tuple[int, int, int], int] = {}
+        for owner, sizes in self.left.items():
+            by_caller[owner.caller] = by_caller.get(owner.caller, 0) + sum(sizes.values())
+            key = owner.caller, owner.priority, owner.flow
+            by_flow[key] = by_flow.get(key, 0) + sum(sizes.values())
+        callers = scheduler._callers
+        assert {key: caller.tokens for key, caller in callers.items()} == by_caller
+        assert {
+            (key, priority, flow_key): flow.tokens
+            for key, caller in callers.items()
+            for priority, level in caller.classes.items()
+            for flow_key, flow in level.flows.items()
+        } == by_flow
+        assert len(scheduler._turns) == len(by_caller)
