@@ -180,10 +180,13 @@ class RemoteEngine:
             self._state = state
             while self._unseen and self._unseen[0][0] <= state.seen:
                 self._unseen_tokens -= self._unseen.popleft()[1]
+            begun = set()
             for number, index in state.running or ():
                 if (part := self._parts.get(number)) is not None:
                     part.running.add(index)
-                    self._count(part)
+                    begun.add(part)
+            for part in begun:
+                self._count(part)
 
     def take_unanswered(self) -> list[Part]:
         """All that nobody has answered; once the engine is gone, or is to be told no more."""
