@@ -20,7 +20,9 @@ class Turns:
         self._now = 0
         self._tags: dict[int, _Tag] = {}
         self._ends: dict[int, int] = {}  # of children that wait for nothing now
-        self._heap: list[tuple[_Tag, int]] = []  # with the child; stale where its tag is another by now
+        self._heap: list[
+            tuple[_Tag, int]
+        ] = []  # with the child; stale where its tag is another by now
         self._arrivals = itertools.count()
 
     def __len__(self) -> int:

@@ -321,7 +321,9 @@ def test_more_than_the_queue_takes_is_refused_for_good(tiny_checkpoint: Path) ->
             served.embedding.Embed(pb.EmbedRequest(input=text("one two three " * 60)))
         error = failure(caught.value)
         assert error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert error.reason == "REQUEST_TOO_LARGE" and error.retry_after is None  # waiting is no use
+        assert (
+            error.reason == "REQUEST_TOO_LARGE" and error.retry_after is None
+        )  # waiting is no use
         served.embedding.Embed(pb.EmbedRequest(input=text("short")))
 
 

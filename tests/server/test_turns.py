@@ -14,7 +14,9 @@ def test_shares_are_equal_at_every_moment_whatever_the_sizes() -> None:
         turns.join(child)
     for _ in range(4000):
         child = turns.first()
-        size = int(random.integers(1, 20 * (child + 1)))  # the last one's texts are eight times as long
+        size = int(
+            random.integers(1, 20 * (child + 1))
+        )  # the last one's texts are eight times as long
         turns.take(child, size)
         taken[child] += size
         assert max(taken.values()) - min(taken.values()) <= 2 * 160
