@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gemwire_server import scheduler
 from gemwire_server.packing import TokenIds
 from gemwire_server.scheduler import Item, Scheduler
 
@@ -43,14 +44,14 @@ def jain(shares: Sequence[float]) -> float:
 class Recount:
     """What must be in the queue, counted by hand."""
 
-    scheduler: Scheduler
-    left: dict[Owner, dict[int, int]] = field(default_factory=dict)  # tokens of each text
+    queue: Scheduler
+    left: dict[scheduler.Owner, dict[int, int]] = field(default_factory=dict)  # tokens of each text
 
-    def add(self, owner: Owner, sizes: Sequence[int]) -> None:
-        self.scheduler.add(owner, texts(*sizes))
+    def add(self, owner: scheduler.Owner, sizes: Sequence[int]) -> None:
+        self.queue.add(owner, texts(*sizes))
         self.left[owner] = dict(enumerate(sizes))
 
-    def take(self, owner: Owner, indices: Sequence[int]) -> None:
+    def take(self, owner: scheduler.Owner, indices: Sequence[int]) -> None:
         """They have left the queue; fails for what was not in it."""
         for index in indices:
             del self.left[owner][index]
@@ -59,16 +60,16 @@ class Recount:
 
     def check(self) -> None:
         """Compares every count that the scheduler keeps."""
-        scheduler = self.scheduler
-        assert scheduler.queued_tokens == sum(sum(sizes.values()) for sizes in self.left.values())
-        assert len(scheduler) == len(self.left)
+        queue = self.queue
+        assert queue.queued_tokens == sum(sum(sizes.values()) for sizes in self.left.values())
+        assert len(queue) == len(self.left)
         by_caller: dict[int, int] = {}
         by_flow: dict[tuple[int, int, int], int] = {}
         for owner, sizes in self.left.items():
             by_caller[owner.caller] = by_caller.get(owner.caller, 0) + sum(sizes.values())
             key = owner.caller, owner.priority, owner.flow
             by_flow[key] = by_flow.get(key, 0) + sum(sizes.values())
-        callers = scheduler._callers
+        callers = queue._callers
         assert {key: caller.tokens for key, caller in callers.items()} == by_caller
         assert {
             (key, priority, flow_key): flow.tokens
@@ -76,4 +77,4 @@ class Recount:
             for priority, level in caller.classes.items()
             for flow_key, flow in level.flows.items()
         } == by_flow
-        assert len(scheduler._turns) == len(by_caller)
+        assert len(queue._turns) == len(by_caller)

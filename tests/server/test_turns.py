@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from server.scheduling import jain
 
 from gemwire_server.turns import REMEMBERED, Turns
+from server.scheduling import jain
 
 
 def test_shares_are_equal_at_every_moment_whatever_the_sizes() -> None:
