@@ -2,86 +2,24 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from gemwire_server.engine import Results, Submission
-from gemwire_server.errors import DeviceLost, EngineFailure, Expired, Overloaded, Stopped
-from gemwire_server.packing import PackedBatch, TokenIds
+from gemwire_server.errors import EngineFailure, Expired, Overloaded, Stopped
 from gemwire_server.thread_engine import ThreadEngine
-
-POISON, NOT_A_NUMBER, LOST, LOST_AT_ONCE = 13, 66, 77, 78
-WAIT = 20.0  # seconds until a wait counts as hung
-
-
-class FakeRunner:
-    """A text's vector is (its first id, its length). `gate` holds each step until it is set; with a
-    depth of 2 a second may have begun before."""
-
-    def __init__(self, depth: int = 1) -> None:
-        self.depth = depth
-        self.gate = threading.Event()
-        self.gate.set()
-        self.entered = threading.Semaphore(0)
-        self.batches: list[PackedBatch] = []
-        self.threads: set[int] = set()
-
-    def start(self, batch: PackedBatch) -> Callable[[], NDArray[np.float32]]:
-        self.batches.append(batch)
-        self.threads.add(threading.get_ident())
-        if LOST_AT_ONCE in batch.input_ids:
-            raise DeviceLost
-        self.entered.release()
-        return partial(self._wait, batch)
-
-    def _wait(self, batch: PackedBatch) -> NDArray[np.float32]:
-        assert self.gate.wait(WAIT)
-        if POISON in batch.input_ids:
-            raise RuntimeError("broken on purpose")
-        if LOST in batch.input_ids:
-            raise DeviceLost
-        firsts = batch.input_ids[batch.cu_seqlens[:-1]].astype(np.float32)
-        firsts[firsts == NOT_A_NUMBER] = np.nan
-        return np.stack([firsts, np.diff(batch.cu_seqlens).astype(np.float32)], axis=1)
-
-
-class Caller:
-    """Collects what a submission is given."""
-
-    def __init__(self, expected: int, **options: float) -> None:
-        self.results: list[Results] = []
-        self.done = threading.Event()
-        self._pending = expected
-        self.submission = Submission(self._deliver, **options)  # type: ignore[arg-type]
-
-    def _deliver(self, results: Results) -> None:
-        self.results.append(results)
-        self._pending -= len(results.indices)
-        if not self._pending:
-            self.done.set()
-
-    def vectors(self) -> dict[int, list[float]]:
-        assert self.done.wait(WAIT), "not answered"
-        return {
-            index: row.tolist()
-            for part in self.results
-            if part.vectors is not None
-            for index, row in zip(part.indices, part.vectors, strict=True)
-        }
-
-    def errors(self) -> dict[int, type]:
-        assert self.done.wait(WAIT), "not answered"
-        return {i: type(part.error) for part in self.results if part.error for i in part.indices}
-
-
-def text(first: int, length: int) -> TokenIds:
-    ids = np.full(length, 1, np.int32)
-    ids[0] = first
-    return ids
+from server.fake_runner import (
+    LOST,
+    LOST_AT_ONCE,
+    NOT_A_NUMBER,
+    WAIT,
+    Caller,
+    FakeRunner,
+    hold,
+    text,
+)
 
 
 @pytest.fixture
@@ -95,15 +33,6 @@ def engine(runner: FakeRunner) -> Iterator[ThreadEngine]:
     yield engine
     runner.gate.set()
     engine.close()
-
-
-def hold(engine: ThreadEngine, runner: FakeRunner) -> Caller:
-    """Occupies the device with one text until the gate is set."""
-    runner.gate.clear()
-    caller = Caller(1)
-    engine.submit([text(1, 1)], caller.submission)
-    assert runner.entered.acquire(timeout=WAIT)
-    return caller
 
 
 def test_every_text_gets_its_own_vector(engine: ThreadEngine, runner: FakeRunner) -> None:
@@ -212,25 +141,6 @@ def test_a_vector_that_is_not_finite_fails_alone(engine: ThreadEngine) -> None:
     engine.submit([text(60, 1), text(NOT_A_NUMBER, 1), text(61, 1)], caller.submission)
     assert caller.vectors() == {0: [60, 1], 2: [61, 1]}
     assert caller.errors() == {1: EngineFailure}
-
-
-def test_a_poison_text_fails_alone_and_the_engine_goes_on(engine: ThreadEngine) -> None:
-    poisoned, healthy = Caller(2), Caller(1)
-    engine.submit([text(POISON, 5), text(70, 5)], poisoned.submission)
-    assert poisoned.errors() == {0: EngineFailure}
-    assert poisoned.vectors() == {1: [70, 5]}
-    engine.submit([text(71, 1)], healthy.submission)
-    assert healthy.vectors() == {0: [71, 1]}
-
-
-@pytest.mark.parametrize("place", range(5))
-def test_poison_is_found_wherever_it_is(engine: ThreadEngine, place: int) -> None:
-    """Also where a step that works leaves but one text to suspect."""
-    caller = Caller(5)
-    firsts = [POISON if i == place else 70 + i for i in range(5)]
-    engine.submit([text(first, 2) for first in firsts], caller.submission)
-    assert caller.errors() == {place: EngineFailure}
-    assert caller.vectors() == {i: [70 + i, 2] for i in range(5) if i != place}
 
 
 def test_a_caller_that_raises_does_not_stop_the_engine(engine: ThreadEngine) -> None:
