@@ -1,6 +1,7 @@
 """Every knob of the server: a field here is a flag, an environment variable and a TOML key."""
 
 import argparse
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -44,6 +45,20 @@ def _check_address(value: str) -> None:
             "must be host:port, [IPv6]:port or unix:/path; 0.0.0.0:50051 listens on every "
             "interface, port 0 takes any free one"
         )
+
+
+def is_local(address: str) -> bool:
+    """Whether only this machine reaches it."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in ("unix", "localhost") or address.startswith("unix:")
+
+
+def _check_admin_address(value: str) -> None:
+    if value:
+        _check_address(value)
 
 
 def _check_device(value: str) -> None:
@@ -90,6 +105,31 @@ class ServerConfig:
         "127.0.0.1:50051",
         "where to listen: host:port (port 0: any free one), [IPv6]:port or unix:/path",
         check=_check_address,
+    )
+    admin_address: str = _option(
+        "",
+        "where to offer health and reflection, plain and without tokens: keep it on this machine; "
+        "reflection is then no longer on --address; empty: nowhere",
+        metavar="ADDRESS",
+        check=_check_admin_address,
+    )
+    tls_cert: str = _option(
+        "",
+        "a certificate with its chain in PEM, and with it TLS; the file may be replaced meanwhile, "
+        "new connections get what is in it then",
+        metavar="FILE",
+    )
+    tls_key: str = _option("", "the certificate's key in PEM, without a password", metavar="FILE")
+    tls_client_ca: str = _option(
+        "",
+        "clients must show a certificate that one of those in this PEM file signed; empty: none",
+        metavar="FILE",
+    )
+    tokens_file: str = _option(
+        "",
+        "calls need a bearer token whose hash is in this file, a line each as gemwire token prints "
+        "it; quotas in it are divided evenly by the front processes; read again when it changes",
+        metavar="FILE",
     )
     dtype: str = _option(
         "auto",
@@ -178,6 +218,23 @@ class ServerConfig:
         metavar="SECONDS",
         check=_between(0.0, 86400.0),
     )
+    max_streams_per_connection: int = _option(
+        1024, "calls open at once on one connection; a client holds back more", check=_between(1)
+    )
+    max_metadata_bytes: int = _option(
+        16384,
+        "metadata of one call, each item counted with 32 bytes more; a call with more is refused",
+        metavar="BYTES",
+        check=_between(1024, 2**20),
+    )
+    max_connection_age: float = _option(
+        0.0,
+        "after which a connection takes no new calls, so that clients look for servers anew; calls "
+        "on it may go on one and a half times as long and 10 s, and streams are told to move; 0: "
+        "never",
+        metavar="SECONDS",
+        check=_between(0.0, 86400.0),
+    )
     tokenizer_threads: int = _option(
         0, "threads that tokenize; 0: all cores but one", check=_between(0, 4096)
     )
@@ -221,6 +278,27 @@ class ServerConfig:
             raise ConfigError("the devices are named twice", "devices", "device")
         if self.device == "cpu" and self.residual != "fp32":
             raise ConfigError("the residual is fp32 on a CPU", "residual")
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ConfigError(
+                "a certificate and its key go together: give --tls-cert and --tls-key",
+                "tls_cert",
+                "tls_key",
+            )
+        if self.tls_client_ca and not self.tls_cert:
+            raise ConfigError("client certificates need TLS: give --tls-cert", "tls_client_ca")
+        if self.tls_cert and self.address.startswith("unix:"):
+            raise ConfigError(
+                "a unix socket takes no TLS: the permissions of its folder guard it",
+                "tls_cert",
+                "address",
+            )
+        if self.admin_address == self.address and not self.address.endswith(":0"):
+            raise ConfigError(
+                "the two addresses are the same; leave out --admin-address, and health and "
+                "reflection are on --address",
+                "admin_address",
+                "address",
+            )
         if not self.model:
             raise ConfigError(
                 "there is no model: give a folder or a hub id such as google/embeddinggemma-300m, "

@@ -29,6 +29,18 @@ class NotFound(GemwireError):
     """The request names a model that is not here."""
 
 
+class Unauthenticated(GemwireError):
+    """The call came without a token that this server knows."""
+
+
+class QuotaExceeded(GemwireError):
+    """`subject` has used what it may; other callers are served. Asking again soon does not help."""
+
+    def __init__(self, reason: str, message: str, *, subject: str, **metadata: str | int) -> None:
+        super().__init__(reason, message, **metadata)
+        self.subject = subject
+
+
 class Overloaded(GemwireError):
     """There is no room now; `retry_after` seconds from now there should be, None: waiting does not help."""
 

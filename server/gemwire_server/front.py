@@ -4,18 +4,17 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
+from collections.abc import Callable
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import OVERALL_HEALTH
-from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
+from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
-from grpc_reflection.v1alpha import reflection
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.config import ServerConfig
+from gemwire_server.admin import AdminServer, reflect, set_health
+from gemwire_server.config import ServerConfig, is_local
 from gemwire_server.engine import Engine
+from gemwire_server.listening import bind
 from gemwire_server.rpc.embedder import Embedder
 from gemwire_server.rpc.embedding import EmbeddingService
 from gemwire_server.rpc.methods import Calls, Method
@@ -23,26 +22,53 @@ from gemwire_server.rpc.model import ModelService
 from gemwire_server.rpc.stream import StreamLimits, StreamService
 from gemwire_server.rpc.time_limit import within
 from gemwire_server.rpc.validate import Served
+from gemwire_server.security.certificates import Certificates
+from gemwire_server.security.tokens import Tokens
 from gemwire_server.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
 EMBEDDING = pb.DESCRIPTOR.services_by_name["EmbeddingService"]
 MODEL = pb.DESCRIPTOR.services_by_name["ModelService"]
-HEALTH_NAMES = (OVERALL_HEALTH, EMBEDDING.full_name, MODEL.full_name)
 # For the last answers to leave; only who watches the health service is still there then.
 SENDING_SECONDS = 1.0
 ABANDON_SECONDS = 5.0
+# Clients ping every 10 seconds or more; one that pings oftener than this is sent away.
+LEAST_PING_SECONDS = 5.0
+# gRPC varies the age of a connection by a tenth: after this much of it, none takes new calls, and a stream
+# that is told to go finds another. One that begins as late as that, and lives as long, is still waited for.
+STREAM_AGE = 1.1
+AGE_GRACE = 1.5
 
 
 class Front:
     """A gRPC server: `bind`, `open`, `set_serving`, then either `drain` or `stop`."""
 
-    def __init__(self, config: ServerConfig, *, share_port: bool = False) -> None:
-        """`share_port` lets other processes listen on the same address."""
+    def __init__(
+        self,
+        config: ServerConfig,
+        *,
+        share_port: bool = False,
+        admin: AdminServer | None = None,
+        on_bad_file: Callable[[str], None] = lambda kind: None,
+    ) -> None:
+        """`share_port` lets other processes listen on the same address; `admin` starts, tells its health
+        and stops with this one; `on_bad_file` is told of files that could not be read again.
+
+        Raises ConfigError for certificates and tokens that cannot be used.
+        """
         self.config = config
         self.address = ""
-        self._calls = Calls(config.max_concurrent_calls)
+        self._admin = admin
+        self._certificates: Certificates | None = None
+        if config.tls_cert:
+            self._certificates = Certificates(
+                config.tls_cert, config.tls_key, config.tls_client_ca, on_bad_file
+            )
+        tokens: Tokens | None = None
+        if config.tokens_file:
+            tokens = Tokens(config.tokens_file, getattr(config, "fronts", 1), on_bad_file)
+        self._calls = Calls(config.max_concurrent_calls, tokens)
         self._engine: Engine | None = None
         self._embedder: Embedder | None = None
         self._streams: StreamService | None = None
@@ -55,15 +81,34 @@ class Front:
                 ("grpc.keepalive_time_ms", 60_000),
                 ("grpc.keepalive_timeout_ms", 20_000),
                 # Below what clients ping with, or they are sent away for pinging too much.
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+                (
+                    "grpc.http2.min_recv_ping_interval_without_data_ms",
+                    round(LEAST_PING_SECONDS * 1000),
+                ),
                 ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.max_concurrent_streams", config.max_streams_per_connection),
+                # The first is a limit that is enforced now and then, the second is the limit.
+                ("grpc.max_metadata_size", config.max_metadata_bytes),
+                ("grpc.absolute_max_metadata_size", config.max_metadata_bytes),
+                *_age_options(config.max_connection_age),
             ],
         )
 
     async def bind(self) -> None:
-        """Takes the configured address; raises OSError if it cannot be had."""
+        """Takes the configured addresses; raises OSError if they cannot be had."""
         await self.set_serving(False)
-        self.address = _bind(self._server, self.config.address)
+        credentials = None
+        if self._certificates is not None:
+            credentials = self._certificates.credentials()
+        elif self.config.tokens_file and not is_local(self.config.address):
+            log.warning(
+                "tokens on %s travel in clear: give --tls-cert and --tls-key, or put TLS before it",
+                self.config.address,
+            )
+        self.address = bind(self._server, self.config.address, credentials)
+        if self._admin is not None:
+            await self._admin.start()
+            log.info("health and reflection on %s", self._admin.address)
 
     async def open(
         self, engine: Engine, tokenizer: Tokenizer, served: Served, model: pb.Model
@@ -84,6 +129,7 @@ class Front:
             max_inputs=config.max_inputs_per_request,
             max_inflight_inputs=config.max_stream_inflight_inputs,
             group_tokens=min(config.max_batch_tokens, config.max_queue_tokens),
+            max_age=config.max_connection_age * STREAM_AGE,
         )
         self._streams = StreamService(embedder, revision=model.revision, limits=limits)
         embedding: dict[str, Method] = {
@@ -104,9 +150,8 @@ class Front:
             (self._calls.handler(EMBEDDING, embedding), self._calls.handler(MODEL, methods))
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        if config.reflection:
-            names = (*HEALTH_NAMES[1:], HEALTH_SERVICE, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, self._server)
+        if config.reflection and not config.admin_address:
+            reflect(self._server)
         await self._server.start()
 
     async def warm_up(self) -> None:
@@ -116,9 +161,9 @@ class Front:
 
     async def set_serving(self, serving: bool) -> None:
         """What the health service says of every service; after `drain` has begun, NOT_SERVING stays."""
-        answer = health_pb2.HealthCheckResponse
-        for name in HEALTH_NAMES:
-            await self._health.set(name, answer.SERVING if serving else answer.NOT_SERVING)
+        await set_health(self._health, serving)
+        if self._admin is not None:
+            await self._admin.set_serving(serving)
 
     async def drain(self, lame_duck_seconds: float) -> None:
         """Is NOT_SERVING, takes no new work, answers what it accepted, and stops.
@@ -126,6 +171,8 @@ class Front:
         Calls are told to go elsewhere for at least so long: grpc answers one that arrives in the moment
         it stops with CANCELLED, which no client takes for an invitation to try another server.
         """
+        if self._admin is not None:
+            await self._admin.set_serving(False)
         await self._health.enter_graceful_shutdown()
         self._calls.close()
         if self._streams is not None:
@@ -153,26 +200,16 @@ class Front:
         """Ends what is left: open calls, the threads that tokenize."""
         # A handler that has returned is not yet an answer that was sent.
         await self._server.stop(SENDING_SECONDS)
+        if self._admin is not None:
+            await self._admin.stop()
         if self._embedder is not None:
             await asyncio.to_thread(self._embedder.close)
 
 
-def _bind(server: grpc.aio.Server, address: str) -> str:
-    """Takes the address; the one taken, with the port that 0 became."""
-    if address.startswith("unix:") and _answers(address.removeprefix("unix:")):
-        raise OSError(f"cannot listen on {address}: another server does")
-    try:
-        port = server.add_insecure_port(address)
-    except RuntimeError:
-        port = 0
-    if not port:
-        raise OSError(f"cannot listen on {address}: it is taken, or not an address of this machine")
-    if address.startswith("unix:"):
-        return address
-    return f"{address.rpartition(':')[0]}:{port}"
-
-
-def _answers(path: str) -> bool:
-    """Whether somebody listens on the socket; gRPC would unlink it and take its place."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(path) == 0
+def _age_options(age: float) -> list[tuple[str, int]]:
+    if not age:
+        return []
+    return [
+        ("grpc.max_connection_age_ms", round(age * 1000)),
+        ("grpc.max_connection_age_grace_ms", round((age * AGE_GRACE + 10) * 1000)),
+    ]

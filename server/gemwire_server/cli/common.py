@@ -21,6 +21,9 @@ MODEL_FLAGS = (
     "model", "revision", "dtype", "device", "weights", "threads", "cuda_graphs", "residual",
     "deterministic", "tile_table",
 )  # fmt: skip
+ACCESS_OPTIONS = (
+    "address", "admin_address", "tls_cert", "tls_key", "tls_client_ca", "tokens_file",
+)  # fmt: skip
 DEFAULTS: dict[str, Any] = {option.name: option.default for option in fields(ServerConfig)}
 
 
@@ -33,6 +36,26 @@ def add_server_flags(parser: Parser) -> None:
         "--model",
     )
     add_flags(parser, MODEL_FLAGS)
+
+
+def add_remote_flags(parser: Parser) -> None:
+    """Adds how to reach --server where it asks for TLS or a token."""
+    group = parser.add_argument_group("for --server")
+    group.add_argument(
+        "--tls", action="store_true", help="by TLS, its certificate signed by a public authority"
+    )
+    group.add_argument(
+        "--tls-ca", metavar="FILE", help="by TLS, its certificate signed by one of these, in PEM"
+    )
+    group.add_argument(
+        "--tls-cert", dest="client_cert", metavar="FILE", help="the own certificate to show, in PEM"
+    )
+    group.add_argument(
+        "--tls-key", dest="client_key", metavar="FILE", help="the own certificate's key, in PEM"
+    )
+    group.add_argument(
+        "--token-file", metavar="FILE", help="a file with the token and nothing else"
+    )
 
 
 def add_prompt_flags(parser: Parser) -> None:
@@ -52,6 +75,11 @@ def check_server_flags(args: argparse.Namespace) -> None:
     given = [name for name in MODEL_FLAGS if name in vars(args)]
     if args.server is not None and given:
         raise ConfigError(f"--server and --{given[0]} exclude each other: a server has its model")
+    if (args.client_cert is None) != (args.client_key is None):
+        raise ConfigError("--tls-cert and --tls-key go together: a certificate and its key")
+    remote = ("tls", "tls_ca", "client_cert", "token_file")
+    if args.server is None and any(getattr(args, name) for name in remote):
+        raise ConfigError("TLS and tokens are for a server: give --server ADDRESS")
 
 
 def load_config(args: argparse.Namespace) -> ServerConfig:
@@ -73,6 +101,7 @@ def server_address(args: argparse.Namespace) -> Iterator[str]:
     config = load_config(args)
     from gemwire_server.app import background_server
 
-    # GEMWIRE_ADDRESS is for the server people run; the default is a private socket here.
-    with background_server(replace(config, address=DEFAULTS["address"])) as address:
+    # GEMWIRE_ADDRESS and the like are for the server people run; here it is a private socket.
+    private = replace(config, **{name: DEFAULTS[name] for name in ACCESS_OPTIONS})
+    with background_server(private) as address:
         yield address

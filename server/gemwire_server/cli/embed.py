@@ -14,6 +14,7 @@ from gemwire_server.cli.common import (
     Parser,
     Subparsers,
     add_prompt_flags,
+    add_remote_flags,
     add_server_flags,
     check_server_flags,
     server_address,
@@ -74,6 +75,7 @@ def add_parser(subparsers: Subparsers) -> Parser:
         "(default: stop)",
     )
     add_server_flags(parser)
+    add_remote_flags(parser)
     return parser
 
 
@@ -90,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         # Opened first: what is wrong with a file shows before a model is loaded.
         open_source(args.input, args.format, columns) as source,
         server_address(args) as address,
-        remote.bulk_client(address) as client,
+        remote.bulk_client(address, args) as client,
     ):
         dimensions = args.dimensions or client.model().dimensions
         with (

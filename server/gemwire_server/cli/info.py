@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 
-from gemwire_server.cli.common import Parser, Subparsers, check_server_flags
+from gemwire_server.cli.common import Parser, Subparsers, add_remote_flags, check_server_flags
 from gemwire_server.config import ServerConfig, add_flags
 
 Facts = Mapping[str, object]
@@ -22,6 +22,7 @@ def add_parser(subparsers: Subparsers) -> Parser:
     )
     parser.add_argument("--server", metavar="ADDRESS", help="host:port or unix:/path of a server")
     parser.add_argument("--json", action="store_true", help="as one JSON object")
+    add_remote_flags(parser)
     add_flags(parser, ("model", "revision"))
     return parser
 
@@ -29,7 +30,7 @@ def add_parser(subparsers: Subparsers) -> Parser:
 def run(args: argparse.Namespace) -> int:
     check_server_flags(args)
     if args.server is not None:
-        facts = of_server(args.server)
+        facts = of_server(args)
     elif "model" in vars(args):
         facts = of_checkpoint(ServerConfig.load(args, os.environ))
     else:
@@ -40,11 +41,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def of_server(address: str) -> Facts:
+def of_server(args: argparse.Namespace) -> Facts:
     """What the server says of its model."""
     from gemwire_server.cli import remote
 
-    return dataclasses.asdict(remote.model(address))
+    return dataclasses.asdict(remote.model(args.server, args))
 
 
 def of_checkpoint(config: ServerConfig) -> Facts:

@@ -1,8 +1,11 @@
 """What the commands ask of a server: the only file here that knows the client library."""
 
 import argparse
+import string
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -26,8 +29,33 @@ class Answer:
     problem: str = ""
 
 
-def bulk_client(address: str) -> Client:
-    return Client(address, timeout=BULK_SECONDS)
+def access(args: argparse.Namespace) -> dict[str, Any]:
+    """What a Client takes beside the address; raises OSError or ValueError for a file."""
+    given: dict[str, Any] = {}
+    if args.tls or args.tls_ca or args.client_cert:
+        given["credentials"] = grpc.ssl_channel_credentials(
+            root_certificates=_content(args.tls_ca),
+            private_key=_content(args.client_key),
+            certificate_chain=_content(args.client_cert),
+        )
+    if args.token_file:
+        given["token"] = _token(args.token_file)
+    return given
+
+
+def _content(path: str | None) -> bytes | None:
+    return None if path is None else Path(path).read_bytes()
+
+
+def _token(path: str) -> str:
+    token = Path(path).read_text("ascii", "replace").strip()
+    if not token or not set(token) <= set(string.ascii_letters + string.digits + "-._~+/="):
+        raise ValueError(f"{path}: must hold a token and nothing else")
+    return token
+
+
+def bulk_client(address: str, args: argparse.Namespace) -> Client:
+    return Client(address, timeout=BULK_SECONDS, **access(args))
 
 
 def answers(
@@ -60,8 +88,8 @@ def answers(
             yield Answer(np.asarray(item, np.float32))
 
 
-def model(address: str) -> Model:
-    with Client(address) as client:
+def model(address: str, args: argparse.Namespace) -> Model:
+    with Client(address, **access(args)) as client:
         return client.model()
 
 
@@ -69,7 +97,13 @@ class Tokenizer:
     """Token ids with their pieces, which `Client.tokenize` leaves out."""
 
     def __init__(self, address: str, args: argparse.Namespace) -> None:
-        self._channel = grpc.insecure_channel(address)
+        reached = access(args)
+        if "credentials" in reached:
+            self._channel = grpc.secure_channel(address, reached["credentials"])
+        else:
+            self._channel = grpc.insecure_channel(address)
+        token = reached.get("token")
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._service = EmbeddingServiceStub(self._channel)
         self._options = requests.options(
             task=args.task, prompt_name=args.prompt_name, prompt=args.prompt
@@ -87,7 +121,7 @@ class Tokenizer:
             input=requests.text_input(text), options=self._options, include_pieces=True
         )
         try:
-            found = self._service.Tokenize(request, timeout=CALL_SECONDS)
+            found = self._service.Tokenize(request, timeout=CALL_SECONDS, metadata=self._metadata)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
         return list(found.ids), list(found.pieces), found.over_limit

@@ -9,6 +9,7 @@ from gemwire_server.cli.common import (
     Parser,
     Subparsers,
     add_prompt_flags,
+    add_remote_flags,
     check_server_flags,
     load_config,
 )
@@ -30,6 +31,7 @@ def add_parser(subparsers: Subparsers) -> Parser:
         "texts", metavar="TEXT", nargs="+", help="a text; a single - reads one from each input line"
     )
     parser.add_argument("--server", metavar="ADDRESS", help="host:port or unix:/path of a server")
+    add_remote_flags(parser)
     add_prompt_flags(parser)
     add_flags(parser, ("model", "revision"))
     return parser

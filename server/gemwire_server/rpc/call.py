@@ -4,6 +4,8 @@ import time
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from gemwire_server.security.tokens import Grant
+
 UNARY_FLOW = 0
 """All unary calls of a caller take turns as one."""
 
@@ -25,13 +27,15 @@ class Caller:
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """`method` is its full name; times are of `time.monotonic`; `deadline` None is none."""
+    """`method` is its full name; times are of `time.monotonic`; `deadline` None is none; `grant` None
+    is a server without tokens."""
 
     method: str
     caller: Caller
     request_id: str = ""
     deadline: float | None = None
     arrived: float = field(default_factory=time.monotonic)
+    grant: Grant | None = None
 
 
 def deadline_of(time_remaining: float | None) -> float | None:

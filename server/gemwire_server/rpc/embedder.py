@@ -155,13 +155,30 @@ class Embedder:
     async def embed(
         self, inputs: Sequence[pb.EmbedInput], options: Options, call: Call, paths: Sequence[str]
     ) -> tuple[Answers, pb.Timing]:
-        """All of the inputs; cancelled with the task that awaits it. Raises Overloaded, Stopped and
-        Expired."""
+        """All of the inputs; cancelled with the task that awaits it.
+
+        Raises QuotaExceeded, Overloaded, Stopped and Expired.
+        """
+        check_quota(call)
         with self.admitted(inputs, options, call):
             tokenized = await self.tokenize(inputs, options, call, paths)
         tokenize_seconds = time.monotonic() - call.arrived
-        answers, steps = await self.compute(tokenized, options, call)
+        answers, steps = await self.compute_within_quota(tokenized, options, call)
         return answers, timing(call.arrived, tokenize_seconds, steps)
+
+    async def compute_within_quota(
+        self, tokenized: Sequence[Tokenized], options: Options, call: Call
+    ) -> tuple[Answers, list[Step]]:
+        """`compute` for a call, which is refused where its token's quota is used up."""
+        bucket = call.grant and call.grant.bucket
+        if not bucket or not (tokens := token_count(tokenized)):
+            return await self.compute(tokenized, options, call)
+        bucket.take(tokens)
+        try:
+            return await self.compute(tokenized, options, call)
+        except (Overloaded, Stopped):
+            bucket.give_back(tokens)
+            raise
 
     async def compute(
         self,
@@ -249,6 +266,16 @@ class Pending:
         self.count -= len(results.indices)
         indices = [self._indices[i] for i in results.indices]
         return Results(indices, results.vectors, results.error, results.step)
+
+
+def check_quota(call: Call) -> None:
+    """Refuses, before it costs anything, what would be refused after tokenizing; QuotaExceeded."""
+    if call.grant and call.grant.bucket:
+        call.grant.bucket.take(0)
+
+
+def token_count(tokenized: Sequence[Tokenized]) -> int:
+    return sum(len(item.ids) for item in tokenized if isinstance(item, Encoded))
 
 
 def empty_answers(tokenized: Sequence[Tokenized], dimensions: int) -> Answers:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.errors import InvalidInput
 from gemwire_server.rpc.call import Call
-from gemwire_server.rpc.embedder import Embedder
+from gemwire_server.rpc.embedder import Embedder, check_quota
 from gemwire_server.rpc.validate import Served, check_options
 from gemwire_server.rpc.wire import Answers, batch_response, cut, embed_response
 from gemwire_server.tokenizer import Encoded, Truncation
@@ -60,6 +60,7 @@ class EmbeddingService:
                 field="target_options.output_dimensionality",
             )
         check_count(len(request.targets), self._max_inputs - 1, "targets")
+        check_quota(call)
         embedder = self._embedder
         paths = [f"targets[{i}]" for i in range(len(request.targets))]
         with embedder.admitted([request.source, *request.targets], target_options, call):
@@ -67,7 +68,7 @@ class EmbeddingService:
                 *await embedder.tokenize([request.source], source_options, call, ["source"]),
                 *await embedder.tokenize(request.targets, target_options, call, paths),
             ]
-        answers, _ = await embedder.compute(tokenized, source_options, call)
+        answers, _ = await embedder.compute_within_quota(tokenized, source_options, call)
         raise_first(answers)
         # A cosine does not depend on lengths, whatever the options ask of vectors.
         units = cut(answers.vectors, replace(source_options.vectors, normalize=True))

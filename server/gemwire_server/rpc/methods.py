@@ -8,6 +8,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import grpc
@@ -15,14 +16,17 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped
+from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped, Unauthenticated
 from gemwire_server.rpc.call import Call, Caller, deadline_of
 from gemwire_server.rpc.status import abort, internal
+from gemwire_server.security.tokens import Grant, Tokens
 
 M = TypeVar("M", bound=Message)
 Context = grpc.aio.ServicerContext[bytes, bytes]
 Method = Callable[[Any, Call], Awaitable[Message | bytes | None]]
 MAX_REQUEST_ID = 128
+# Set where a call is let in, read where it is handled: grpc.aio does both in the call's own task.
+_grant: ContextVar[Grant | None] = ContextVar("grant", default=None)
 
 
 def parse(kind: type[M], raw: bytes) -> M:
@@ -38,8 +42,10 @@ def parse(kind: type[M], raw: bytes) -> M:
 class Calls:
     """The calls under way, and the gate that closes when the server drains."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, tokens: Tokens | None = None) -> None:
+        """At most `limit` at once; with `tokens`, each needs one."""
         self._limit = limit
+        self._tokens = tokens
         self._count = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -88,7 +94,18 @@ class Calls:
                 request = GetMessageClass(method.input_type)
                 behaviour = self._shielded(methods[method.name], method.full_name, request)
                 handlers[method.name] = grpc.unary_unary_rpc_method_handler(behaviour)
-        return grpc.method_handlers_generic_handler(service.full_name, handlers)
+        open_to_all = grpc.method_handlers_generic_handler(service.full_name, handlers)
+        if self._tokens is None:
+            return open_to_all
+        return _Gate(open_to_all, self._tokens, self._refusal)
+
+    def _refusal(self, method: str, error: Unauthenticated) -> Any:
+        """The handler of a call that is not let in. To end it unread it is a stream's, for any method."""
+
+        async def refuse(_: Any, __: Call) -> None:
+            raise error
+
+        return grpc.stream_stream_rpc_method_handler(self._shielded(refuse, method, None))
 
     def _shielded(self, method: Method, name: str, request_type: type[Message] | None) -> Any:
         """Parses, calls, serializes. An error becomes its status; a bug becomes INTERNAL, no word more."""
@@ -110,13 +127,40 @@ class Calls:
         return behaviour
 
 
+class _Gate(grpc.GenericRpcHandler):
+    """A service before which every call shows a token: without one it ends before its body is read."""
+
+    def __init__(
+        self,
+        service: grpc.GenericRpcHandler,
+        tokens: Tokens,
+        refusal: Callable[[str, Unauthenticated], Any],
+    ) -> None:
+        self._service = service
+        self._tokens = tokens
+        self._refusal = refusal
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        handler = self._service.service(handler_call_details)
+        if handler is None:
+            return None
+        try:
+            _grant.set(self._tokens.grant(handler_call_details.invocation_metadata))
+        except Unauthenticated as error:
+            method = handler_call_details.method.removeprefix("/").replace("/", ".")
+            return self._refusal(method, error)
+        return handler
+
+
 def _call(context: Context, method: str) -> Call:
     metadata = dict(context.invocation_metadata() or ())
     asked = metadata.get("x-request-id", "")
     given = isinstance(asked, str) and 0 < len(asked) <= MAX_REQUEST_ID and asked.isprintable()
+    grant = _grant.get()
     return Call(
         method=method,
-        caller=Caller.named(context.peer()),
+        caller=Caller.named(context.peer() if grant is None else grant.name),
         request_id=str(asked) if given else uuid.uuid4().hex,
         deadline=deadline_of(context.time_remaining()),
+        grant=grant,
     )

@@ -18,7 +18,9 @@ from gemwire_server.errors import (
     InvalidInput,
     NotFound,
     Overloaded,
+    QuotaExceeded,
     Stopped,
+    Unauthenticated,
 )
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,8 @@ DOMAIN = "gemwire.dev"
 CODES: dict[type[GemwireError], grpc.StatusCode] = {
     InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
     NotFound: grpc.StatusCode.NOT_FOUND,
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Expired: grpc.StatusCode.DEADLINE_EXCEEDED,
     Stopped: grpc.StatusCode.UNAVAILABLE,
@@ -58,6 +62,11 @@ def _status(error: GemwireError, retry_seconds: float | None) -> Status:
             field=error.field, description=error.message, reason=error.reason
         )
         status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, QuotaExceeded):
+        quota = error_details_pb2.QuotaFailure.Violation(
+            subject=error.subject, description=error.message
+        )
+        status.details.add().Pack(error_details_pb2.QuotaFailure(violations=[quota]))
     if retry_seconds is not None:
         delay = duration(retry_seconds)
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))

@@ -20,7 +20,7 @@ from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.engine import Step, stopped
 from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped
 from gemwire_server.rpc.call import Call
-from gemwire_server.rpc.embedder import Embedder, Tokenized, timing
+from gemwire_server.rpc.embedder import Embedder, Tokenized, timing, token_count
 from gemwire_server.rpc.embedding import check_count
 from gemwire_server.rpc.methods import Context, parse
 from gemwire_server.rpc.status import duration, internal
@@ -40,11 +40,13 @@ LINGER_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """`group_tokens`: texts of a message go to the engine in groups of about that many tokens."""
+    """`group_tokens`: texts of a message go to the engine in groups of about that many tokens.
+    `max_age`: seconds after which a stream is told to go to another connection, 0 is never."""
 
     max_inputs: int
     max_inflight_inputs: int
     group_tokens: int
+    max_age: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class StreamService:
         """Tells every client to go elsewhere; what was read before is answered, what comes later is not."""
         self.draining = True
         for stream in self._open:
-            stream.say_goodbye()
+            stream.say_goodbye("the server is shutting down", RECONNECT_SECONDS)
 
     async def embed_stream(self, context: Context, call: Call) -> None:
         stream = _Stream(self, context, call)
@@ -104,16 +106,11 @@ class _Stream:
         self._outbox.append(item)
         self._wake_writer.set()
 
-    def say_goodbye(self) -> None:
-        """Tells the client, once, to go elsewhere."""
+    def say_goodbye(self, reason: str, reconnect_after: float) -> None:
+        """Tells the client, once, to go elsewhere, that many seconds later."""
         if not self._said_goodbye:
             self._said_goodbye = True
-            self.send(
-                pb.StreamGoAway(
-                    reason="the server is shutting down",
-                    reconnect_after=duration(RECONNECT_SECONDS),
-                )
-            )
+            self.send(pb.StreamGoAway(reason=reason, reconnect_after=duration(reconnect_after)))
 
     async def serve(self) -> None:
         opening = await self._read_opening()
@@ -128,8 +125,10 @@ class _Stream:
         )
         await self._context.write(pb.EmbedStreamResponse(opened=opened).SerializeToString())
         if self._service.draining:
-            self.say_goodbye()
+            self.say_goodbye("the server is shutting down", RECONNECT_SECONDS)
         self._start(self._read_all(options, opening.open.ordered))
+        if self._limits.max_age:
+            self._start(self._leave_in_time(self._limits.max_age))
         try:
             await self._write_all(options)
         finally:
@@ -166,11 +165,17 @@ class _Stream:
             read.cancel()
             goodbye.cancel()
 
+    async def _leave_in_time(self, age: float) -> None:
+        await asyncio.sleep(age)
+        self.say_goodbye("the connection has reached its age", 0.0)
+
     async def _read_all(self, options: Options, ordered: bool) -> None:
         """Starts work on each message, in turns if `ordered`, until the client half-closes."""
         turn = asyncio.Event()
         turn.set()
         while (message := await self._read()) is not None:
+            if self._call.grant is not None:
+                self._call.grant.check()
             if message.WhichOneof("message") != "batch":
                 raise InvalidInput(
                     "STREAM_ALREADY_OPEN", "after `open`, every message is a `batch`", field="batch"
@@ -230,7 +235,10 @@ class _Stream:
     async def _compute(
         self, tokenized: Sequence[Tokenized], options: Options
     ) -> tuple[Answers, list[Step]]:
-        """Waits for room in the queue, where a unary call would be refused."""
+        """Waits for its quota and for room in the queue, where a unary call would be refused."""
+        bucket = self._call.grant and self._call.grant.bucket
+        if bucket and (tokens := token_count(tokenized)):
+            await bucket.wait(tokens, lambda: self._service.draining)
         while True:
             try:
                 return await self._embedder.compute(tokenized, options, self._call, self._flow)

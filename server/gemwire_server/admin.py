@@ -1,0 +1,55 @@
+"""The admin address: health and reflection apart from the calls, for those who run the server."""
+
+from collections.abc import Sequence
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import OVERALL_HEALTH
+from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+
+from gemwire.v1 import embedding_pb2 as pb
+from gemwire_server.listening import bind
+
+SERVICES = tuple(service.full_name for service in pb.DESCRIPTOR.services_by_name.values())
+HEALTH_NAMES = (OVERALL_HEALTH, *SERVICES)
+
+
+class AdminServer:
+    """Plain gRPC without tokens, meant for this machine: `start`, `set_serving`, `stop`."""
+
+    def __init__(self, address: str, *, reflected: bool) -> None:
+        self.address = address
+        self._health = health_aio.HealthServicer()
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if reflected:
+            reflect(self._server)
+
+    async def start(self) -> None:
+        """Takes the address and answers NOT_SERVING; raises OSError if it cannot be had."""
+        await self.set_serving(False)
+        self.address = bind(self._server, self.address)
+        await self._server.start()
+
+    async def set_serving(self, serving: bool) -> None:
+        """What the health service says of every service."""
+        await set_health(self._health, serving)
+
+    async def stop(self) -> None:
+        """Ends who watches too."""
+        await self._server.stop(None)
+
+
+def reflect(server: grpc.aio.Server) -> None:
+    """Offers reflection of everything that the main address serves."""
+    names: Sequence[str] = (*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+
+
+async def set_health(health: health_aio.HealthServicer, serving: bool) -> None:
+    """The same for every service."""
+    answer = health_pb2.HealthCheckResponse
+    for name in HEALTH_NAMES:
+        await health.set(name, answer.SERVING if serving else answer.NOT_SERVING)

@@ -1,0 +1,43 @@
+"""gemwire token: a bearer token and its line for the tokens file."""
+
+import argparse
+import sys
+
+from gemwire_server.cli.common import Parser, Subparsers
+from gemwire_server.config_sources import ConfigError
+
+
+def add_parser(subparsers: Subparsers) -> Parser:
+    parser = subparsers.add_parser(
+        "token",
+        help="make a bearer token",
+        description="Prints a new random token, which is kept nowhere, and below it the line that "
+        "goes into the file of gemwire serve --tokens-file.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "name", metavar="NAME", help="whose it is; shares and quotas are by name, also of several"
+    )
+    parser.add_argument(
+        "--rate", type=int, metavar="N", help="a quota in model tokens a second (default: none)"
+    )
+    parser.add_argument(
+        "--burst", type=int, metavar="N", help="of the quota, in tokens (default: one second's)"
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    for flag, value in (("--rate", args.rate), ("--burst", args.burst)):
+        if value is not None and not 1 <= value < 10**12:
+            raise ConfigError(f"{flag} is {value}: must be at least 1, and less than 10^12")
+    if args.burst is not None and args.rate is None:
+        raise ConfigError("--burst goes with --rate")
+    from gemwire_server.security.tokens import make
+
+    token, line = make(args.name, args.rate or 0, args.burst or 0)
+    print(token)
+    print(line)
+    if sys.stdout.isatty():
+        print("the first line is for the caller, the second for --tokens-file", file=sys.stderr)
+    return 0

@@ -1,0 +1,89 @@
+"""TLS from PEM files that may be replaced while the server runs.
+
+Each handshake looks at the files: who connects after a replacement gets the new certificate, and who is
+connected stays. A pair that is half written or does not match is not handed over.
+"""
+
+import contextlib
+import os
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+
+from gemwire_server.config_sources import ConfigError
+from gemwire_server.security.reloaded import OnBadFile, Reloaded
+
+
+class Certificates:
+    """A server's certificate and key, and what client certificates must be signed by."""
+
+    def __init__(self, cert: str, key: str, client_ca: str, on_bad_file: OnBadFile) -> None:
+        """Paths of PEM files; an empty `client_ca` asks clients for no certificate.
+
+        Raises ConfigError, naming the file, if they cannot be used.
+        """
+        self._cert, self._key, self._client_ca = cert, key, client_ca
+        paths = [path for path in (cert, key, client_ca) if path]
+        self._files = Reloaded("certificate", paths, self._read, on_bad_file)
+
+    def credentials(self) -> grpc.ServerCredentials:
+        return grpc.dynamic_ssl_server_credentials(
+            self._files.value,
+            self._changed,  # type: ignore[arg-type]  # the stubs leave out its None: no change
+            require_client_authentication=bool(self._client_ca),
+        )
+
+    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """For gRPC, before each handshake; what it raised would break the handshake."""
+        return self._files.value if self._files.refresh() else None
+
+    def _read(self) -> grpc.ServerCertificateConfiguration:
+        chain, key = Path(self._cert).read_bytes(), Path(self._key).read_bytes()
+        self._check_pair(chain, key)
+        roots = None
+        if self._client_ca:
+            roots = Path(self._client_ca).read_bytes()
+            self._check_roots(roots)
+        return grpc.ssl_server_certificate_configuration([(key, chain)], roots)
+
+    def _check_pair(self, chain: bytes, key: bytes) -> None:
+        def no_password() -> str:
+            raise ConfigError(
+                f"{self._key}: the key has a password; write it without: openssl pkey -in KEY -out NEW"
+            )
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # The very bytes that are handed over: the files may be replaced between two looks.
+        with _in_memory(chain) as chain_path, _in_memory(key) as key_path:
+            try:
+                context.load_cert_chain(chain_path, key_path, no_password)
+            except ssl.SSLError as error:
+                what = (
+                    f"{self._key} is not the key of the certificate in {self._cert}"
+                    if error.reason == "KEY_VALUES_MISMATCH"
+                    else f"{self._cert} and {self._key} are not a certificate and its key in PEM"
+                )
+                raise ConfigError(what, "tls_cert", "tls_key") from None
+
+    def _check_roots(self, roots: bytes) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            context.load_verify_locations(cadata=roots.decode("ascii", "ignore"))
+        except (ssl.SSLError, ValueError):
+            raise ConfigError(
+                f"{self._client_ca}: there are no certificates in PEM", "tls_client_ca"
+            ) from None
+
+
+@contextlib.contextmanager
+def _in_memory(content: bytes) -> Iterator[str]:
+    """A path to the bytes that no disk has: Python's ssl reads keys from paths only."""
+    descriptor = os.memfd_create("gemwire-pem")
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,61 @@
+"""A quota: a bucket of model tokens that fills at a steady rate."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from gemwire_server.errors import QuotaExceeded
+
+LONGEST_WAIT_SECONDS = 0.5  # between looks whether a waiting stream is in a hurry
+
+
+class Bucket:
+    """Work passes while there is anything in it, and what it takes beyond that is a debt.
+
+    So a text longer than the burst passes too, and over time the rate holds. For one event loop.
+    """
+
+    def __init__(
+        self, name: str, rate: float, burst: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`rate` in tokens a second and `burst` in tokens, both more than 0; full at first."""
+        self.name = name
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._level = burst
+        self._at = clock()
+        self._turn = asyncio.Lock()
+
+    def set(self, rate: float, burst: float) -> None:
+        """New figures, with what is in it and what is owed."""
+        self._level = min(self._filled(), burst)
+        self._rate, self._burst = rate, burst
+
+    def take(self, tokens: int) -> None:
+        """For a call: takes the tokens; QuotaExceeded if there is nothing in it. 0 only looks."""
+        if self._filled() <= 0:
+            raise QuotaExceeded(
+                "QUOTA_EXCEEDED",
+                f"{self.name} has used its quota of {self._rate:g} tokens a second",
+                subject=self.name,
+                tokens_per_second=f"{self._rate:g}",
+            )
+        self._level -= tokens
+
+    def give_back(self, tokens: int) -> None:
+        """For work that was taken for and then refused."""
+        self._level = min(self._filled() + tokens, self._burst)
+
+    async def wait(self, tokens: int, hurried: Callable[[], bool]) -> None:
+        """For a stream: waits its turn and until there is something in it, unless `hurried`, and takes."""
+        async with self._turn:
+            while (level := self._filled()) <= 0 and not hurried():
+                await asyncio.sleep(min(-level / self._rate + 0.001, LONGEST_WAIT_SECONDS))
+            self._level -= tokens
+
+    def _filled(self) -> float:
+        now = self._clock()
+        self._level = min(self._level + (now - self._at) * self._rate, self._burst)
+        self._at = now
+        return self._level
