@@ -68,7 +68,7 @@ class Front:
         tokens: Tokens | None = None
         if config.tokens_file:
             tokens = Tokens(config.tokens_file, getattr(config, "fronts", 1), on_bad_file)
-        self._calls = Calls(config.max_concurrent_calls, tokens)
+        self._calls = Calls(config.max_concurrent_calls, config.max_inputs_per_request, tokens)
         self._engine: Engine | None = None
         self._embedder: Embedder | None = None
         self._streams: StreamService | None = None

@@ -108,10 +108,19 @@ class Tokenizer:
 
         Raises InvalidInput as `encode` does, and TOKEN_OUT_OF_RANGE.
         """
+        if not complete and len(prompt) > self._max_characters:
+            raise self._prompt_too_long()
+        if truncation is Truncation.ERROR and len(ids) > self.max_tokens:
+            raise self._too_long(len(ids))
+        if truncation is None and len(ids) > self._max_characters:
+            raise self._too_long(len(ids))
+        # One more than fit shows that they are cut; the rest is not worth a look.
+        if truncation is Truncation.END:
+            ids = ids[: self.max_tokens + 1]
+        elif truncation is Truncation.START:
+            ids = ids[-self.max_tokens - 1 :]
         given = self._checked(ids)
         if not complete:
-            if len(prompt) > self._max_characters:
-                raise self._prompt_too_long()
             joint = np.concatenate((self._encode(prompt), given))
             return self._fit(joint, given, prompt, truncation)
         if len(given) <= self.max_tokens or truncation is None:

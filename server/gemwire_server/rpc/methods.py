@@ -19,6 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped, Unauthenticated
 from gemwire_server.rpc.call import Call, Caller, deadline_of
 from gemwire_server.rpc.status import abort, internal
+from gemwire_server.rpc.unparsed import is_crowded
 from gemwire_server.security.tokens import Grant, Tokens
 
 M = TypeVar("M", bound=Message)
@@ -29,8 +30,17 @@ MAX_REQUEST_ID = 128
 _grant: ContextVar[Grant | None] = ContextVar("grant", default=None)
 
 
-def parse(kind: type[M], raw: bytes) -> M:
-    """The message in the bytes; InvalidInput if they are none."""
+def parse(kind: type[M], raw: bytes, max_inputs: int, within: int = 0) -> M:
+    """The message in the bytes; InvalidInput if they are none, or hold far more than `max_inputs` inputs.
+
+    `within` is the number of the field that the inputs are in, if they are in one.
+    """
+    if is_crowded(raw, max_inputs, within):
+        raise InvalidInput(
+            "TOO_MANY_INPUTS",
+            f"the request has far more inputs than the limit of {max_inputs}",
+            limit=max_inputs,
+        )
     try:
         return kind.FromString(raw)
     except (DecodeError, ValueError):  # the parser's own text may quote the bytes
@@ -42,9 +52,10 @@ def parse(kind: type[M], raw: bytes) -> M:
 class Calls:
     """The calls under way, and the gate that closes when the server drains."""
 
-    def __init__(self, limit: int, tokens: Tokens | None = None) -> None:
-        """At most `limit` at once; with `tokens`, each needs one."""
+    def __init__(self, limit: int, max_inputs: int, tokens: Tokens | None = None) -> None:
+        """At most `limit` at once, with at most `max_inputs` each; with `tokens`, each needs one."""
         self._limit = limit
+        self._max_inputs = max_inputs
         self._tokens = tokens
         self._count = 0
         self._idle = asyncio.Event()
@@ -117,12 +128,15 @@ class Calls:
                     if request_type is None:
                         await method(context, call)
                         return None
-                    answer = await method(parse(request_type, request), call)
+                    answer = await method(parse(request_type, request, self._max_inputs), call)
                 return answer.SerializeToString() if isinstance(answer, Message) else answer
             except GemwireError as error:
-                await abort(context, error)
+                # Its frames hold the request, and these frames hold it: a circle that would stay
+                # until Python looks for circles, which it does by their number, not by megabytes.
+                failed = error.with_traceback(None)
             except Exception as error:
-                await abort(context, internal(error, name))
+                failed = internal(error, name)
+            await abort(context, failed)
 
         return behaviour
 

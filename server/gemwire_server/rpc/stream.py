@@ -28,6 +28,7 @@ from gemwire_server.rpc.validate import Options, check_options
 from gemwire_server.rpc.wire import Answers, delimited, stream_results
 from gemwire_server.tokenizer import Encoded
 
+BATCH = pb.EmbedStreamRequest.BATCH_FIELD_NUMBER
 RESULTS = b"\x12"  # EmbedStreamResponse.results
 # How much is gathered into one message while the transport is busy with the last.
 MESSAGE_BYTES = 1 << 20
@@ -150,7 +151,11 @@ class _Stream:
 
     async def _read(self) -> pb.EmbedStreamRequest | None:
         raw: Any = await self._context.read()
-        return None if raw is grpc.aio.EOF else parse(pb.EmbedStreamRequest, raw)
+        return (
+            None
+            if raw is grpc.aio.EOF
+            else parse(pb.EmbedStreamRequest, raw, self._limits.max_inputs, BATCH)
+        )
 
     async def _read_opening(self) -> pb.EmbedStreamRequest | None:
         """The first message; Stopped if the server drains before there is one."""
