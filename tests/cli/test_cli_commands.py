@@ -17,7 +17,7 @@ from gemwire_server.cli import machine, make_checkpoint
 from gemwire_server.config import ServerConfig
 from gemwire_server.errors import CheckpointError
 
-ALL = ("serve", "embed", "tokenize", "info", "make-checkpoint", "verify", "tune")
+ALL = ("serve", "embed", "tokenize", "info", "make-checkpoint", "verify", "tune", "token")
 
 
 def run(*arguments: str) -> int:

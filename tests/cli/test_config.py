@@ -77,6 +77,11 @@ def test_every_field_comes_from_every_source(
         "cuda_graphs": (False, "false"),
         "residual": ("bf16", '"bf16"'),
         "deterministic": (False, "false"),
+        "admin_address": ("127.0.0.1:9", '"127.0.0.1:9"'),
+        "tls_cert": ("/tmp/cert.pem", '"/tmp/cert.pem"'),
+        "tls_key": ("/tmp/key.pem", '"/tmp/key.pem"'),
+        "tls_client_ca": ("/tmp/ca.pem", '"/tmp/ca.pem"'),
+        "tokens_file": ("/tmp/tokens", '"/tmp/tokens"'),
         "tile_table": ("/tmp/tiles.json", '"/tmp/tiles.json"'),
     }.get(option.name, (2048, "2048"))
     assert value != option.default and option.metadata["help"]
@@ -86,6 +91,13 @@ def test_every_field_comes_from_every_source(
     path = tmp_path / "one.toml"
     path.write_text(f"{option.name} = {text}\n")
     base = [] if option.name == "model" else ["--model", "m"]
+    needed = {
+        "tls_cert": ("tls_key",),
+        "tls_key": ("tls_cert",),
+        "tls_client_ca": ("tls_cert", "tls_key"),
+    }
+    for other in needed.get(option.name, ()):
+        base += [f"--{other.replace('_', '-')}", "/tmp/other.pem"]
     sources = [
         load(*base, *flags),
         load(*base, environ={f"GEMWIRE_{option.name.upper()}": raw}),

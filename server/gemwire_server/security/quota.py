@@ -16,30 +16,37 @@ class Bucket:
     """
 
     def __init__(
-        self, name: str, rate: float, burst: float, clock: Callable[[], float] = time.monotonic
+        self,
+        name: str,
+        rate: float,
+        burst: float,
+        *,
+        parts: int = 1,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`rate` in tokens a second and `burst` in tokens, both more than 0; full at first."""
+        """`rate` in tokens a second and `burst` in tokens, both more than 0, of which this is one of
+        `parts` equal ones; full at first."""
         self.name = name
-        self._rate = rate
-        self._burst = burst
+        self._parts = parts
         self._clock = clock
-        self._level = burst
-        self._at = clock()
         self._turn = asyncio.Lock()
+        self._at = clock()
+        self._level = burst / parts
+        self.set(rate, burst)
 
     def set(self, rate: float, burst: float) -> None:
-        """New figures, with what is in it and what is owed."""
-        self._level = min(self._filled(), burst)
-        self._rate, self._burst = rate, burst
+        """New figures for what is in it and what is owed."""
+        self._whole_rate = rate
+        self._rate, self._burst = rate / self._parts, burst / self._parts
 
     def take(self, tokens: int) -> None:
         """For a call: takes the tokens; QuotaExceeded if there is nothing in it. 0 only looks."""
         if self._filled() <= 0:
             raise QuotaExceeded(
                 "QUOTA_EXCEEDED",
-                f"{self.name} has used its quota of {self._rate:g} tokens a second",
+                f"{self.name} has used its quota of {self._whole_rate:g} tokens a second",
                 subject=self.name,
-                tokens_per_second=f"{self._rate:g}",
+                tokens_per_second=f"{self._whole_rate:g}",
             )
         self._level -= tokens
 

@@ -100,10 +100,10 @@ class Tokens:
         for entry in self._file.value:
             if not entry.rate or entry.name in self._buckets:
                 continue
-            rate, burst = entry.rate / self._fronts, entry.burst / self._fronts
-            if (bucket := before.get(entry.name)) is not None:
-                bucket.set(rate, burst)
-            self._buckets[entry.name] = bucket or Bucket(entry.name, rate, burst)
+            if (bucket := before.get(entry.name)) is None:
+                bucket = Bucket(entry.name, entry.rate, entry.burst, parts=self._fronts)
+            bucket.set(entry.rate, entry.burst)
+            self._buckets[entry.name] = bucket
 
 
 def read(path: str) -> list[Entry]:
