@@ -19,10 +19,11 @@ HEALTH_NAMES = (OVERALL_HEALTH, *SERVICES)
 class AdminServer:
     """Plain gRPC without tokens, meant for this machine: `start`, `set_serving`, `stop`."""
 
-    def __init__(self, address: str, *, reflected: bool) -> None:
+    def __init__(self, address: str, *, reflected: bool, share_port: bool) -> None:
+        """`share_port` lets other processes listen on the same address."""
         self.address = address
         self._health = health_aio.HealthServicer()
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", int(share_port))])
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflected:
             reflect(self._server)

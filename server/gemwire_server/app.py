@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.admin import AdminServer
 from gemwire_server.config import RUNNER, ServerConfig
 from gemwire_server.front import Front
 from gemwire_server.loading import Loaded, load, open_configured
@@ -30,10 +29,7 @@ class Application:
         self.config = config
         self._loader = loader
         self.model = pb.Model()
-        admin = None
-        if config.admin_address:
-            admin = AdminServer(config.admin_address, reflected=config.reflection)
-        self._front = Front(config, admin=admin)
+        self._front = Front(config)
         self._engine: ThreadEngine | None = None
 
     @property

@@ -270,10 +270,11 @@ class ServerConfig:
             raise ConfigError(
                 "an engine for each device needs --engine process", "devices", "engine"
             )
-        if self.fronts > 1 and self.address.startswith("unix:"):
-            raise ConfigError(
-                "several fronts share a TCP port, not a unix socket", "fronts", "address"
-            )
+        for name in ("address", "admin_address"):
+            if self.fronts > 1 and getattr(self, name).startswith("unix:"):
+                raise ConfigError(
+                    "several fronts share a TCP port, not a unix socket", "fronts", name
+                )
         if self.devices and self.device not in ("auto", "cuda"):
             raise ConfigError("the devices are named twice", "devices", "device")
         if self.device == "cpu" and self.residual != "fp32":

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
@@ -22,8 +21,7 @@ from gemwire_server.rpc.model import ModelService
 from gemwire_server.rpc.stream import StreamLimits, StreamService
 from gemwire_server.rpc.time_limit import within
 from gemwire_server.rpc.validate import Served
-from gemwire_server.security.certificates import Certificates
-from gemwire_server.security.tokens import Tokens
+from gemwire_server.security import OnBadFile, open_certificates, open_tokens
 from gemwire_server.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -49,25 +47,22 @@ class Front:
         config: ServerConfig,
         *,
         share_port: bool = False,
-        admin: AdminServer | None = None,
-        on_bad_file: Callable[[str], None] = lambda kind: None,
+        on_bad_file: OnBadFile = lambda kind: None,
     ) -> None:
-        """`share_port` lets other processes listen on the same address; `admin` starts, tells its health
-        and stops with this one; `on_bad_file` is told of files that could not be read again.
+        """`share_port` lets other processes listen on the same addresses; `on_bad_file` is told of files
+        that could not be read again, see `Reloaded`.
 
         Raises ConfigError for certificates and tokens that cannot be used.
         """
         self.config = config
         self.address = ""
-        self._admin = admin
-        self._certificates: Certificates | None = None
-        if config.tls_cert:
-            self._certificates = Certificates(
-                config.tls_cert, config.tls_key, config.tls_client_ca, on_bad_file
+        self._admin: AdminServer | None = None
+        if config.admin_address:
+            self._admin = AdminServer(
+                config.admin_address, reflected=config.reflection, share_port=share_port
             )
-        tokens: Tokens | None = None
-        if config.tokens_file:
-            tokens = Tokens(config.tokens_file, getattr(config, "fronts", 1), on_bad_file)
+        self._certificates = open_certificates(config, on_bad_file)
+        tokens = open_tokens(config, on_bad_file)
         self._calls = Calls(config.max_concurrent_calls, config.max_inputs_per_request, tokens)
         self._engine: Engine | None = None
         self._embedder: Embedder | None = None

@@ -43,7 +43,7 @@ def serve(config: ServerConfig, loader: str = RUNNER) -> int:
     `loader` makes the model that is served, see `loading.Loader`.
     """
     set_up_logging(config.log_level)
-    return asyncio.run(_serve(_make(config, loader)))
+    return asyncio.run(_serve(config, loader))
 
 
 def _make(config: ServerConfig, loader: str) -> Server:
@@ -59,7 +59,8 @@ def _make(config: ServerConfig, loader: str) -> Server:
     return Application(config, loader)
 
 
-async def _serve(server: Server) -> int:
+async def _serve(config: ServerConfig, loader: str) -> int:
+    server = _make(config, loader)  # here, for gRPC wants the loop that it will run in
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)

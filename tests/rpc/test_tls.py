@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -17,7 +18,7 @@ from gemwire_server import front
 from gemwire_server.app import background_server
 from gemwire_server.config import ServerConfig
 from gemwire_server.config_sources import ConfigError
-from gemwire_server.security.certificates import Certificates
+from gemwire_server.security import Certificates, open_certificates
 from rpc.certificates import DAY, Authority, Pair, credentials, replace, served_serial
 from rpc.harness import text
 
@@ -33,7 +34,7 @@ class Files:
     key: Path
     authority: Authority
 
-    def options(self) -> dict[str, str]:
+    def options(self) -> dict[str, Any]:
         return {"tls_cert": str(self.cert), "tls_key": str(self.key)}
 
 
@@ -45,7 +46,7 @@ def files(tmp_path: Path) -> Files:
 
 
 @contextmanager
-def secured(checkpoint: Path, files: Files, **options: str) -> Iterator[str]:
+def secured(checkpoint: Path, files: Files, **options: Any) -> Iterator[str]:
     config = ServerConfig(
         model=str(checkpoint), address="127.0.0.1:0", **files.options(), **options
     )
@@ -138,11 +139,9 @@ def test_bad_files_keep_the_certificate_and_are_told_once(
 ) -> None:
     bad: list[str] = []
 
-    class Observed(Certificates):
-        def __init__(self, cert: str, key: str, client_ca: str, _: object) -> None:
-            super().__init__(cert, key, client_ca, bad.append)
-
-    monkeypatch.setattr(front, "Certificates", Observed)
+    monkeypatch.setattr(
+        front, "open_certificates", lambda config, _: open_certificates(config, bad.append)
+    )
     with secured(tiny_checkpoint, files) as address:
         first = served_serial(address, files.authority)
         spoil(files, files.authority.pair())
@@ -231,6 +230,6 @@ def test_a_client_authority_that_is_none_is_refused(files: Files) -> None:
         ({"admin_address": "127.0.0.1:50051"}, "are the same"),
     ],
 )
-def test_options_that_do_not_go_together(options: dict[str, str], said: str) -> None:
+def test_options_that_do_not_go_together(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        ServerConfig(model="m", **options)  # type: ignore[arg-type]
+        ServerConfig(model="m", **options)

@@ -53,7 +53,7 @@ class _FrontProcess:
     def __init__(self, config: ServerConfig, channel: Channel) -> None:
         self._config = config
         self._channel = channel
-        self._front = Front(config, share_port=not config.address.startswith("unix:"))
+        self._front = Front(config, share_port=True)
         self._pool = EnginePool(max_queue_tokens=config.max_queue_tokens)
         self._serving = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()

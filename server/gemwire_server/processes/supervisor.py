@@ -16,6 +16,7 @@ from gemwire_server.config import RUNNER, ServerConfig
 from gemwire_server.errors import StartError
 from gemwire_server.processes.control import Channel, Message, spawn
 from gemwire_server.processes.port import HeldPort
+from gemwire_server.security import check_files
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,8 @@ class _Pauses:
 class Supervisor:
     """A server of several processes; satisfies `serving.Server`.
 
-    Raises from `start`: OSError if the address cannot be had, StartError if the model cannot.
+    Raises from `start`: ConfigError for files that cannot be used, OSError if the address cannot be had,
+    StartError if the model cannot.
     """
 
     def __init__(self, config: ServerConfig, loader: str = RUNNER) -> None:
@@ -92,11 +94,16 @@ class Supervisor:
         self._tasks: list[asyncio.Task[None]] = []
         self._ready: asyncio.Queue[object] = asyncio.Queue()  # engines, fronts: what serves first
         self._draining = False
-        self._port: HeldPort | None = None
+        self._ports: list[HeldPort] = []
 
     async def start(self) -> None:
-        self._port = HeldPort(self.config.address)
-        self.address = self._port.address
+        check_files(self.config)  # before a model is loaded
+        self.config = replace(
+            self.config,
+            address=self._hold(self.config.address),
+            admin_address=self.config.admin_address and self._hold(self.config.admin_address),
+        )
+        self.address = self.config.address
         try:
             self._tasks = [asyncio.create_task(self._keep_engine(each)) for each in self._engines]
             await self._all_ready(len(self._engines))
@@ -105,6 +112,11 @@ class Supervisor:
         except BaseException:
             self.end_now()
             raise
+
+    def _hold(self, address: str) -> str:
+        held = HeldPort(address)
+        self._ports.append(held)
+        return held.address
 
     async def _all_ready(self, count: int) -> None:
         for _ in range(count):
@@ -131,8 +143,8 @@ class Supervisor:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._port is not None:
-            self._port.close()
+        for port in self._ports:
+            port.close()
 
     def end_now(self) -> None:
         self._draining = True
@@ -229,9 +241,8 @@ class Supervisor:
         pauses, started = _Pauses(), False
         while not self._draining:
             front.process, front.channel = process, channel = await spawn("front")
-            config = replace(self.config, address=self.address)
             model = base64.b64encode(self.model.SerializeToString()).decode()
-            channel.send(config=asdict(config), model=model)
+            channel.send(config=asdict(self.config), model=model)
             async for message in channel.messages():
                 if "ready" in message:
                     pauses.started()

@@ -8,12 +8,29 @@ import contextlib
 import os
 import ssl
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-
-import grpc
+from typing import TYPE_CHECKING
 
 from gemwire_server.config_sources import ConfigError
 from gemwire_server.security.reloaded import OnBadFile, Reloaded
+
+if TYPE_CHECKING:
+    import grpc
+
+
+@dataclass(frozen=True, slots=True)
+class Pem:
+    """What is in the files; `roots` None: clients are asked for no certificate."""
+
+    chain: bytes
+    key: bytes
+    roots: bytes | None
+
+    def to_grpc(self) -> "grpc.ServerCertificateConfiguration":
+        import grpc  # here, so that a supervisor can check the files without it
+
+        return grpc.ssl_server_certificate_configuration([(self.key, self.chain)], self.roots)
 
 
 class Certificates:
@@ -28,25 +45,27 @@ class Certificates:
         paths = [path for path in (cert, key, client_ca) if path]
         self._files = Reloaded("certificate", paths, self._read, on_bad_file)
 
-    def credentials(self) -> grpc.ServerCredentials:
+    def credentials(self) -> "grpc.ServerCredentials":
+        import grpc
+
         return grpc.dynamic_ssl_server_credentials(
-            self._files.value,
+            self._files.value.to_grpc(),
             self._changed,  # type: ignore[arg-type]  # the stubs leave out its None: no change
             require_client_authentication=bool(self._client_ca),
         )
 
-    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
+    def _changed(self) -> "grpc.ServerCertificateConfiguration | None":
         """For gRPC, before each handshake; what it raised would break the handshake."""
-        return self._files.value if self._files.refresh() else None
+        return self._files.value.to_grpc() if self._files.refresh() else None
 
-    def _read(self) -> grpc.ServerCertificateConfiguration:
+    def _read(self) -> Pem:
         chain, key = Path(self._cert).read_bytes(), Path(self._key).read_bytes()
         self._check_pair(chain, key)
         roots = None
         if self._client_ca:
             roots = Path(self._client_ca).read_bytes()
             self._check_roots(roots)
-        return grpc.ssl_server_certificate_configuration([(key, chain)], roots)
+        return Pem(chain, key, roots)
 
     def _check_pair(self, chain: bytes, key: bytes) -> None:
         def no_password() -> str:
