@@ -12,10 +12,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.config import RUNNER, ServerConfig
 from gemwire_server.front import Front
 from gemwire_server.loading import Loaded, load, open_configured
+from gemwire_server.metrics import CallMetrics, EngineMetrics, PartMetrics
+from gemwire_server.metrics_page import MetricsPage
 from gemwire_server.rpc.validate import Served
 from gemwire_server.thread_engine import ThreadEngine
 
@@ -29,12 +33,20 @@ class Application:
         self.config = config
         self._loader = loader
         self.model = pb.Model()
-        self._front = Front(config)
+        self._registry = CollectorRegistry()
+        self._parts = PartMetrics(self._registry)
+        self._front = Front(config, CallMetrics(self._registry))
+        self._metrics_page: MetricsPage | None = None
         self._engine: ThreadEngine | None = None
 
     @property
     def address(self) -> str:
         return self._front.address
+
+    @property
+    def metrics_address(self) -> str:
+        """Where the metrics are, with the port that 0 became; empty if nowhere."""
+        return self._metrics_page.address if self._metrics_page else ""
 
     async def start(self) -> None:
         """Takes the address, loads the model, warms up, and is SERVING.
@@ -45,6 +57,10 @@ class Application:
         # First, so that a taken address shows before the model is read.
         try:
             await self._front.bind()
+            if self.config.metrics_address:
+                self._metrics_page = MetricsPage(
+                    self.config.metrics_address, self._registry, lambda: self._front.is_serving
+                )
             checkpoint = await asyncio.to_thread(open_configured, self.config)
             tokenizer = await asyncio.to_thread(checkpoint.load_tokenizer)
             loaded = await asyncio.to_thread(load, checkpoint, self.config, self._loader)
@@ -56,6 +72,7 @@ class Application:
             await self._front.open(self._engine, tokenizer, served, self.model)
             await self._front.warm_up()
             await self._front.set_serving(True)
+            self._parts.engines_serving(1)
         except BaseException:
             await self.stop()
             raise
@@ -66,10 +83,12 @@ class Application:
             max_batch_tokens=loaded.config.max_batch_tokens,
             max_queue_tokens=loaded.config.max_queue_tokens,
             on_death=self._engine_died,
+            observer=EngineMetrics(self._registry, max_batch_tokens=loaded.config.max_batch_tokens),
         )
 
     def _engine_died(self) -> None:
         """Says so to who watches: a server that cannot compute must not be sent work."""
+        self._parts.engines_serving(0)
         asyncio.run_coroutine_threadsafe(self._front.set_serving(False), self._loop)
 
     async def drain(self, lame_duck_seconds: float) -> None:
@@ -85,12 +104,21 @@ class Application:
         await self._front.stop()
         if self._engine is not None:
             await asyncio.to_thread(self._engine.close)
+        if self._metrics_page is not None:
+            await asyncio.to_thread(self._metrics_page.close)
 
 
 @contextlib.contextmanager
 def background_server(config: ServerConfig) -> Iterator[str]:
     """A server in threads of this process, on a private unix socket unless the config's address is
     another than the default; yields its address, drains at exit."""
+    with background_application(config) as app:
+        yield app.address
+
+
+@contextlib.contextmanager
+def background_application(config: ServerConfig) -> Iterator[Application]:
+    """See `background_server`."""
     with tempfile.TemporaryDirectory(prefix="gemwire-") as folder:
         if config.address == ServerConfig.__dataclass_fields__["address"].default:
             config = replace(config, address=f"unix:{Path(folder) / 'gemwire.sock'}")
@@ -102,7 +130,7 @@ def background_server(config: ServerConfig) -> Iterator[str]:
             app = _wait_for(started, folder)
             if isinstance(app, BaseException):
                 raise app
-            yield app.address
+            yield app
         finally:
             finish.set()
             thread.join()

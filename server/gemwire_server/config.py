@@ -47,6 +47,13 @@ def _check_address(value: str) -> None:
         )
 
 
+def _check_metrics_address(value: str) -> None:
+    if value.startswith("unix:"):
+        raise ValueError("must be host:port or [IPv6]:port")
+    if value:
+        _check_address(value)
+
+
 def is_local(address: str) -> bool:
     """Whether only this machine reaches it."""
     host = address.rpartition(":")[0].strip("[]")
@@ -252,6 +259,21 @@ class ServerConfig:
     )
     log_level: str = _option(
         "info", "the least that is logged", choices=("debug", "info", "warning", "error")
+    )
+    log_format: str = _option(
+        "text", "lines for people, or a JSON object a line", choices=("text", "json")
+    )
+    metrics_address: str = _option(
+        "",
+        "where Prometheus reads /metrics and a balancer /readyz over HTTP: host:port (port 0: any free "
+        "one); empty: nowhere",
+        metavar="ADDRESS",
+        check=_check_metrics_address,
+    )
+    traces: str = _option(
+        "none",
+        "otlp: send OpenTelemetry traces to where the OTEL_EXPORTER_OTLP_ variables say",
+        choices=("none", "otlp"),
     )
     reflection: bool = _option(True, "offer gRPC server reflection")
 

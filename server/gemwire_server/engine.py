@@ -101,6 +101,12 @@ class Observer:
     quick; what it raises is logged and goes no further.
     """
 
+    def accepted(self, texts: int) -> None:
+        """Texts were taken into the queue."""
+
+    def queue(self, tokens: int, token_rate: float) -> None:
+        """So many tokens wait from now on; the rate is of recent steps, tokens a second, 0 at first."""
+
     def begun(self, items: Sequence[Item]) -> None:
         """A step of these texts is about to be computed; after a step that failed, again."""
 
@@ -109,10 +115,10 @@ class Observer:
         good."""
 
     def failed(self) -> None:
-        """A step was not computed; what becomes of its texts is told apart from it."""
+        """A step gave no vector at all; what becomes of its texts is told apart from it."""
 
     def dropped(self, reason: str, texts: int) -> None:
-        """Texts that were accepted and are not computed: cancelled, expired, abandoned, poison, lost."""
+        """Texts that were accepted and get no vector: cancelled, expired, abandoned, poison, lost."""
 
 
 class Runner(Protocol):

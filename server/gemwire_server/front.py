@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
+from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health_pb2_grpc
@@ -14,6 +16,7 @@ from gemwire_server.admin import AdminServer, reflect, set_health
 from gemwire_server.config import ServerConfig, is_local
 from gemwire_server.engine import Engine
 from gemwire_server.listening import bind
+from gemwire_server.metrics import CallMetrics
 from gemwire_server.rpc.embedder import Embedder
 from gemwire_server.rpc.embedding import EmbeddingService
 from gemwire_server.rpc.methods import Calls, Method
@@ -21,8 +24,12 @@ from gemwire_server.rpc.model import ModelService
 from gemwire_server.rpc.stream import StreamLimits, StreamService
 from gemwire_server.rpc.time_limit import within
 from gemwire_server.rpc.validate import Served
-from gemwire_server.security import OnBadFile, open_certificates, open_tokens
+from gemwire_server.rpc.watch import Watch
+from gemwire_server.security import open_certificates, open_tokens
 from gemwire_server.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from gemwire_server.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +44,7 @@ LEAST_PING_SECONDS = 5.0
 # that is told to go finds another. One that begins as late as that, and lives as long, is still waited for.
 STREAM_AGE = 1.1
 AGE_GRACE = 1.5
+LAG_SECONDS = 0.1
 
 
 class Front:
@@ -45,25 +53,30 @@ class Front:
     def __init__(
         self,
         config: ServerConfig,
+        metrics: CallMetrics,
         *,
         share_port: bool = False,
-        on_bad_file: OnBadFile = lambda kind: None,
     ) -> None:
-        """`share_port` lets other processes listen on the same addresses; `on_bad_file` is told of files
-        that could not be read again, see `Reloaded`.
+        """`share_port` lets other processes listen on the same addresses.
 
         Raises ConfigError for certificates and tokens that cannot be used.
         """
         self.config = config
         self.address = ""
+        self.is_serving = False
+        self._draining = False
         self._admin: AdminServer | None = None
         if config.admin_address:
             self._admin = AdminServer(
                 config.admin_address, reflected=config.reflection, share_port=share_port
             )
-        self._certificates = open_certificates(config, on_bad_file)
-        tokens = open_tokens(config, on_bad_file)
-        self._calls = Calls(config.max_concurrent_calls, config.max_inputs_per_request, tokens)
+        self._certificates = open_certificates(config, metrics.bad_file)
+        tokens = open_tokens(config, metrics.bad_file)
+        self._watch = Watch(metrics, _tracing(config))
+        self._calls = Calls(
+            config.max_concurrent_calls, config.max_inputs_per_request, self._watch, tokens
+        )
+        self._timer: asyncio.Task[None] | None = None
         self._engine: Engine | None = None
         self._embedder: Embedder | None = None
         self._streams: StreamService | None = None
@@ -115,6 +128,7 @@ class Front:
             engine,
             tokenizer,
             served,
+            self._watch,
             tokenizer_threads=config.tokenizer_threads or max(1, (os.cpu_count() or 2) - 1),
         )
         unary = EmbeddingService(
@@ -148,6 +162,14 @@ class Front:
         if config.reflection and not config.admin_address:
             reflect(self._server)
         await self._server.start()
+        self._timer = asyncio.create_task(self._measure_lag())
+
+    async def _measure_lag(self) -> None:
+        """How late a timer is, is how long whatever else becomes ready waits for the event loop."""
+        while True:
+            due = time.monotonic() + LAG_SECONDS
+            await asyncio.sleep(LAG_SECONDS)
+            self._watch.metrics.loop_lag.observe(max(0.0, time.monotonic() - due))
 
     async def warm_up(self) -> None:
         """One text the whole way, tokenizer and engine included; raises what it fails with."""
@@ -156,6 +178,7 @@ class Front:
 
     async def set_serving(self, serving: bool) -> None:
         """What the health service says of every service; after `drain` has begun, NOT_SERVING stays."""
+        self.is_serving = serving and not self._draining
         await set_health(self._health, serving)
         if self._admin is not None:
             await self._admin.set_serving(serving)
@@ -166,6 +189,8 @@ class Front:
         Calls are told to go elsewhere for at least so long: grpc answers one that arrives in the moment
         it stops with CANCELLED, which no client takes for an invitation to try another server.
         """
+        self._draining = True
+        self.is_serving = False
         if self._admin is not None:
             await self._admin.set_serving(False)
         await self._health.enter_graceful_shutdown()
@@ -199,6 +224,18 @@ class Front:
             await self._admin.stop()
         if self._embedder is not None:
             await asyncio.to_thread(self._embedder.close)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._watch.tracing is not None:
+            await asyncio.to_thread(self._watch.tracing.close)
+
+
+def _tracing(config: ServerConfig) -> "Tracing | None":
+    if config.traces == "none":
+        return None
+    from gemwire_server.tracing import Tracing
+
+    return Tracing()
 
 
 def _age_options(age: float) -> list[tuple[str, int]]:

@@ -1,12 +1,52 @@
-"""What goes to standard error."""
+"""How the log is written: lines for people or JSON objects for programs, and of which call they are.
 
+A text never appears in it. What a call's code logs carries the call's id and method, wherever it is logged.
+"""
+
+import json
 import logging
 import sys
+import time
+from contextvars import ContextVar
+
+CURRENT_CALL: ContextVar[tuple[str, str]] = ContextVar("current_call", default=("", ""))
+"""(request id, method) of the call whose code runs."""
+
+TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
-def set_up_logging(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
+def set_up_logging(level: str, form: str) -> None:
+    """Has the process log to stderr at a level of `logging`, as "text" or "json"."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter(TEXT))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+
+
+class TextFormatter(logging.Formatter):
+    """Lines that end in the id of their call, where there is one."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        line = super().formatMessage(record)
+        request_id, _ = CURRENT_CALL.get()
+        return f"{line} request_id={request_id}" if request_id else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: time (UTC), level, logger, message; of a call request_id and method; further
+    fields that the record has as `fields`; the traceback as exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, object] = {
+            "time": f"{seconds}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        request_id, method = CURRENT_CALL.get()
+        if request_id:
+            line |= {"request_id": request_id, "method": method}
+        line |= getattr(record, "fields", {})
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)

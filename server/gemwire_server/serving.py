@@ -42,7 +42,7 @@ def serve(config: ServerConfig, loader: str = RUNNER) -> int:
 
     `loader` makes the model that is served, see `loading.Loader`.
     """
-    set_up_logging(config.log_level)
+    set_up_logging(config.log_level, config.log_format)
     return asyncio.run(_serve(config, loader))
 
 

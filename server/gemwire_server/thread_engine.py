@@ -97,6 +97,8 @@ class ThreadEngine:
             self._scheduler.add(submission, sequences)
             if submission.alone:
                 self._alone.add(submission)
+            self._tell(self._observer.accepted, len(sequences))
+            self._tell_queue()
             self._changed.notify_all()
 
     def cancel(self, submission: Submission) -> None:
@@ -104,6 +106,7 @@ class ThreadEngine:
             submission.cancelled = True
             if indices := self._scheduler.drop(submission):
                 self._tell(self._observer.dropped, "cancelled", len(indices))
+                self._tell_queue()
 
     def check_room(self, coming: int, guess: int, *, caller: int, bulk: bool = False) -> None:
         with self._changed:
@@ -142,7 +145,12 @@ class ThreadEngine:
     def _drop(self, dropped: Sequence[Dropped], reason: str, error: GemwireError) -> None:
         for owner, indices in dropped:
             self._tell(self._observer.dropped, reason, len(indices))
+            self._tell_queue()
             hand(_submission(owner), Results(indices, None, error, None))
+
+    def _tell_queue(self) -> None:
+        scheduler = self._scheduler
+        self._tell(self._observer.queue, scheduler.queued_tokens, scheduler.token_rate or 0.0)
 
     def _refuse(self, items: Sequence[Item], reason: str, error: GemwireError) -> None:
         if items:
@@ -196,6 +204,7 @@ class ThreadEngine:
                 elif may_begin and scheduler.queued_tokens >= needed:
                     items, expired = scheduler.next_batch()
                     self._drop(expired, "expired", expiry())
+                    self._tell_queue()
                     if items:
                         self._under_way += 1
                         return items, None
@@ -256,6 +265,7 @@ class ThreadEngine:
         seconds = time.monotonic() - started
         with self._changed:
             self._scheduler.pace.ended(step.packed.num_tokens, seconds)
+            self._tell_queue()
             if step.suspects is not None:
                 step.suspects.passed()
                 self._go_on(step.suspects)

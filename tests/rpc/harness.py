@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub, ModelServiceStub
-from gemwire_server.app import background_server
+from gemwire_server.app import background_application
 from gemwire_server.config import ServerConfig
 
 
@@ -25,15 +25,22 @@ class Served:
     channel: grpc.Channel
     embedding: EmbeddingServiceStub
     model: ModelServiceStub
+    metrics_address: str
 
 
 @contextmanager
 def running(model: str, **options: Any) -> Iterator[Served]:
     with (
-        background_server(ServerConfig(model=model, address="127.0.0.1:0", **options)) as address,
-        grpc.insecure_channel(address) as channel,
+        background_application(ServerConfig(model=model, address="127.0.0.1:0", **options)) as app,
+        grpc.insecure_channel(app.address) as channel,
     ):
-        yield Served(address, channel, EmbeddingServiceStub(channel), ModelServiceStub(channel))
+        yield Served(
+            app.address,
+            channel,
+            EmbeddingServiceStub(channel),
+            ModelServiceStub(channel),
+            app.metrics_address,
+        )
 
 
 @dataclass

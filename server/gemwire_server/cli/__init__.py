@@ -27,6 +27,8 @@ EXTRAS = {
     "grpc_health": "server",
     "grpc_reflection": "server",
     "huggingface_hub": "server",
+    "opentelemetry": "traces",
+    "prometheus_client": "server",
     "safetensors": "server",
     "sentencepiece": "server",
     "tokenizers": "server",

@@ -6,11 +6,15 @@ import os
 import sys
 import threading
 
+from prometheus_client import CollectorRegistry
+
 from gemwire_server.config import ServerConfig
 from gemwire_server.engine import Observer
 from gemwire_server.errors import CheckpointError, DeviceError, one_line
 from gemwire_server.loading import Loaded, load, open_configured
 from gemwire_server.logs import set_up_logging
+from gemwire_server.metrics import EngineMetrics
+from gemwire_server.metrics_files import keep_in_files
 from gemwire_server.processes import control
 from gemwire_server.processes.control import BlockingChannel, Message
 from gemwire_server.processes.host import EngineHost
@@ -29,7 +33,8 @@ def run_engine(descriptor: int) -> int:
     if not first:
         return 0
     config = ServerConfig(**first["config"])
-    set_up_logging(config.log_level)
+    set_up_logging(config.log_level, config.log_format)
+    keep_in_files(first["metrics"], first["name"])
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     try:
         loaded = load(open_configured(config), config, first["loader"])
@@ -39,6 +44,9 @@ def run_engine(descriptor: int) -> int:
     host = EngineHost(
         first["path"],
         lambda observer: make_engine(loaded, observer),
+        observer=EngineMetrics(
+            CollectorRegistry(), max_batch_tokens=loaded.config.max_batch_tokens
+        ),
         on_tick=lambda: channel.send(busy_seconds=host.watch.busy_seconds()),
     )
     serving = threading.Thread(target=host.run, name="gemwire-links")

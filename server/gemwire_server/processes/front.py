@@ -6,12 +6,16 @@ import contextlib
 import logging
 from collections.abc import Coroutine
 
+from prometheus_client import CollectorRegistry
+
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.config import ServerConfig
 from gemwire_server.errors import GemwireError, one_line
 from gemwire_server.front import Front
 from gemwire_server.loading import open_configured
 from gemwire_server.logs import set_up_logging
+from gemwire_server.metrics import CallMetrics
+from gemwire_server.metrics_files import keep_in_files
 from gemwire_server.processes import control
 from gemwire_server.processes.control import Channel, Message
 from gemwire_server.processes.link import LinkClosed
@@ -34,7 +38,8 @@ async def _run(descriptor: int) -> int:
     if first is None:
         return 0
     config = ServerConfig(**first["config"])
-    set_up_logging(config.log_level)
+    set_up_logging(config.log_level, config.log_format)
+    keep_in_files(first["metrics"], first["name"])
     front = _FrontProcess(config, channel)
     try:
         await front.start(base64.b64decode(first["model"]))
@@ -53,7 +58,7 @@ class _FrontProcess:
     def __init__(self, config: ServerConfig, channel: Channel) -> None:
         self._config = config
         self._channel = channel
-        self._front = Front(config, share_port=True)
+        self._front = Front(config, CallMetrics(CollectorRegistry()), share_port=True)
         self._pool = EnginePool(max_queue_tokens=config.max_queue_tokens)
         self._serving = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()

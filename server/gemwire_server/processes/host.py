@@ -165,6 +165,12 @@ class _Told(Observer):
         self._host = host
         self._other = other
 
+    def accepted(self, texts: int) -> None:
+        self._other.accepted(texts)
+
+    def queue(self, tokens: int, token_rate: float) -> None:
+        self._other.queue(tokens, token_rate)
+
     def begun(self, items: Sequence[Item]) -> None:
         self._host.watch.begun()
         self._other.begun(items)

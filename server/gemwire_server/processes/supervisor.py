@@ -10,6 +10,7 @@ import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.config import RUNNER, ServerConfig
@@ -17,6 +18,9 @@ from gemwire_server.errors import StartError
 from gemwire_server.processes.control import Channel, Message, spawn
 from gemwire_server.processes.port import HeldPort
 from gemwire_server.security import check_files
+
+if TYPE_CHECKING:
+    from gemwire_server.processes.metrics import ServerMetrics
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +99,12 @@ class Supervisor:
         self._ready: asyncio.Queue[object] = asyncio.Queue()  # engines, fronts: what serves first
         self._draining = False
         self._ports: list[HeldPort] = []
+        self._metrics: ServerMetrics | None = None
+
+    @property
+    def metrics_address(self) -> str:
+        """Where the metrics are, with the port that 0 became; empty if nowhere."""
+        return self._metrics.address if self._metrics is not None else ""
 
     async def start(self) -> None:
         check_files(self.config)  # before a model is loaded
@@ -105,6 +115,14 @@ class Supervisor:
         )
         self.address = self.config.address
         try:
+            if self.config.metrics_address:
+                # With what it imports, which else is only for the children.
+                from gemwire_server.processes.metrics import ServerMetrics
+
+                self._metrics = ServerMetrics(
+                    self.config.metrics_address,
+                    lambda: any(front.serving for front in self._fronts),
+                )
             self._tasks = [asyncio.create_task(self._keep_engine(each)) for each in self._engines]
             await self._all_ready(len(self._engines))
             self._tasks += [asyncio.create_task(self._keep_front(each)) for each in self._fronts]
@@ -145,6 +163,8 @@ class Supervisor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for port in self._ports:
             port.close()
+        if self._metrics is not None:
+            self._metrics.close()
 
     def end_now(self) -> None:
         self._draining = True
@@ -154,6 +174,23 @@ class Supervisor:
         ):
             if process is not None and process.returncode is None:
                 process.kill()
+        if self._metrics is not None:
+            self._metrics.close()
+            self._metrics = None
+
+    def _names(self, part: str, index: int) -> Message:
+        """What a child is told of its metrics."""
+        folder = self._metrics.folder if self._metrics is not None else ""
+        return {"name": f"{part}{index}", "metrics": folder}
+
+    def _count_death(self, part: str, index: int, reason: str) -> None:
+        if self._metrics is not None:
+            self._metrics.child_died(part, index, reason)
+            self._count_engines()
+
+    def _count_engines(self) -> None:
+        if self._metrics is not None:
+            self._metrics.engines_serving(sum(bool(engine.path) for engine in self._engines))
 
     # Engines
 
@@ -164,7 +201,12 @@ class Supervisor:
             process, channel = await spawn("engine")
             engine.process = process
             path = f"\0gemwire-{secrets.token_hex(16)}"
-            channel.send(config=asdict(engine.config), loader=self._loader, path=path)
+            channel.send(
+                config=asdict(engine.config),
+                loader=self._loader,
+                path=path,
+                **self._names("engine", engine.index),
+            )
             hung = False
             try:
                 async for message in self._watched(channel):
@@ -192,6 +234,7 @@ class Supervisor:
             if not started:
                 raise StartError(f"the engine's process ended while it loaded: {_cause(code)}")
             log.error("engine %d ended: %s", engine.index, "it hung" if hung else _cause(code))
+            self._count_death("engine", engine.index, "hung" if hung else "died")
             await self._look_for_culprits(engine, hung or -code not in FROM_OUTSIDE)
             await asyncio.sleep(pauses.after_end())
 
@@ -214,6 +257,7 @@ class Supervisor:
         self.model = pb.Model.FromString(base64.b64decode(message["ready"]))
         self.config = replace(self.config, max_batch_tokens=message["max_batch_tokens"])
         engine.path = path
+        self._count_engines()
         self._tell_fronts(engine=engine.index, path=path)
 
     async def _look_for_culprits(self, engine: _Engine, suspicious: bool) -> None:
@@ -242,7 +286,8 @@ class Supervisor:
         while not self._draining:
             front.process, front.channel = process, channel = await spawn("front")
             model = base64.b64encode(self.model.SerializeToString()).decode()
-            channel.send(config=asdict(self.config), model=model)
+            names = self._names("front", front.index)
+            channel.send(config=asdict(self.config), model=model, **names)
             async for message in channel.messages():
                 if "ready" in message:
                     pauses.started()
@@ -272,6 +317,7 @@ class Supervisor:
             if not started:
                 raise StartError(f"a front's process ended while it started: {_cause(code)}")
             log.error("front %d ended: %s", front.index, _cause(code))
+            self._count_death("front", front.index, "died")
             await asyncio.sleep(pauses.after_end())
 
     def _tell_fronts(self, **message: object) -> None:

@@ -3,6 +3,10 @@
 import time
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gemwire_server.tracing import CallTrace
 
 from gemwire_server.security.tokens import Grant
 
@@ -28,7 +32,10 @@ class Caller:
 @dataclass(slots=True, eq=False)
 class Call:
     """`method` is its full name; times are of `time.monotonic`; `deadline` None is none; `grant` None
-    is a server without tokens."""
+    is a server without tokens.
+
+    `texts` and `tokens` are what was answered so far; `trace` is None unless it is traced.
+    """
 
     method: str
     caller: Caller
@@ -36,6 +43,17 @@ class Call:
     deadline: float | None = None
     arrived: float = field(default_factory=time.monotonic)
     grant: Grant | None = None
+    texts: int = 0
+    tokens: int = 0
+    trace: "CallTrace | None" = None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether a call that is cancelled now is so by its deadline: gRPC does not say, the client's clock
+        goes first, and a timeout travels rounded up by as much as 1%."""
+        if self.deadline is None:
+            return False
+        return time.monotonic() >= self.deadline - 0.02 * (self.deadline - self.arrived) - 0.02
 
 
 def deadline_of(time_remaining: float | None) -> float | None:

@@ -19,6 +19,7 @@ from gemwire_server.rpc.call import UNARY_FLOW, Call, Caller
 from gemwire_server.rpc.room import Room
 from gemwire_server.rpc.status import duration
 from gemwire_server.rpc.validate import Options, Served, check_options
+from gemwire_server.rpc.watch import Watch
 from gemwire_server.rpc.wire import Answers
 from gemwire_server.tokenizer import Encoded, Tokenizer, Truncation
 
@@ -54,11 +55,18 @@ class Embedder:
     """Everything between a request and its vectors, for every method alike."""
 
     def __init__(
-        self, engine: Engine, tokenizer: Tokenizer, served: Served, *, tokenizer_threads: int
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        served: Served,
+        watch: Watch,
+        *,
+        tokenizer_threads: int,
     ) -> None:
         self.engine = engine
         self.tokenizer = tokenizer
         self.served = served
+        self._watch = watch
         self._pool = ThreadPoolExecutor(tokenizer_threads, thread_name_prefix="gemwire-tokenize")
         self._tokenizing_tokens = 0
         self.room = Room()
@@ -82,6 +90,7 @@ class Embedder:
         Raises Expired if the call's deadline passes before or between parts of the work.
         """
         _check_deadline(call)
+        began = time.monotonic()
         sources = [_attempt(partial(self._source, raw, options)) for raw in inputs]
         cost = [source.cost if isinstance(source, Source) else 0 for source in sources]
         if len(sources) == 1 and cost[0] <= INLINE_CHARACTERS:
@@ -91,6 +100,7 @@ class Embedder:
         for path, item in zip(paths, tokenized, strict=True):
             if isinstance(item, InvalidInput):
                 item.field = f"{path}.{item.field or 'text'}"
+        self._watch.tokenized(call, began, tokenized)
         return tokenized
 
     def _source(self, raw: pb.EmbedInput, options: Options) -> Source:
@@ -193,6 +203,7 @@ class Embedder:
         """
         answers = empty_answers(tokenized, self.served.dimensions[0])
         steps = []
+        submitted = time.monotonic()
         waiting = int(answers.token_counts.sum())
         try:
             with Pending(self.engine, tokenized, options.priority, call, flow) as pending:
@@ -207,6 +218,7 @@ class Embedder:
         except asyncio.CancelledError:
             self.room.freed(waiting)
             raise
+        self._watch.answered(call, submitted, answers, steps)
         return answers, steps
 
 

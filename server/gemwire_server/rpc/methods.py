@@ -18,11 +18,13 @@ from google.protobuf.message_factory import GetMessageClass
 
 from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped, Unauthenticated
 from gemwire_server.rpc.call import Call, Caller, deadline_of
-from gemwire_server.rpc.status import abort, internal
+from gemwire_server.rpc.status import CODES, REQUEST_ID, abort, internal
 from gemwire_server.rpc.unparsed import is_crowded
+from gemwire_server.rpc.watch import Watch
 from gemwire_server.security.tokens import Grant, Tokens
 
 M = TypeVar("M", bound=Message)
+Code = grpc.StatusCode
 Context = grpc.aio.ServicerContext[bytes, bytes]
 Method = Callable[[Any, Call], Awaitable[Message | bytes | None]]
 MAX_REQUEST_ID = 128
@@ -52,10 +54,13 @@ def parse(kind: type[M], raw: bytes, max_inputs: int, within: int = 0) -> M:
 class Calls:
     """The calls under way, and the gate that closes when the server drains."""
 
-    def __init__(self, limit: int, max_inputs: int, tokens: Tokens | None = None) -> None:
+    def __init__(
+        self, limit: int, max_inputs: int, watch: Watch, tokens: Tokens | None = None
+    ) -> None:
         """At most `limit` at once, with at most `max_inputs` each; with `tokens`, each needs one."""
         self._limit = limit
         self._max_inputs = max_inputs
+        self._watch = watch
         self._tokens = tokens
         self._count = 0
         self._idle = asyncio.Event()
@@ -122,21 +127,32 @@ class Calls:
         """Parses, calls, serializes. An error becomes its status; a bug becomes INTERNAL, no word more."""
 
         async def behaviour(request: Any, context: Context) -> bytes | None:
+            call = _call(context, name)
+            context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
+            self._watch.started(call, context)
             try:
                 with self.one():
-                    call = _call(context, name)
                     if request_type is None:
-                        await method(context, call)
-                        return None
-                    answer = await method(parse(request_type, request, self._max_inputs), call)
-                return answer.SerializeToString() if isinstance(answer, Message) else answer
+                        answer = await method(context, call)
+                    else:
+                        answer = await method(parse(request_type, request, self._max_inputs), call)
+                if isinstance(answer, Message):
+                    answer = answer.SerializeToString()
+                self._watch.ended(call, Code.OK)
+                return answer
             except GemwireError as error:
                 # Its frames hold the request, and these frames hold it: a circle that would stay
                 # until Python looks for circles, which it does by their number, not by megabytes.
                 failed = error.with_traceback(None)
             except Exception as error:
-                failed = internal(error, name)
-            await abort(context, failed)
+                failed = internal(error, call)
+            except asyncio.CancelledError:
+                late = call.is_late
+                self._watch.ended(call, Code.DEADLINE_EXCEEDED if late else Code.CANCELLED)
+                raise
+            # First, so that who has the answer finds it counted.
+            self._watch.ended(call, CODES[type(failed)], failed.reason)
+            await abort(context, failed, call.request_id)
 
         return behaviour
 
@@ -167,8 +183,7 @@ class _Gate(grpc.GenericRpcHandler):
 
 
 def _call(context: Context, method: str) -> Call:
-    metadata = dict(context.invocation_metadata() or ())
-    asked = metadata.get("x-request-id", "")
+    asked = dict(context.invocation_metadata() or ()).get(REQUEST_ID, "")
     given = isinstance(asked, str) and 0 < len(asked) <= MAX_REQUEST_ID and asked.isprintable()
     grant = _grant.get()
     return Call(

@@ -22,10 +22,13 @@ from gemwire_server.errors import (
     Stopped,
     Unauthenticated,
 )
+from gemwire_server.rpc.call import Call
 
 log = logging.getLogger(__name__)
 
 DOMAIN = "gemwire.dev"
+REQUEST_ID = "x-request-id"
+"""The metadata that names a call: the client's own, or made up here, and back in the trailers."""
 CODES: dict[type[GemwireError], grpc.StatusCode] = {
     InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
     NotFound: grpc.StatusCode.NOT_FOUND,
@@ -73,7 +76,9 @@ def _status(error: GemwireError, retry_seconds: float | None) -> Status:
     return status
 
 
-async def abort(context: grpc.aio.ServicerContext[bytes, bytes], error: GemwireError) -> NoReturn:
+async def abort(
+    context: grpc.aio.ServicerContext[bytes, bytes], error: GemwireError, request_id: str
+) -> NoReturn:
     """Ends the call with the error.
 
     Where there is no room, gRPC itself is told when to ask again, for clients whose retry policy does.
@@ -81,7 +86,10 @@ async def abort(context: grpc.aio.ServicerContext[bytes, bytes], error: GemwireE
     """
     retry_seconds = _retry_seconds(error)
     details = _status(error, retry_seconds).SerializeToString()
-    trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", details)]
+    trailers: list[tuple[str, str | bytes]] = [
+        ("grpc-status-details-bin", details),
+        (REQUEST_ID, request_id),
+    ]
     if isinstance(error, Overloaded):
         pushback = NEVER if retry_seconds is None else math.ceil(retry_seconds * 1000)
         trailers.append(("grpc-retry-pushback-ms", str(pushback)))
@@ -89,12 +97,14 @@ async def abort(context: grpc.aio.ServicerContext[bytes, bytes], error: GemwireE
     raise AssertionError("abort returned")
 
 
-def internal(error: Exception, method: str) -> EngineFailure:
-    """What a caller is told of a bug: nothing. The log says where it is; not the exception's own text,
-    which may quote a request."""
+def internal(error: Exception, call: Call) -> EngineFailure:
+    """What a caller is told of a bug: nothing but what to look for in the log. That says where it is; not
+    the exception's own text, which may quote a request."""
     frames = "".join(traceback.format_tb(error.__traceback__))
-    log.error("%s: %s in\n%s", method, type(error).__name__, frames)
-    return EngineFailure("INTERNAL", "internal error; the server's log says more")
+    log.error("%s %s: %s in\n%s", call.method, call.request_id, type(error).__name__, frames)
+    return EngineFailure(
+        "INTERNAL", "internal error; the server's log says more", request_id=call.request_id
+    )
 
 
 def duration(seconds: float) -> Duration:

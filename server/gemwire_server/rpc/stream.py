@@ -143,7 +143,7 @@ class _Stream:
             except GemwireError as error:
                 self.send(error)
             except Exception as error:
-                self.send(internal(error, "EmbedStream"))
+                self.send(internal(error, self._call))
 
         task = asyncio.create_task(guarded())
         self._tasks.add(task)
