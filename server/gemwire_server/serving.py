@@ -25,6 +25,9 @@ class Server(Protocol):
     def address(self) -> str: ...
 
     @property
+    def metrics_address(self) -> str: ...
+
+    @property
     def model(self) -> pb.Model: ...
 
     async def start(self) -> None:
@@ -71,7 +74,7 @@ async def _serve(config: ServerConfig, loader: str) -> int:
         server.end_now()
         os._exit(0)  # nothing accepted yet; a thread is reading weights and cannot be interrupted
     await starting
-    print(banner(server.address, server.model), flush=True)
+    print(banner(server), flush=True)
     number = await told
     log.info("%s: draining", number.name)
     draining = asyncio.create_task(server.drain(LAME_DUCK_SECONDS))
@@ -87,10 +90,11 @@ async def _serve(config: ServerConfig, loader: str) -> int:
     return 0
 
 
-def banner(address: str, model: pb.Model) -> str:
+def banner(server: Server) -> str:
     """What a person wants to know of a server that has just started."""
-    limits = model.limits
+    address, model, limits = server.address, server.model, server.model.limits
     command = "gemwire" if shutil.which("gemwire") else f"{sys.executable} -m gemwire_server"
+    metrics = server.metrics_address
     return "\n".join(
         [
             f"gemwire {__version__} serves {model.name} on {address}",
@@ -100,6 +104,7 @@ def banner(address: str, model: pb.Model) -> str:
             f"  window      {model.max_input_tokens} tokens",
             f"  limits      {limits.max_inputs_per_request} inputs and {limits.max_request_bytes} bytes a "
             f"request, {limits.max_batch_tokens} tokens a step, {limits.max_queue_tokens} in the queue",
+            *([f"  metrics     http://{metrics}/metrics"] if metrics else []),
             f"  try         echo 'Which planet is known as the Red Planet?' | "
             f"{command} embed - --server {address} --task retrieval_query -o -",
         ]

@@ -163,8 +163,7 @@ class Supervisor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for port in self._ports:
             port.close()
-        if self._metrics is not None:
-            self._metrics.close()
+        self._close_metrics()
 
     def end_now(self) -> None:
         self._draining = True
@@ -174,6 +173,9 @@ class Supervisor:
         ):
             if process is not None and process.returncode is None:
                 process.kill()
+        self._close_metrics()
+
+    def _close_metrics(self) -> None:
         if self._metrics is not None:
             self._metrics.close()
             self._metrics = None
