@@ -12,23 +12,26 @@ from contextvars import ContextVar
 CURRENT_CALL: ContextVar[tuple[str, str]] = ContextVar("current_call", default=("", ""))
 """(request id, method) of the call whose code runs."""
 
-TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+TEXT = "%(asctime)s %(levelname)s %(name)s %(call)s%(message)s"
 
 
 def set_up_logging(level: str, form: str) -> None:
     """Has the process log to stderr at a level of `logging`, as "text" or "json"."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter(TEXT))
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler])
 
 
 class TextFormatter(logging.Formatter):
-    """Lines that end in the id of their call, where there is one."""
+    """Lines with the id of their call, where there is one."""
+
+    def __init__(self) -> None:
+        super().__init__(TEXT)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        line = super().formatMessage(record)
         request_id, _ = CURRENT_CALL.get()
-        return f"{line} request_id={request_id}" if request_id else line
+        record.call = f"[{request_id}] " if request_id else ""
+        return super().formatMessage(record)
 
 
 class JsonFormatter(logging.Formatter):

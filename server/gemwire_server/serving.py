@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+from importlib.util import find_spec
 from typing import Protocol
 
 from gemwire.v1 import embedding_pb2 as pb
@@ -46,7 +47,14 @@ def serve(config: ServerConfig, loader: str = RUNNER) -> int:
     `loader` makes the model that is served, see `loading.Loader`.
     """
     set_up_logging(config.log_level, config.log_format)
+    _check_installed(config)
     return asyncio.run(_serve(config, loader))
+
+
+def _check_installed(config: ServerConfig) -> None:
+    """Raises ModuleNotFoundError, here and not in a child, for a package that an option needs."""
+    if config.traces == "otlp" and find_spec("opentelemetry.exporter.otlp.proto.grpc") is None:
+        raise ModuleNotFoundError(name="opentelemetry")
 
 
 def _make(config: ServerConfig, loader: str) -> Server:

@@ -101,7 +101,7 @@ def internal(error: Exception, call: Call) -> EngineFailure:
     """What a caller is told of a bug: nothing but what to look for in the log. That says where it is; not
     the exception's own text, which may quote a request."""
     frames = "".join(traceback.format_tb(error.__traceback__))
-    log.error("%s %s: %s in\n%s", call.method, call.request_id, type(error).__name__, frames)
+    log.error("%s: %s in\n%s", call.method, type(error).__name__, frames)
     return EngineFailure(
         "INTERNAL", "internal error; the server's log says more", request_id=call.request_id
     )
