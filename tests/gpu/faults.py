@@ -25,7 +25,7 @@ from gemwire_server.errors import DeviceLost, Stopped
 from gemwire_server.packing import PackedBatch
 from gemwire_server.thread_engine import ThreadEngine
 from gpu.runners import alone, load, random_ids
-from server.test_engine import Caller
+from server.fake_runner import Caller
 
 # What makes the device fail, and is in no other text.
 BAD = 7

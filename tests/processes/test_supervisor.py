@@ -106,7 +106,7 @@ def test_an_engine_that_hangs_is_restarted(tiny_checkpoint: Path) -> None:
         call = EmbeddingServiceStub(channel).Embed.future(pb.EmbedRequest(input=text("a")))
         with pytest.raises(grpc.RpcError) as caught:
             call.result(WAIT)
-        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE  # type: ignore[attr-defined]
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         eventually(lambda: said == [SERVING, NOT_SERVING, SERVING], "it was not restarted")
         assert not is_running(engine)
 

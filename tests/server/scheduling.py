@@ -17,6 +17,7 @@ class Owner:
     caller: int = 0
     flow: int = 0
     bulk: bool = False
+    alone: bool = False
 
 
 @dataclass
