@@ -52,9 +52,13 @@ def serve(config: ServerConfig, loader: str = RUNNER) -> int:
 
 
 def _check_installed(config: ServerConfig) -> None:
-    """Raises ModuleNotFoundError, here and not in a child, for a package that an option needs."""
-    if config.traces == "otlp" and find_spec("opentelemetry.exporter.otlp.proto.grpc") is None:
-        raise ModuleNotFoundError(name="opentelemetry")
+    """Raises ModuleNotFoundError, here and not in a child, for a package that is needed."""
+    needed = ["torch", "sentencepiece", "grpc"]
+    if config.traces == "otlp":
+        needed.append("opentelemetry.exporter.otlp.proto.grpc")
+    for name in needed:
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(name=name.partition(".")[0])
 
 
 def _make(config: ServerConfig, loader: str) -> Server:

@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from cli.calling import gemwire, one_line
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub
+from gemwire_client import Client
 from rpc.harness import failure, text
 from server.test_drain import serving
 
@@ -117,10 +118,9 @@ def test_a_front_that_is_killed_leaves_the_others_alone(tiny_checkpoint: Path) -
         assert len(fronts) == 2
 
         def ask() -> bool:
-            """Over a connection of its own."""
-            with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
-                request = pb.EmbedRequest(input=text("a"))
-                return bool(EmbeddingServiceStub(channel).Embed(request, timeout=WAIT).embedding)
+            """Over a connection of its own; tries again, as clients do."""
+            with Client(address, options=[("grpc.use_local_subchannel_pool", 1)]) as client:
+                return len(client.embed("a")) > 0
 
         assert all(ask() for _ in range(8))
         os.kill(fronts[0], signal.SIGKILL)
