@@ -6,7 +6,7 @@ import pytest
 
 from gemwire_server.errors import DeviceLost, EngineFailure, Expired, Stopped
 from gemwire_server.thread_engine import ThreadEngine
-from server.fake_runner import LOST, POISON, Books, Caller, FakeRunner, hold, text
+from server.fake_runner import LOST, POISON, WAIT, Books, Caller, FakeRunner, hold, text
 
 
 @pytest.fixture
@@ -187,6 +187,30 @@ def test_losing_the_device_during_a_search_answers_everybody(
     engine.close()
     assert sum(books.told.values()) == 128
     assert sum(len(part.indices) for part in caller.results) == 64
+
+
+def test_a_probe_behind_the_step_that_loses_the_device_is_answered_whole(books: Books) -> None:
+    runner = FakeRunner(depth=2)
+
+    def lose_once_there_is_a_probe(number: int) -> None:
+        if number == 1:
+            until = time.monotonic() + WAIT
+            while len(runner.batches) < 3 and time.monotonic() < until:
+                time.sleep(0.001)
+            raise DeviceLost
+
+    runner.during = lose_once_there_is_a_probe
+    runner.gate.clear()
+    engine = engine_of(runner, books)
+    caller, waiting = Caller(64), Caller(64)
+    engine.submit([text(POISON, 1), *[text(9, 1)] * 63], caller.submission)
+    engine.submit([text(10, 1)] * 64, waiting.submission)
+    runner.gate.set()
+    assert caller.errors() == dict.fromkeys(range(64), EngineFailure)
+    assert waiting.errors() == dict.fromkeys(range(64), EngineFailure)
+    engine.close()
+    assert [batch.num_texts for batch in runner.batches] == [64, 64, 32]
+    assert books.told == {"lost": 128}
 
 
 def test_losing_the_device_at_once_loses_nobody(runner: FakeRunner, books: Books) -> None:

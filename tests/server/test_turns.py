@@ -70,6 +70,7 @@ def test_coming_and_going_piles_nothing_up(somebody_stays: bool) -> None:
     turns = Turns()
     if somebody_stays:
         turns.join(-1)
+        turns.take(-1, 10)
     for _ in range(20_000):  # nothing is taken
         turns.join(7)
         turns.leave(7)
