@@ -1,5 +1,7 @@
 """What can go wrong for a caller, as few types; `rpc.status` maps each to a gRPC status."""
 
+from typing import Self
+
 
 class GemwireError(Exception):
     """Something a caller is told about.
@@ -13,6 +15,11 @@ class GemwireError(Exception):
         self.reason = reason
         self.message = message
         self.metadata = {key: str(value) for key, value in metadata.items()}
+
+    def forgetting(self) -> Self:
+        """The error without the frames that it came through, which hold the request, and often a circle."""
+        self.__traceback__ = self.__context__ = None
+        return self
 
 
 class InvalidInput(GemwireError):

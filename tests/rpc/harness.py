@@ -52,6 +52,7 @@ class Failure:
     reason: str
     field: str
     retry_after: float | None
+    subject: str  # of a quota
 
 
 def failure(error: grpc.RpcError | Status) -> Failure:
@@ -69,9 +70,10 @@ def _taken_apart(code: grpc.StatusCode, status: Status) -> Failure:
     info = error_details_pb2.ErrorInfo()
     bad = error_details_pb2.BadRequest()
     retry = error_details_pb2.RetryInfo()
+    quota = error_details_pb2.QuotaFailure()
     found = {"retry": False}
     for detail in status.details:
-        detail.Unpack(info) or detail.Unpack(bad)
+        detail.Unpack(info) or detail.Unpack(bad) or detail.Unpack(quota)
         found["retry"] |= detail.Unpack(retry)
     assert info.domain == "gemwire.dev"
     return Failure(
@@ -80,6 +82,7 @@ def _taken_apart(code: grpc.StatusCode, status: Status) -> Failure:
         reason=info.reason,
         field=bad.field_violations[0].field if bad.field_violations else "",
         retry_after=retry.retry_delay.ToTimedelta().total_seconds() if found["retry"] else None,
+        subject=quota.violations[0].subject if quota.violations else "",
     )
 
 

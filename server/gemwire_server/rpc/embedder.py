@@ -338,4 +338,4 @@ def _attempt(make: Callable[[], T]) -> T | GemwireError:
     try:
         return make()
     except GemwireError as error:
-        return error
+        return error.forgetting()

@@ -141,9 +141,7 @@ class Calls:
                 self._watch.ended(call, Code.OK)
                 return answer
             except GemwireError as error:
-                # Its frames hold the request, and these frames hold it: a circle that would stay
-                # until Python looks for circles, which it does by their number, not by megabytes.
-                failed = error.with_traceback(None)
+                failed = error.forgetting()
             except Exception as error:
                 failed = internal(error, call)
             except asyncio.CancelledError:
@@ -152,6 +150,9 @@ class Calls:
                 raise
             # First, so that who has the answer finds it counted.
             self._watch.ended(call, CODES[type(failed)], failed.reason)
+            # gRPC keeps the exception that aborts, which keeps these frames, which keep the context: a
+            # circle, and Python looks for circles by their number, not by the megabytes in them.
+            del request
             await abort(context, failed, call.request_id)
 
         return behaviour
