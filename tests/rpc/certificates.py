@@ -100,4 +100,8 @@ def served_serial(address: str, authority: Authority) -> int:
 
 
 def credentials(authority: Authority, own: Pair | None = None) -> grpc.ChannelCredentials:
-    return grpc.ssl_channel_credentials(authority.pem, own and own.key, own and own.cert)
+    return grpc.ssl_channel_credentials(
+        authority.pem,
+        None if own is None else own.key,
+        None if own is None else own.cert,
+    )

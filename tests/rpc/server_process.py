@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,10 @@ def _children(pid: int) -> list[int]:
 
 @contextmanager
 def server_process(
-    checkpoint: Path, *flags: str, engine: str = "thread"
+    checkpoint: Path,
+    *flags: str,
+    engine: str = "thread",
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[ServerProcess]:
     """Serves until the block ends, then is told to drain."""
     arguments = ["serve", "--model", str(checkpoint), "--address", "127.0.0.1:0", *flags]
@@ -44,7 +47,7 @@ def server_process(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment(),
+        env=environment(environ),
     )
     assert process.stdout is not None
     try:

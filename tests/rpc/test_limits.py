@@ -1,5 +1,6 @@
 """Messages that are none, or too much: the right status, and no memory kept."""
 
+import contextlib
 import gzip
 import random
 import secrets
@@ -12,6 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.rpc.unparsed import SMALL_BYTES, is_crowded
@@ -27,11 +29,14 @@ EMPTY_INPUTS = b"\x0a\x00" * (8 * MIB - 100)
 FUZZED = 10_000
 
 OPEN = pb.EmbedStreamRequest(open=pb.StreamOpen()).SerializeToString()
-VALID = {
-    "Embed": pb.EmbedRequest(input=text("a text", "title"), options=pb.EmbedOptions(task=4)),
+DOCUMENT = pb.TASK_TYPE_RETRIEVAL_DOCUMENT
+VALID: dict[str, Message] = {
+    "Embed": pb.EmbedRequest(input=text("a text", "title"), options=pb.EmbedOptions(task=DOCUMENT)),
     "BatchEmbed": pb.BatchEmbedRequest(
         inputs=[text("a"), pb.EmbedInput(tokens=pb.TokenIds(ids=[5, 6, 7])), text("b", "c")],
-        options=pb.EmbedOptions(task=4, output_dimensionality=32, truncation=pb.TRUNCATION_END),
+        options=pb.EmbedOptions(
+            task=DOCUMENT, output_dimensionality=32, truncation=pb.TRUNCATION_END
+        ),
     ),
     "EmbedStream": pb.EmbedStreamRequest(batch=pb.StreamBatch(first_id=7, inputs=[text("a")] * 3)),
     "ComputeSimilarity": pb.ComputeSimilarityRequest(source=text("a"), targets=[text("b")] * 3),
@@ -74,6 +79,9 @@ def test_random_and_truncated_messages_have_a_status_of_ours(tiny_checkpoint: Pa
 
     def take() -> None:
         name, raw, call = pending.popleft()
+        if name == "EmbedStream":
+            with contextlib.suppress(grpc.RpcError):
+                deque(call, maxlen=0)
         code = call.code()  # waits
         found[code] += 1
         assert code in ALLOWED, f"seed {seed}: {name} {raw.hex()} is {code}: {call.details()}"
@@ -89,9 +97,9 @@ def test_random_and_truncated_messages_have_a_status_of_ours(tiny_checkpoint: Pa
             path = f"/gemwire.v1.{service}/{name}"
             if name == "EmbedStream":
                 first = [OPEN] * rng.randrange(2)
-                call: Any = served.channel.stream_stream(path)(iter([*first, raw]), timeout=WAIT)
+                call: Any = raw_stream(served.channel, path)(iter([*first, raw]), timeout=WAIT)
             else:
-                call = served.channel.unary_unary(path).future(raw, timeout=WAIT)
+                call = raw_unary(served.channel, path).future(raw, timeout=WAIT)
             pending.append((name, raw, call))
             if len(pending) >= 32:
                 take()
@@ -115,6 +123,15 @@ def refusal(call: Any) -> tuple[grpc.StatusCode, str]:
     return known.code, known.reason
 
 
+def raw_unary(channel: grpc.Channel, path: str) -> Any:
+    """A method by its bytes."""
+    return channel.unary_unary(path)
+
+
+def raw_stream(channel: grpc.Channel, path: str) -> Any:
+    return channel.stream_stream(path)
+
+
 def within(number: int, inner: bytes) -> bytes:
     """The bytes as a field of that number."""
     size, length = len(inner), b""
@@ -127,9 +144,9 @@ def within(number: int, inner: bytes) -> bytes:
 def test_millions_of_empty_inputs_are_refused_unparsed(served: Served) -> None:
     too_many = (grpc.StatusCode.INVALID_ARGUMENT, "TOO_MANY_INPUTS")
     for name in ("Embed", "BatchEmbed", "ComputeSimilarity", "Tokenize"):
-        method = served.channel.unary_unary(EMBEDDING + name)
+        method = raw_unary(served.channel, EMBEDDING + name)
         assert refusal(lambda method=method: method(EMPTY_INPUTS)) == too_many, name
-    stream = served.channel.stream_stream(EMBEDDING + "EmbedStream")
+    stream = raw_stream(served.channel, EMBEDDING + "EmbedStream")
     inputs = b"\x12\x00" * (8 * MIB - 100)
     spread = within(BATCH, b"\x12\x00" * 1000) * 100  # parts of a field are joined
     for batch in (within(BATCH, inputs), spread):
@@ -158,14 +175,12 @@ def test_millions_of_token_ids_are_refused_or_cut(
 ) -> None:
     ids = within(1, within(2, within(1, b"\x05" * (15 * MIB))))
     options = pb.EmbedRequest(options=pb.EmbedOptions(truncation=truncation)).SerializeToString()
-    embed = served.channel.unary_unary(
-        EMBEDDING + "Embed", response_deserializer=pb.EmbedResponse.FromString
-    )
+    embed = raw_unary(served.channel, EMBEDDING + "Embed")
     if truncation == pb.TRUNCATION_ERROR:
         code, reason = refusal(lambda: embed(ids + options))
         assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "TEXT_TOO_LONG")
         return
-    answer = embed(ids + options).embedding
+    answer = pb.EmbedResponse.FromString(embed(ids + options)).embedding
     assert (answer.token_count, answer.truncated) == (2048, True)
 
 
@@ -177,7 +192,7 @@ def test_a_bomb_is_not_unpacked(served: Served) -> None:
         options=[("grpc.max_send_message_length", -1)],
         compression=grpc.Compression.Gzip,
     ) as channel:
-        embed = channel.unary_unary(EMBEDDING + "Embed")
+        embed = raw_unary(channel, EMBEDDING + "Embed")
         with pytest.raises(grpc.RpcError) as caught:
             embed(bytes(30 * MIB))
         assert code_of(caught.value) is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -210,7 +225,7 @@ def test_a_connection_has_so_many_calls_and_no_more(tiny_checkpoint: Path) -> No
         with grpc.insecure_channel(
             served.address, options=[("grpc.use_local_subchannel_pool", 1)]
         ) as other:
-            other.unary_unary("/gemwire.v1.ModelService/ListModels")(b"", timeout=WAIT)
+            raw_unary(other, "/gemwire.v1.ModelService/ListModels")(b"", timeout=WAIT)
         assert not waiting.done()
         streams[0].cancel()
         assert waiting.result().embedding.dimensions
@@ -224,28 +239,30 @@ def open_stream(served: Served) -> Any:
         yield OPEN
         ended.wait(WAIT)
 
-    call = served.channel.stream_stream(EMBEDDING + "EmbedStream")(requests())
+    call = raw_stream(served.channel, EMBEDDING + "EmbedStream")(requests())
     call.add_callback(ended.set)
     return call
 
 
 def test_memory_comes_back(tiny_checkpoint: Path) -> None:
     with (
-        server_process(tiny_checkpoint) as server,
+        # Else malloc keeps what was freed for the next one, more or less of it.
+        server_process(tiny_checkpoint, environ={"MALLOC_MMAP_THRESHOLD_": str(MIB)}) as server,
         grpc.insecure_channel(
             server.address, options=[("grpc.max_send_message_length", -1)]
         ) as channel,
     ):
         attack(channel)  # buffers that stay are there from here on
         before = settled(server)
-        for _ in range(5):
+        for _ in range(3):
             attack(channel)
-        assert settled(server) <= before + 48
+        # Of the 75 MiB that each sends.
+        assert settled(server) <= before + 40
 
 
 def attack(channel: grpc.Channel) -> None:
     """One of each, in turn."""
-    batch = channel.unary_unary(EMBEDDING + "BatchEmbed")
+    batch = raw_unary(channel, EMBEDDING + "BatchEmbed")
     huge = pb.BatchEmbedRequest(inputs=[text("ab " * 5_000_000)]).SerializeToString()
     tokens = within(1, within(2, within(1, b"\x05" * (15 * MIB))))
     noise = secrets.token_bytes(15 * MIB)

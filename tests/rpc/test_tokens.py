@@ -78,7 +78,8 @@ def test_every_method_asks_for_a_token_before_it_reads(
                 yield b""
 
             # As a stream, so that the answer comes although nothing was sent.
-            call = served.channel.stream_stream(method)(nothing_yet(), metadata=given, timeout=WAIT)
+            stream: Any = served.channel.stream_stream(method)
+            call = stream(nothing_yet(), metadata=given, timeout=WAIT)
             with pytest.raises(grpc.RpcError) as caught:
                 next(call)
             never.set()
@@ -87,10 +88,12 @@ def test_every_method_asks_for_a_token_before_it_reads(
             assert token not in error.message
         served.embedding.Embed(pb.EmbedRequest(input=text("a")), metadata=bearer(token))
         lower: Metadata = (("authorization", f"bearer {token}"),)
+        unknown: Any = served.channel.unary_unary("/gemwire.v1.EmbeddingService/Nothing")
         assert list(served.embedding.EmbedStream(stream_of(["a"]), metadata=lower))[1].results
         with pytest.raises(grpc.RpcError) as caught:
-            served.channel.unary_unary("/gemwire.v1.EmbeddingService/Nothing")(b"")
-        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined]
+            unknown(b"")
+        assert isinstance(caught.value, grpc.Call)
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def stream_of(texts: list[str]) -> Iterator[pb.EmbedStreamRequest]:
