@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -13,7 +14,7 @@ import grpc
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from rpc.harness import text
-from scrape import at_rest, get, scrape_until
+from scrape import Page, at_rest, get, scrape_until
 
 WAIT = 60.0
 
@@ -25,6 +26,17 @@ def _children(pid: int, kind: str) -> list[int]:
         for child in children
         if kind.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
     ]
+
+
+def _restarted(part: str, page: Page) -> bool:
+    return page.total("gemwire_restarts_total", part=part) == 1
+
+
+def _answers_more(than: float, page: Page) -> bool:
+    return (
+        page.total("gemwire_engines_serving") == 1
+        and page.total("gemwire_calls_ended_total", code="OK") > than
+    )
 
 
 def test_counts_balance_after_an_engine_and_a_front_are_killed(tiny_checkpoint: Path) -> None:
@@ -63,18 +75,8 @@ def test_counts_balance_after_an_engine_and_a_front_are_killed(tiny_checkpoint: 
         scrape_until(address, lambda page: page.total(name, code="OK") > 20)
         for part in ("engine", "front"):
             os.kill(_children(server.pid, part)[0], signal.SIGKILL)
-            page = scrape_until(
-                address,
-                lambda page, part=part: page.total("gemwire_restarts_total", part=part) == 1,
-            )
-            before = page.total(name, code="OK")
-            scrape_until(
-                address,
-                lambda page, before=before: (
-                    page.total("gemwire_engines_serving") == 1
-                    and page.total(name, code="OK") > before + 20
-                ),
-            )
+            page = scrape_until(address, partial(_restarted, part))
+            scrape_until(address, partial(_answers_more, page.total(name, code="OK") + 20))
         assert get(address, "/readyz") == "OK\n"
         stop.set()
         for caller in callers:
