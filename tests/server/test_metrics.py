@@ -19,6 +19,7 @@ from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.app import background_application
 from gemwire_server.config import ServerConfig
 from gemwire_server.runner import ModelRunner
+from gemwire_server.security import tokens
 from rpc.harness import failure, running, text
 from rpc.held_device import WAIT, HeldDevice
 from scrape import Page, at_rest, get, scrape, scrape_until
@@ -136,6 +137,28 @@ def test_counts_balance_after_poison_and_a_lost_device(
         assert page.total(name) - before.total(name) == 3
         assert page.total("gemwire_texts_failed_total", reason="POISON_INPUT") == 2
         assert page.total("gemwire_calls_failed_total", reason="POISON_INPUT") == 1
+
+
+def test_callers_without_a_token_and_a_bad_tokens_file_are_counted(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "LOOK_SECONDS", 0.0)
+    file = tmp_path / "tokens"
+    token, line = tokens.make("somebody")
+    file.write_text(f"{line}\n")
+    bearer = (("authorization", f"Bearer {token}"),)
+    with running(str(tiny_checkpoint), metrics_address=ANYWHERE, tokens_file=str(file)) as served:
+        request = pb.EmbedRequest(input=text("a"))
+        served.embedding.Embed(request, metadata=bearer)
+        with pytest.raises(grpc.RpcError):
+            served.embedding.Embed(request)
+        file.write_text("this is no tokens file\n")
+        served.embedding.Embed(request, metadata=bearer)
+        page = scrape_until(served.metrics_address, at_rest)
+        assert not page.imbalance()
+        assert _ended(page, "Embed") == {"OK": 2, "UNAUTHENTICATED": 1}
+        assert page.total("gemwire_security_reload_failures_total", kind="tokens") == 1
+        assert "somebody" not in get(served.metrics_address, "/metrics")
 
 
 def test_unknown_methods_make_no_series(tiny_checkpoint: Path) -> None:
