@@ -1,6 +1,7 @@
 """A runner that tests can hold, break and watch, and callers of an engine."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -8,11 +9,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from gemwire_server.engine import Observer, Results, Submission
-from gemwire_server.errors import DeviceLost
+from gemwire_server.engine import Engine, Observer, Results, Submission
+from gemwire_server.errors import DeviceLost, GemwireError
 from gemwire_server.packing import PackedBatch, TokenIds
 from gemwire_server.scheduler import Item
-from gemwire_server.thread_engine import ThreadEngine
 
 POISON, NOT_A_NUMBER, LOST, LOST_AT_ONCE = 13, 66, 77, 78
 WAIT = 20.0  # seconds until a wait counts as hung
@@ -87,7 +87,28 @@ def text(first: int, length: int) -> TokenIds:
     return ids
 
 
-def hold(engine: ThreadEngine, runner: FakeRunner) -> Caller:
+def refusal(engine: Engine, sequences: Sequence[TokenIds]) -> type:
+    """Of a submission that is not taken: an engine may raise it, or deliver it for all of the texts."""
+    caller = Caller(len(sequences))
+    try:
+        engine.submit(sequences, caller.submission)
+    except GemwireError as error:
+        return type(error)
+    errors = caller.errors()
+    assert len(errors) == len(sequences)
+    (kind,) = set(errors.values())
+    return kind
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """An engine in another process says later what it has done."""
+    deadline = time.monotonic() + WAIT
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def hold(engine: Engine, runner: FakeRunner) -> Caller:
     """Occupies the device with one text until the gate is set."""
     runner.gate.clear()
     caller = Caller(1)

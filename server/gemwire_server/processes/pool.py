@@ -179,8 +179,7 @@ class EnginePool:
         if part.alone and results.vectors is not None:
             self.quarantine.clear(digest(part.sequences[0]))
         indices = [part.indices[place] for place in results.indices]
-        if not part.submission.cancelled:
-            part.submission.deliver(Results(indices, results.vectors, results.error, results.step))
+        hand(part.submission, Results(indices, results.vectors, results.error, results.step))
         if not part.waiting:
             self._notify()
 
