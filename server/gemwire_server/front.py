@@ -86,6 +86,9 @@ class Front:
                 # Else a taken port is an error, not a share of its connections.
                 ("grpc.so_reuseport", int(share_port)),
                 ("grpc.max_receive_message_length", config.max_request_bytes),
+                # Else the window of a stream that is not read grows to what the line could carry: a client
+                # that ignores its credit had 20 MB held here, and now 0.1 MB.
+                ("grpc.http2.bdp_probe", 0),
                 ("grpc.keepalive_time_ms", 60_000),
                 ("grpc.keepalive_timeout_ms", 20_000),
                 # Below what clients ping with, or they are sent away for pinging too much.

@@ -18,7 +18,9 @@ from gemwire_server.errors import (
     InvalidInput,
     NotFound,
     Overloaded,
+    QuotaExceeded,
     Stopped,
+    Unauthenticated,
 )
 from gemwire_server.rpc.status import to_status
 from gemwire_server.scheduler import Scheduler
@@ -35,6 +37,8 @@ from rpc.held_device import WAIT, HeldDevice
         (Overloaded("QUEUE_FULL", "full", retry_after=2.0), "RESOURCE_EXHAUSTED", 2.0),
         (Overloaded("DEADLINE_UNREACHABLE", "x", retry_after=0.5), "RESOURCE_EXHAUSTED", 0.5),
         (Overloaded("REQUEST_TOO_LARGE", "big", retry_after=None), "RESOURCE_EXHAUSTED", None),
+        (QuotaExceeded("QUOTA_EXCEEDED", "used", subject="a"), "RESOURCE_EXHAUSTED", None),
+        (Unauthenticated("TOKEN_UNKNOWN", "no such token"), "UNAUTHENTICATED", None),
         (Expired("DEADLINE_EXCEEDED", "late"), "DEADLINE_EXCEEDED", None),
         (Stopped("DRAINING", "going"), "UNAVAILABLE", 1.0),
         (Stopped("ENGINE_RESTARTING", "soon", retry_after=3.0), "UNAVAILABLE", 3.0),

@@ -1,6 +1,7 @@
 """EmbedStream over a real socket."""
 
 import queue
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -248,3 +249,34 @@ def test_empty_batches_cost_the_server_nothing(
         stream.batch(1, [text("last")])
         device.release()
         assert [result.id for result in stream.rest()] == [0, 1]
+
+
+def test_a_client_that_ignores_its_credit_is_held_back_by_the_transport(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody reads must not pile up in the server."""
+    device = HeldDevice(monkeypatch)
+    with running(str(tiny_checkpoint)) as served:
+        for _ in range(3):  # requests as fast as the line is, which widen what grpc lets in
+            served.embedding.BatchEmbed(pb.BatchEmbedRequest(inputs=[text("y" * 4_000_000)]))
+        device.hold()
+        sent, enough = [0], threading.Event()
+
+        def requests() -> Iterator[pb.EmbedStreamRequest]:
+            yield pb.EmbedStreamRequest(open=pb.StreamOpen())
+            yield pb.EmbedStreamRequest(batch=pb.StreamBatch(inputs=[text("a")] * 256))
+            while not enough.is_set() and sent[0] < 16_000_000:
+                sent[0] += 8000
+                batch = pb.StreamBatch(first_id=1000 + sent[0], inputs=[text("b" * 8000)])
+                yield pb.EmbedStreamRequest(batch=batch)
+
+        call = served.embedding.EmbedStream(requests(), timeout=WAIT)
+        next(call)
+        before = -1
+        while before < sent[0]:  # until it stands still
+            before = sent[0]
+            time.sleep(0.5)
+        enough.set()
+        call.cancel()
+        device.release()
+        assert sent[0] < 1_000_000

@@ -81,7 +81,8 @@ async def abort(
 ) -> NoReturn:
     """Ends the call with the error.
 
-    Where there is no room, gRPC itself is told when to ask again, for clients whose retry policy does.
+    Where there is no room or no quota, gRPC itself is told when to ask again, or not to, for clients whose
+    retry policy does.
     Not where the server goes away: another one can be asked at once.
     """
     retry_seconds = _retry_seconds(error)
@@ -90,7 +91,7 @@ async def abort(
         ("grpc-status-details-bin", details),
         (REQUEST_ID, request_id),
     ]
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | QuotaExceeded):
         pushback = NEVER if retry_seconds is None else math.ceil(retry_seconds * 1000)
         trailers.append(("grpc-retry-pushback-ms", str(pushback)))
     await context.abort(CODES[type(error)], error.message, tuple(trailers))
