@@ -122,16 +122,17 @@ def test_the_front_refuses_by_what_it_knows_before_the_engine_is_asked() -> None
         engines.hold()
         for _ in range(4):
             engines.pool.submit([ids(1, 20)], Answers(caller=3).submission)
+        eventually(lambda: engines.pool.state().queued_tokens == 60)  # and one runs
         with pytest.raises(Overloaded) as caught:
             engines.pool.check_room(0, 50, caller=4)
         assert caught.value.reason == "QUEUE_FULL"
         with pytest.raises(Overloaded) as caught:
-            engines.pool.check_room(0, 15, caller=3)
+            engines.pool.check_room(0, 30, caller=3)
         assert caught.value.reason == "CALLER_QUEUE_FULL"
-        engines.pool.check_room(0, 15, caller=4)
+        engines.pool.check_room(0, 30, caller=4)
         engines.release()
         eventually(lambda: engines.pool.state().queued_tokens == 0)
-        engines.pool.check_room(0, 15, caller=3)
+        engines.pool.check_room(0, 30, caller=3)
 
 
 def test_results_of_any_size_and_many_dimensions_arrive_whole() -> None:

@@ -1,6 +1,7 @@
 """An engine for fronts in other processes: a ThreadEngine, given what they send over their links."""
 
 import contextlib
+import itertools
 import logging
 import os
 import selectors
@@ -15,7 +16,7 @@ from gemwire_server.engine import Observer, Results, Submission
 from gemwire_server.errors import Overloaded, Stopped
 from gemwire_server.processes import messages
 from gemwire_server.processes.link import Bytes, Link, LinkClosed, Record
-from gemwire_server.processes.messages import ALONE, BULK, CANCEL, NO_DEADLINE, SUBMIT, State
+from gemwire_server.processes.messages import ALONE, BULK, CANCEL, NO_DEADLINE, SUBMIT
 from gemwire_server.scheduler import Item
 from gemwire_server.thread_engine import ThreadEngine
 
@@ -86,21 +87,19 @@ class EngineHost:
         self._closing = True
         self._waker.send(b"x")
 
-    def tell_state(self, running: Sequence[Item] = (), *, begun: bool) -> None:
-        """To every front, with those of its texts that a step has begun with."""
+    def show(self, *steps: Sequence[Item]) -> None:
+        """To every front, what waits, and with steps given what of the front's is in them."""
         state = self.engine.state()
+        for front in self._fronts:
+            front.link.board.show(front.seen, state.queued_tokens, state.token_rate)
+        if not steps:
+            return
         by_front: dict[_FrontLink, list[tuple[int, int]]] = defaultdict(list)
-        for item in running:
+        for item in itertools.chain(*steps):
             assert isinstance(item.owner, _Remote)
             by_front[item.owner.front].append((item.owner.number, item.index))
         for front in self._fronts:
-            told = State(
-                seen=front.seen,
-                queued_tokens=state.queued_tokens,
-                token_rate=state.token_rate,
-                running=by_front.get(front, []) if begun else None,
-            )
-            front.send(*messages.state(told))
+            front.link.board.show_running(by_front.get(front, []))
 
     def _accept(self) -> None:
         try:
@@ -115,18 +114,16 @@ class EngineHost:
             return
         self._selector.register(front.link, selectors.EVENT_READ, front)
         self._fronts = [*self._fronts, front]
-        self.tell_state(begun=False)
+        self.show()
 
     def _read(self, front: "_FrontLink") -> None:
         try:
-            cancelled = front.read()
+            front.read()
         except LinkClosed:
             self._selector.unregister(front.link)
             self._fronts = [other for other in self._fronts if other is not front]
             front.lost()
-            return
-        if cancelled:
-            self.tell_state(begun=False)
+        self.show()
 
 
 def _check_peer(sock: socket.socket) -> None:
@@ -137,25 +134,26 @@ def _check_peer(sock: socket.socket) -> None:
 
 
 class StepWatch:
-    """Since when the engine has been at the step that it computes, for who watches it for hangs."""
+    """The steps under way, and since when the engine has been at the first, for who watches for hangs."""
 
     def __init__(self) -> None:
-        self._begun: deque[float] = deque()
+        self._steps: deque[Sequence[Item]] = deque()  # at most the runner's depth
+        self._since = 0.0
 
-    def begun(self) -> None:
-        self._begun.append(time.monotonic())
+    def begun(self, items: Sequence[Item]) -> list[Sequence[Item]]:
+        """All that are under way with it."""
+        if not self._steps:
+            self._since = time.monotonic()
+        self._steps.append(items)
+        return list(self._steps)
 
     def ended(self) -> None:
-        if self._begun:
-            self._begun.popleft()
-        if self._begun:  # it has waited for the one before it
-            self._begun[0] = time.monotonic()
+        if self._steps:
+            self._steps.popleft()
+        self._since = time.monotonic()  # the next had waited for it
 
     def busy_seconds(self) -> float:
-        try:
-            return time.monotonic() - self._begun[0]
-        except IndexError:
-            return 0.0
+        return time.monotonic() - self._since if self._steps else 0.0
 
 
 class _Told(Observer):
@@ -172,9 +170,8 @@ class _Told(Observer):
         self._other.queue(tokens, token_rate)
 
     def begun(self, items: Sequence[Item]) -> None:
-        self._host.watch.begun()
+        self._host.show(*self._host.watch.begun(items))
         self._other.begun(items)
-        self._host.tell_state(items, begun=True)
 
     def failed(self) -> None:
         self._host.watch.ended()
@@ -209,17 +206,13 @@ class _FrontLink:
         self._open: dict[int, _Remote] = {}
         self._sending = threading.RLock()
 
-    def read(self) -> bool:
-        """Whether something was cancelled. Raises LinkClosed."""
-        cancelled = False
+    def read(self) -> None:
+        """Raises LinkClosed."""
         for record, payload in self.link.receive():
             if record.kind == SUBMIT:
                 self._submit(record, payload)
-            elif record.kind == CANCEL:
-                cancelled = True
-                if (submission := self._open.pop(record.id, None)) is not None:
-                    self._engine.cancel(submission)
-        return cancelled
+            elif record.kind == CANCEL and (cancelled := self._open.pop(record.id, None)):
+                self._engine.cancel(cancelled)
 
     def _submit(self, record: Record, payload: Bytes) -> None:
         sequences = messages.read_submit(record, payload)

@@ -2,8 +2,8 @@
 
 Each side writes into a ring of its own and says in a record where the payload lies; the record is the
 doorbell too, and the kernel orders it after the payload. The reader copies a payload out and says, from
-time to time, how far it has read. The memory has no name (memfd): it goes when both processes are gone,
-however they went.
+time to time, how far it has read. Beside the rings lies a board, on which an engine shows what needs no
+message. The memory has no name (memfd): it goes when both processes are gone, however they went.
 """
 
 import mmap
@@ -17,12 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gemwire_server.processes.board import BOARD_BYTES, Board
+
 Bytes = NDArray[np.uint8]
 
 RECORD = struct.Struct("<BbHIIIQQddQQ")
 FREED = 0  # the record that says how far its sender has read
 READ_BYTES = 64 * RECORD.size
-_SIZES = struct.Struct("<QQ")
+_SIZES = struct.Struct("<QQ")  # of the rings
 
 
 class LinkClosed(Exception):
@@ -72,8 +74,9 @@ class _Ring:
 class Link:
     """One side of a link. Any thread may send; one at a time receives."""
 
-    def __init__(self, sock: socket.socket, out: Bytes, incoming: Bytes) -> None:
+    def __init__(self, sock: socket.socket, out: Bytes, incoming: Bytes, board: Bytes) -> None:
         sock.setblocking(False)
+        self.board = Board(board)
         self._socket = sock
         self._sending = threading.Lock()
         self._ring = _Ring(out)
@@ -90,15 +93,16 @@ class Link:
             sock.connect(path)
             memory = os.memfd_create("gemwire-link", os.MFD_CLOEXEC)
             try:
-                os.ftruncate(memory, out_bytes + in_bytes)
+                total = BOARD_BYTES + out_bytes + in_bytes
+                os.ftruncate(memory, total)
                 socket.send_fds(sock, [_SIZES.pack(out_bytes, in_bytes)], [memory])
-                mapped = _map(memory, out_bytes + in_bytes)
+                board, out, incoming = _split(_map(memory, total), out_bytes)
             finally:
                 os.close(memory)
         except BaseException:
             sock.close()
             raise
-        return cls(sock, mapped[:out_bytes], mapped[out_bytes:])
+        return cls(sock, out, incoming, board)
 
     @classmethod
     def accept(cls, sock: socket.socket) -> "Link":
@@ -109,11 +113,12 @@ class Link:
             if len(message) != _SIZES.size or len(descriptors) != 1:
                 raise LinkClosed
             their_out, their_in = _SIZES.unpack(message)
-            mapped = _map(descriptors[0], their_out + their_in)
+            mapped = _map(descriptors[0], BOARD_BYTES + their_out + their_in)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        return cls(sock, mapped[their_out:], mapped[:their_out])
+        board, incoming, out = _split(mapped, their_out)
+        return cls(sock, out, incoming, board)
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -200,6 +205,12 @@ class Link:
 
 def _map(memory: int, size: int) -> Bytes:
     return np.frombuffer(mmap.mmap(memory, size), dtype=np.uint8)
+
+
+def _split(memory: Bytes, first: int) -> tuple[Bytes, Bytes, Bytes]:
+    """The board, the ring of who connected, and the other's."""
+    rings = memory[BOARD_BYTES:]
+    return memory[:BOARD_BYTES], rings[:first], rings[first:]
 
 
 def _pack(record: Record, size: int, end: int) -> bytes:

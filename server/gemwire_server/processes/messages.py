@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,25 +16,11 @@ from gemwire_server.processes.link import Bytes, Record
 # From a front.
 SUBMIT, CANCEL = 1, 2
 # From an engine.
-RESULTS, FAILED, STATE = 3, 4, 5
+RESULTS, FAILED = 3, 4
 
 BULK, ALONE = 1, 2
 NO_DEADLINE = float("inf")
 RESULT_BYTES = 1 << 20  # of one message
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Of an engine, at the moment that it had seen the submission `seen` of this front.
-
-    `running`: (submission, index) of this front's texts that are being computed; None if that is not
-    what is told.
-    """
-
-    seen: int
-    queued_tokens: int
-    token_rate: float
-    running: list[tuple[int, int]] | None
 
 
 def submit(
@@ -103,28 +88,6 @@ def read_results(record: Record, payload: Bytes) -> Results:
         return Results(indices, None, _load(payload[split:].tobytes()), None)
     vectors: NDArray[np.float32] = payload[split:].view(np.float32).reshape(-1, record.extra)
     return Results(indices, vectors, None, Step(record.x, record.y, record.a, record.b))
-
-
-def state(told: State) -> tuple[Record, list[Bytes]]:
-    record = Record(
-        kind=STATE,
-        id=told.seen,
-        count=0 if told.running is None else len(told.running),
-        flags=told.running is not None,
-        a=told.queued_tokens,
-        x=told.token_rate,
-    )
-    if not told.running:
-        return record, []
-    return record, [np.array(told.running, np.uint64).reshape(-1).view(np.uint8)]
-
-
-def read_state(record: Record, payload: Bytes) -> State:
-    running = None
-    if record.flags:
-        pairs = payload.view(np.uint64).reshape(-1, 2).tolist()
-        running = [(number, index) for number, index in pairs]
-    return State(record.id, record.a, record.x, running)
 
 
 def _dump(error: GemwireError) -> bytes:

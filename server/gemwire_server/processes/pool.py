@@ -146,8 +146,8 @@ class EnginePool:
     def abandon(self) -> None:
         self._closing = True
         for engine in self._engines:
-            for part in engine.take_waiting():
-                self._fail(part, sorted(part.waiting), stopped())
+            for part, places in engine.take_waiting():
+                self._fail(part, places, stopped())
         self._notify()
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """An engine in another process, as a front sees it."""
 
+import contextlib
 import itertools
 import threading
 from collections import deque
@@ -11,7 +12,7 @@ from gemwire_server.errors import Overloaded
 from gemwire_server.packing import TokenIds
 from gemwire_server.processes import messages
 from gemwire_server.processes.link import Link, LinkClosed
-from gemwire_server.processes.messages import FAILED, RESULTS, STATE, State
+from gemwire_server.processes.messages import FAILED, RESULTS
 from gemwire_server.scheduler import INTERACTIVE_SHARE, SHARE_OF_FREE
 
 # Results of one message, many times over: what one step of all fronts' may bring.
@@ -31,15 +32,16 @@ class Part:
     waiting: set[int] = field(default_factory=set)
     """Places in the part that are not answered."""
     running: set[int] = field(default_factory=set)
-    """Those of them that a step has begun with."""
+    """Those of them that a step has begun with; known at the engine's end."""
     counted: int = 0
+    """The tokens that are counted as its caller's."""
 
     def __post_init__(self) -> None:
         self.waiting = set(range(len(self.indices)))
 
-    def queued(self) -> int:
-        """Tokens that no step has begun with."""
-        return sum(len(self.sequences[place]) for place in self.waiting - self.running)
+    def tokens(self) -> int:
+        """Of what is not answered."""
+        return sum(len(self.sequences[place]) for place in self.waiting)
 
 
 OnResults = Callable[[Part, Results], None]
@@ -63,14 +65,14 @@ class RemoteEngine:
             out_bytes=4 * max(BYTES_PER_TOKEN * max_queue_tokens, 1 << 16),
             in_bytes=RESULT_RING_BYTES,
         )
+        self._board = self._link.board
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._parts: dict[int, Part] = {}
         self._by_submission: dict[Submission, list[int]] = {}
-        self._by_caller: dict[int, int] = {}  # tokens that no step has begun with
-        self._unseen: deque[tuple[int, int]] = deque()  # submitted after the state was told: tokens
+        self._by_caller: dict[int, int] = {}  # tokens that are not answered
+        self._unseen: deque[tuple[int, int]] = deque()  # and their tokens
         self._unseen_tokens = 0
-        self._state = State(0, 0, 0.0, None)
 
     def fileno(self) -> int:
         return self._link.fileno()
@@ -80,11 +82,15 @@ class RemoteEngine:
 
     @property
     def queued_tokens(self) -> int:
-        """As far as is known here."""
-        return self._state.queued_tokens + self._unseen_tokens
+        """What the engine shows, and what it has not seen yet."""
+        with self._lock:
+            seen = self._board.seen
+            while self._unseen and self._unseen[0][0] <= seen:
+                self._unseen_tokens -= self._unseen.popleft()[1]
+            return self._board.queued_tokens + self._unseen_tokens
 
     def state(self) -> EngineState:
-        return EngineState(self.queued_tokens, self._state.token_rate)
+        return EngineState(self.queued_tokens, self._board.token_rate)
 
     def submit(self, part: Part) -> None:
         """Raises Overloaded where the engine does not even read, and LinkClosed if it is gone."""
@@ -93,13 +99,14 @@ class RemoteEngine:
             record, payload = messages.submit(
                 number, part.sequences, part.submission, alone=part.alone
             )
-            if not self._link.send(record, *payload):
-                raise self.overloaded("QUEUE_FULL", "the engine does not take what it was sent")
-            self._parts[number] = part
-            self._by_submission.setdefault(part.submission, []).append(number)
-            self._count(part)
-            self._unseen.append((number, part.counted))
-            self._unseen_tokens += part.counted
+            if sent := self._link.send(record, *payload):
+                self._parts[number] = part
+                self._by_submission.setdefault(part.submission, []).append(number)
+                self._count(part)
+                self._unseen.append((number, part.counted))
+                self._unseen_tokens += part.counted
+        if not sent:
+            raise self._overloaded("QUEUE_FULL", "the engine does not take what it was sent")
 
     def check_room(self, coming: int, guess: int, *, caller: int, bulk: bool) -> None:
         """As the engine would, by what is known here: see `Scheduler.check_room`."""
@@ -107,16 +114,16 @@ class RemoteEngine:
             return
         room = self._max_queue_tokens - ahead - guess
         if room < self._max_queue_tokens * INTERACTIVE_SHARE * bulk:
-            raise self.overloaded("QUEUE_FULL", f"no room for {guess} tokens")
+            raise self._overloaded("QUEUE_FULL", f"no room for {guess} tokens")
         waiting = self._by_caller.get(caller, 0)
         if waiting and waiting + guess > SHARE_OF_FREE * room:
-            raise self.overloaded(
+            raise self._overloaded(
                 "CALLER_QUEUE_FULL",
                 f"{waiting} tokens of this caller wait, and others need room: no room for {guess}",
             )
 
-    def overloaded(self, reason: str, message: str) -> Overloaded:
-        queued, rate = self.queued_tokens, self._state.token_rate
+    def _overloaded(self, reason: str, message: str) -> Overloaded:
+        queued, rate = self.queued_tokens, self._board.token_rate
         return Overloaded(
             reason,
             f"{message}; {queued} of {self._max_queue_tokens} tokens wait",
@@ -141,8 +148,6 @@ class RemoteEngine:
         for record, payload in self._link.receive():
             if record.kind in (RESULTS, FAILED):
                 self._take(record.id, messages.read_results(record, payload))
-            elif record.kind == STATE:
-                self._note(messages.read_state(record, payload))
 
     def _take(self, number: int, results: Results) -> None:
         with self._lock:
@@ -156,10 +161,10 @@ class RemoteEngine:
                 self._forget(number, part)
         self._on_results(part, results)
 
-    def _count(self, part: Part, queued: int | None = None) -> None:
-        """Keeps account of what its caller has in the queue."""
+    def _count(self, part: Part) -> None:
+        """Keeps account of what its caller waits for."""
         caller = part.submission.caller
-        now = part.queued() if queued is None else queued
+        now = part.tokens()
         total = self._by_caller.get(caller, 0) + now - part.counted
         part.counted = now
         if total:
@@ -168,48 +173,41 @@ class RemoteEngine:
             self._by_caller.pop(caller, None)
 
     def _forget(self, number: int, part: Part) -> None:
-        self._count(part, 0)
+        part.waiting.clear()
+        self._count(part)
         del self._parts[number]
         numbers = self._by_submission[part.submission]
         numbers.remove(number)
         if not numbers:
             del self._by_submission[part.submission]
 
-    def _note(self, state: State) -> None:
-        with self._lock:
-            self._state = state
-            while self._unseen and self._unseen[0][0] <= state.seen:
-                self._unseen_tokens -= self._unseen.popleft()[1]
-            begun = set()
-            for number, index in state.running or ():
-                if (part := self._parts.get(number)) is not None:
-                    part.running.add(index)
-                    begun.add(part)
-            for part in begun:
-                self._count(part)
+    def _note_running(self) -> None:
+        for number, index in self._board.running():
+            if (part := self._parts.get(number)) is not None and index in part.waiting:
+                part.running.add(index)
 
     def take_unanswered(self) -> list[Part]:
-        """All that nobody has answered; once the engine is gone, or is to be told no more."""
+        """All that nobody has answered, and which of it ran; once the engine is gone."""
         with self._lock:
+            self._note_running()
             parts = list(self._parts.values())
             self._parts.clear()
             self._by_submission.clear()
             return parts
 
-    def take_waiting(self) -> list[Part]:
-        """What no step has begun with, cancelled at the engine."""
+    def take_waiting(self) -> list[tuple[Part, list[int]]]:
+        """What no step has begun with, and which of its texts are not answered; cancelled at the engine."""
         with self._lock:
-            numbers = [number for number, part in self._parts.items() if not part.running]
-            parts = []
-            for number in numbers:
-                part = self._parts[number]
+            self._note_running()
+            taken = []
+            for number, part in list(self._parts.items()):
+                if part.running:
+                    continue
+                taken.append((part, sorted(part.waiting)))
                 self._forget(number, part)
-                parts.append(part)
-                try:
+                with contextlib.suppress(LinkClosed):
                     self._link.send(messages.cancel(number))
-                except LinkClosed:
-                    break
-            return parts
+            return taken
 
     def __len__(self) -> int:
         """Submissions that are not answered."""
