@@ -91,9 +91,10 @@ class Front:
                 ("grpc.http2.bdp_probe", 0),
                 ("grpc.keepalive_time_ms", 60_000),
                 ("grpc.keepalive_timeout_ms", 20_000),
-                # Below what clients ping with, or they are sent away for pinging too much.
+                # Below what clients ping with, or they are sent away for pinging too much. The header
+                # calls it MIN_RECV_PING_INTERVAL; by that name gRPC ignores it.
                 (
-                    "grpc.http2.min_recv_ping_interval_without_data_ms",
+                    "grpc.http2.min_ping_interval_without_data_ms",
                     round(LEAST_PING_SECONDS * 1000),
                 ),
                 ("grpc.keepalive_permit_without_calls", 1),

@@ -20,6 +20,13 @@ class ServerProcess:
     process: "subprocess.Popen[str]"
     address: str
     admin: str
+    told: bool = False
+
+    def drain(self) -> None:
+        """Tells it to, once: told again it would end at once."""
+        if not self.told:
+            self.told = True
+            self.process.terminate()
 
     def resident_mib(self) -> float:
         """Memory of it and of its children."""
@@ -59,8 +66,9 @@ def server_process(
         address = re.search(r"serves \S+ on (\S+)", said)
         admin = re.search(r"health and reflection on (\S+)", said)
         assert address is not None
-        yield ServerProcess(process, address[1], admin[1] if admin else "")
-        process.terminate()
+        server = ServerProcess(process, address[1], admin[1] if admin else "")
+        yield server
+        server.drain()
         process.communicate(timeout=WAIT)
         assert process.returncode == 0
     finally:
