@@ -75,6 +75,7 @@ def test_a_command_without_a_server_leaves_its_options_alone(
         "GEMWIRE_TLS_CERT": "/nowhere",
         "GEMWIRE_TLS_KEY": "/nowhere",
         "GEMWIRE_ADMIN_ADDRESS": "127.0.0.1:1",
+        "GEMWIRE_METRICS_ADDRESS": "127.0.0.1:1",
     }
     model = ("--model", str(tiny_checkpoint))
     done = gemwire("embed", "-", "-o", "-", *model, input="a\n", environ=environ)

@@ -22,7 +22,8 @@ MODEL_FLAGS = (
     "deterministic", "tile_table",
 )  # fmt: skip
 ACCESS_OPTIONS = (
-    "address", "admin_address", "tls_cert", "tls_key", "tls_client_ca", "tokens_file",
+    "address", "admin_address", "metrics_address", "tls_cert", "tls_key", "tls_client_ca",
+    "tokens_file",
 )  # fmt: skip
 DEFAULTS: dict[str, Any] = {option.name: option.default for option in fields(ServerConfig)}
 
