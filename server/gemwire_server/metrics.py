@@ -142,6 +142,7 @@ class EngineMetrics(Observer):
 
     def __init__(self, registry: CollectorRegistry, *, max_batch_tokens: int) -> None:
         self._max_batch_tokens = max_batch_tokens
+        self._last_rate = 0.0
         self.accepted_texts = Counter(
             "gemwire_engine_texts_accepted", "Texts taken into the queue.", registry=registry
         )
@@ -210,7 +211,9 @@ class EngineMetrics(Observer):
 
     def queue(self, tokens: int, token_rate: float) -> None:
         self._queue_tokens.set(tokens)
-        self._rate.set(token_rate)
+        if token_rate != self._last_rate:  # told of a few times a step, new once
+            self._last_rate = token_rate
+            self._rate.set(token_rate)
 
     def ended(self, items: Sequence[Item], waits: Sequence[float], seconds: float) -> None:
         tokens = sum(len(item.input_ids) for item in items)
