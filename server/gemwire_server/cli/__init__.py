@@ -34,6 +34,7 @@ EXTRAS = {
     "tokenizers": "server",
     "torch": "server",
     "triton": "server",
+    "uvloop": "server",
 }
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 

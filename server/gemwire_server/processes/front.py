@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Coroutine
 
+import uvloop
 from prometheus_client import CollectorRegistry
 
 from gemwire.v1 import embedding_pb2 as pb
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 def run_front(descriptor: int) -> int:
     """Until the supervisor says `drain`, or is gone."""
-    return asyncio.run(_run(descriptor))
+    return uvloop.run(_run(descriptor))
 
 
 async def _run(descriptor: int) -> int:

@@ -264,7 +264,10 @@ class Pending:
             self._engine.cancel(self._submission)
 
     def _deliver(self, results: Results) -> None:
-        self._loop.call_soon_threadsafe(self._arrived.put_nowait, results)
+        if _runs_here(self._loop):
+            self._arrived.put_nowait(results)
+        else:
+            self._loop.call_soon_threadsafe(self._arrived.put_nowait, results)
 
     async def next_results(self) -> Results:
         """The next results that are ready, their indices those of the inputs. Raises Overloaded or Stopped
@@ -288,6 +291,14 @@ def check_quota(call: Call) -> None:
 
 def token_count(tokenized: Sequence[Tokenized]) -> int:
     return sum(len(item.ids) for item in tokenized if isinstance(item, Encoded))
+
+
+def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this is the loop's own thread, which need not wake itself."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 def empty_answers(tokenized: Sequence[Tokenized], dimensions: int) -> Answers:
