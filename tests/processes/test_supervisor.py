@@ -182,3 +182,19 @@ def test_a_model_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
     done = gemwire("serve", "--model", str(tmp_path), "--address", "127.0.0.1:0")
     assert done.returncode == 1 and done.stdout == ""
     assert "modules.json" in one_line(done.stderr)
+
+
+def test_what_a_killed_supervisor_left_is_removed_by_the_next(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    flags = ("--metrics-address", "127.0.0.1:0")
+    with serving(tiny_checkpoint, *flags) as (process, _, _):
+        (left,) = tmp_path.glob("gemwire-metrics-*")
+        process.kill()
+        process.wait(WAIT)
+    with serving(tiny_checkpoint, *flags) as (process, _, _):
+        assert not left.exists()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT) == 0
+    assert not list(tmp_path.glob("gemwire-*"))

@@ -1,8 +1,10 @@
 """The metrics of all processes of a server on one page; files of a folder while it runs."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
@@ -10,13 +12,16 @@ from gemwire_server.metrics import PartMetrics
 from gemwire_server.metrics_files import SharedMetrics, keep_in_files
 from gemwire_server.metrics_page import MetricsPage
 
+PREFIX = "gemwire-metrics-"
+
 
 class ServerMetrics:
     """The supervisor's: what became of its children, and the page of everything."""
 
     def __init__(self, address: str, is_ready: Callable[[], bool]) -> None:
         """Raises OSError if the address cannot be had."""
-        self.folder = tempfile.mkdtemp(prefix="gemwire-metrics-")
+        _sweep()
+        self.folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")
         try:
             keep_in_files(self.folder, "supervisor")
             self._shared = SharedMetrics(self.folder)
@@ -38,3 +43,11 @@ class ServerMetrics:
     def close(self) -> None:
         self._page.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Removes what supervisors left behind that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # another user's stays
