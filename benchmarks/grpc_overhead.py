@@ -1,8 +1,9 @@
 """What gRPC takes of the engine's speed: a server process at saturation against the engine alone.
 
 The same texts of mixed lengths, in turns: through one EmbedStream; as unary calls of concurrent callers;
-and as token ids straight into the engine, in this process. Client and server share the cores. The vectors
-are first checked to be the same.
+each from a server with its engine in a process of its own and from one with its engine in a thread; and as
+token ids straight into the engine, in this process. Client and server share the cores. The vectors are
+first checked to be the same.
 
     python benchmarks/grpc_overhead.py [--model DIR] [--rounds 5] [--texts 192] [--callers 64]
         [--output FILE]
@@ -17,6 +18,8 @@ import statistics
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +39,12 @@ from workloads import mixed_texts
 
 # A text's neighbours in its batch differ, and with them the last bits of its vector.
 AGREEMENT = 1e-3
-GOALS = {"EmbedStream": 0.95, "unary": 0.90}
+ENGINES = ("process", "thread")
+GOALS = {
+    f"{kind}: {way}": goal
+    for kind in ENGINES
+    for way, goal in (("EmbedStream", 0.95), ("unary", 0.90))
+}
 
 Vectors = NDArray[np.float32]
 
@@ -65,12 +73,13 @@ def main() -> int:
         max_queue_tokens=tokens + config.max_queue_tokens,
     )
     try:
-        with server_process(checkpoint.path) as server, Client(server.address) as client:
-            ways: dict[str, Callable[[], Vectors]] = {
-                "engine": lambda: alone(engine, sequences),
-                "EmbedStream": lambda: np.stack(list(client.embed_iter(texts))),
-                "unary": lambda: asyncio.run(unary(server.address, texts, args.callers)),
-            }
+        with ExitStack() as servers:
+            ways: dict[str, Callable[[], Vectors]] = {"engine": lambda: alone(engine, sequences)}
+            for kind in ENGINES:
+                server = servers.enter_context(server_process(checkpoint.path, "--engine", kind))
+                client = servers.enter_context(Client(server.address))
+                ways[f"{kind}: EmbedStream"] = partial(stream, client, texts)
+                ways[f"{kind}: unary"] = partial(callers, server.address, texts, args.callers)
             rates = measure(ways, tokens, args.rounds)
     finally:
         engine.close()
@@ -130,6 +139,14 @@ def alone(engine: ThreadEngine, sequences: Sequence[TokenIds]) -> Vectors:
     return np.stack([vectors[i] for i in range(len(sequences))])
 
 
+def stream(client: Client, texts: Sequence[str]) -> Vectors:
+    return np.stack(list(client.embed_iter(texts)))
+
+
+def callers(address: str, texts: Sequence[str], count: int) -> Vectors:
+    return asyncio.run(unary(address, texts, count))
+
+
 async def unary(address: str, texts: Sequence[str], callers: int) -> Vectors:
     """Each caller asks for one text after the other, of those that nobody asked for yet."""
     vectors: dict[int, NDArray[np.float32]] = {}
@@ -145,10 +162,10 @@ async def unary(address: str, texts: Sequence[str], callers: int) -> Vectors:
 
 
 def report(rates: dict[str, list[float]]) -> None:
-    print(f"{'':12} {'tokens/s':>9} {'min':>7} {'max':>7}  of the engine alone")
+    print(f"{'':20} {'tokens/s':>9} {'min':>7} {'max':>7}  of the engine alone")
     for name, values in rates.items():
         print(
-            f"{name:12} {statistics.median(values):9.0f} {min(values):7.0f} {max(values):7.0f}",
+            f"{name:20} {statistics.median(values):9.0f} {min(values):7.0f} {max(values):7.0f}",
             end="",
         )
         if (goal := GOALS.get(name)) is not None:

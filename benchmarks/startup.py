@@ -1,9 +1,9 @@
 """How long a server of the full geometry takes until it is ready, and how much memory that takes.
 
 For a checkpoint stored in float32, as EmbeddingGemma is published, and in bfloat16, and for that one with
-int8 weights: seconds from the start of the process to its banner, which comes after a warm-up embed, and
-the process' memory then: its peak, what is resident, and how much of that is its own (the rest is
-libraries' files, which processes share).
+int8 weights and for one in a single process: seconds from the start to the banner, which comes after a
+warm-up embed, and the memory of all its processes together then: the sum of their peaks, what is resident,
+and how much of that is their own (the rest is libraries' files, which processes share).
 
     python benchmarks/startup.py [--rounds 3] [--output FILE]
 
@@ -22,6 +22,8 @@ from environment import environment
 from gemwire_server.checkpoint.synthetic import make_checkpoint
 from server_process import server_process
 
+MEMORY = ("VmHWM", "VmRSS", "RssAnon")
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -35,9 +37,10 @@ def main() -> int:
             make_checkpoint(checkpoint, geometry="embeddinggemma-300m", seed=0, dtype=dtype)
             found[f"stored in {dtype}"] = starts(checkpoint, args.rounds)
         found["served in int8"] = starts(checkpoint, args.rounds, "--weights", "int8")
+        found["in one process"] = starts(checkpoint, args.rounds, "--engine", "thread")
     print(f"{'':22} {'ready after':>12} {'peak':>9} {'resident':>9} {'its own':>9}")
     for name, values in found.items():
-        memory = "".join(f"{values[key]:7.0f} MB" for key in ("VmHWM", "VmRSS", "RssAnon"))
+        memory = "".join(f"{values[key]:7.0f} MB" for key in MEMORY)
         print(f"{name:22} {values['seconds']:10.1f} s{memory}")
     result = {"benchmark": "startup", "rounds": args.rounds, "checkpoints": found}
     line = json.dumps(result | {"environment": environment()})
@@ -61,12 +64,16 @@ def start(checkpoint: Path, *flags: str) -> dict[str, float]:
     began = time.monotonic()
     with server_process(checkpoint, *flags) as server:
         seconds = time.monotonic() - began
-        lines = Path(f"/proc/{server.pid}/status").read_text().splitlines()
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        memories = [memory(pid) for pid in (server.pid, *map(int, children))]
+    return {"seconds": seconds} | {key: sum(each[key] for each in memories) for key in MEMORY}
+
+
+def memory(pid: int) -> dict[str, float]:
+    """MB of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     status = dict(line.split(":", 1) for line in lines)
-    memory = {
-        key: int(status[key].split()[0]) * 1024 / 1e6 for key in ("VmHWM", "VmRSS", "RssAnon")
-    }
-    return {"seconds": seconds} | memory
+    return {key: int(status[key].split()[0]) * 1024 / 1e6 for key in MEMORY}
 
 
 if __name__ == "__main__":
