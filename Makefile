@@ -9,7 +9,7 @@ PROTO := gemwire/v1/embedding.proto
 PROTOC = PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -Iproto \
 	-I$(shell $(BIN)/python -c "import google.rpc.status_pb2 as s, pathlib; print(pathlib.Path(s.__file__).parents[2])")
 
-.PHONY: demo serve test lint stubs format gpu
+.PHONY: demo serve test soak lint stubs format gpu
 
 demo: $(SERVER)  ## start a server on random weights, embed the model card's example, stop it
 	@$(BIN)/python clients/python/demo.py $(CHECKPOINT)
@@ -19,6 +19,9 @@ serve: $(SERVER) $(if $(MODEL),,$(CHECKPOINT))  ## a server in the foreground: m
 
 test: $(DEV)  ## every test
 	@$(BIN)/python -m pytest $(ARGS)
+
+soak: $(DEV)  ## what is promised under faults and load, at full size: make soak [ARGS='--rows drain --scale 0.1']
+	@PYTHONPATH=tests:benchmarks $(BIN)/python benchmarks/soak.py $(ARGS)
 
 lint: $(DEV)  ## style, types, import contracts, the API's own rules
 	$(BIN)/ruff check

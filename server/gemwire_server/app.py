@@ -101,9 +101,11 @@ class Application:
 
     async def stop(self) -> None:
         """Ends what is left: open calls, the engine, the threads."""
-        await self._front.stop()
-        if self._engine is not None:
-            await asyncio.to_thread(self._engine.close)
+        try:
+            await self._front.stop()
+        finally:  # its threads would keep the process from ending
+            if self._engine is not None:
+                await asyncio.to_thread(self._engine.close)
         if self._metrics_page is not None:
             await asyncio.to_thread(self._metrics_page.close)
 

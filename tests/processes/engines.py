@@ -95,7 +95,7 @@ class Engines:
 
     def begun(self) -> int:
         """Engines of which the pool knows that a step has begun."""
-        return sum(bool(engine._board.running()) for engine in self.pool.engines)
+        return sum(bool(engine._link.board.running()) for engine in self.pool.engines)
 
     def end(self, index: int) -> list[str]:
         """As if the engine's process had ended; returns the digests of what it was computing."""

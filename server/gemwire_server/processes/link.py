@@ -24,6 +24,7 @@ Bytes = NDArray[np.uint8]
 RECORD = struct.Struct("<BbHIIIQQddQQ")
 FREED = 0  # the record that says how far its sender has read
 READ_BYTES = 64 * RECORD.size
+_NOTHING: Bytes = np.zeros(0, np.uint8)
 _SIZES = struct.Struct("<QQ")  # of the rings
 
 
@@ -81,6 +82,7 @@ class Link:
         self._sending = threading.Lock()
         self._ring = _Ring(out)
         self._incoming = incoming
+        self._closed = False
         self._unsent = b""  # of a record that the socket took in part
         self._partial = b""
         self._read = self._told = 0
@@ -124,7 +126,14 @@ class Link:
         return self._socket.fileno()
 
     def close(self) -> None:
-        self._socket.close()
+        """Also lets go of the memory, whoever still holds the link; what is shown on the board then is
+        shown to nobody."""
+        with self._sending:
+            self._closed = True
+            self._socket.close()
+            self._ring = _Ring(_NOTHING)
+            self._incoming = _NOTHING
+            self.board = Board(np.zeros(BOARD_BYTES, np.uint8))
 
     def send(self, record: Record, *payload: Bytes) -> bool:
         """False where there is no room, in the ring or on the socket. Raises LinkClosed.
@@ -132,6 +141,8 @@ class Link:
         A payload is at most a quarter of the ring.
         """
         with self._sending:
+            if self._closed:
+                raise LinkClosed
             if not self._flush():
                 return False
             end, size = 0, 0
@@ -186,10 +197,13 @@ class Link:
         self._tell_how_far()
 
     def _copy(self, size: int, end: int) -> Bytes:
+        incoming = self._incoming
         if not size:
-            return self._incoming[:0]
-        at = (end - size) % len(self._incoming)
-        payload = self._incoming[at : at + size].copy()
+            return incoming[:0]
+        if not len(incoming):
+            raise LinkClosed  # by another thread
+        at = (end - size) % len(incoming)
+        payload = incoming[at : at + size].copy()
         self._read = end
         return payload
 

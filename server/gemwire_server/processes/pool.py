@@ -50,9 +50,10 @@ class EnginePool:
         Returns the digests of the texts that it was computing.
         """
         self._engines = [other for other in self._engines if other is not engine]
-        engine.close()
         running = []
-        for part in engine.take_unanswered():
+        unanswered = engine.take_unanswered()
+        engine.close()
+        for part in unanswered:
             running += [digest(part.sequences[place]) for place in part.running]
             left = sorted(part.waiting - part.running)
             if self._engines and left:

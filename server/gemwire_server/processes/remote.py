@@ -65,7 +65,6 @@ class RemoteEngine:
             out_bytes=4 * max(BYTES_PER_TOKEN * max_queue_tokens, 1 << 16),
             in_bytes=RESULT_RING_BYTES,
         )
-        self._board = self._link.board
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._parts: dict[int, Part] = {}
@@ -84,13 +83,13 @@ class RemoteEngine:
     def queued_tokens(self) -> int:
         """What the engine shows, and what it has not seen yet."""
         with self._lock:
-            seen = self._board.seen
+            seen = self._link.board.seen
             while self._unseen and self._unseen[0][0] <= seen:
                 self._unseen_tokens -= self._unseen.popleft()[1]
-            return self._board.queued_tokens + self._unseen_tokens
+            return self._link.board.queued_tokens + self._unseen_tokens
 
     def state(self) -> EngineState:
-        return EngineState(self.queued_tokens, self._board.token_rate)
+        return EngineState(self.queued_tokens, self._link.board.token_rate)
 
     def submit(self, part: Part) -> None:
         """Raises Overloaded where the engine does not even read, and LinkClosed if it is gone."""
@@ -123,7 +122,7 @@ class RemoteEngine:
             )
 
     def _overloaded(self, reason: str, message: str) -> Overloaded:
-        queued, rate = self.queued_tokens, self._board.token_rate
+        queued, rate = self.queued_tokens, self._link.board.token_rate
         return Overloaded(
             reason,
             f"{message}; {queued} of {self._max_queue_tokens} tokens wait",
@@ -182,7 +181,7 @@ class RemoteEngine:
             del self._by_submission[part.submission]
 
     def _note_running(self) -> None:
-        for number, index in self._board.running():
+        for number, index in self._link.board.running():
             if (part := self._parts.get(number)) is not None and index in part.waiting:
                 part.running.add(index)
 

@@ -1,0 +1,98 @@
+"""A runner whose steps take a set time, and that fails as it is told to.
+
+A server gets it by the name of `load`; a test reaches it through `Controls`, and through the ids of
+`marked` texts. It sleeps, so that a machine of two cores has both for what is tested.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from functools import cache, partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faults.controls import Controls
+from faults.marked import Fault, number_of
+from gemwire_server.checkpoint import Checkpoint
+from gemwire_server.config import ServerConfig
+from gemwire_server.errors import DeviceLost
+from gemwire_server.packing import PackedBatch
+
+VECTORS = 4093  # prime
+POLL_SECONDS = 0.001
+
+
+def load(checkpoint: Checkpoint, config: ServerConfig) -> "FakeDevice":
+    """As `gemwire_server.loading.Loader`."""
+    device = FakeDevice(checkpoint.dimensions[0], Controls.from_environment())
+    time.sleep(device.controls.get("load_seconds"))
+    return device
+
+
+def vector(ids: NDArray[np.int32], dimensions: int) -> NDArray[np.float32]:
+    """What the device answers for a text: another one for nearly every other text."""
+    places = np.arange(1, len(ids) + 1, dtype=np.int64)
+    found: NDArray[np.float32] = _vectors(dimensions)[int(ids @ places) % VECTORS]
+    return found
+
+
+@cache
+def _vectors(dimensions: int) -> NDArray[np.float32]:
+    vectors = np.random.default_rng(0).standard_normal((VECTORS, dimensions), np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+class FakeDevice:
+    """Satisfies `gemwire_server.loading.DescribedRunner`."""
+
+    depth = 1
+    batch_tokens = 512
+    dtype_name = "float32"
+    description = "fake device"
+
+    def __init__(self, dimensions: int, controls: Controls) -> None:
+        self.dimensions = dimensions
+        self.controls = controls
+        self._free_at = 0.0
+
+    def start(self, batch: PackedBatch) -> Callable[[], NDArray[np.float32]]:
+        began = max(time.monotonic(), self._free_at)
+        seconds = self.controls.get("step_seconds")
+        seconds += self.controls.get("token_seconds") * batch.num_tokens
+        self._free_at = began + seconds
+        return partial(self._end, batch, began, began + seconds)
+
+    def _end(self, batch: PackedBatch, began: float, end_at: float) -> NDArray[np.float32]:
+        while (left := end_at - time.monotonic()) > 0:
+            time.sleep(left)
+        while time.monotonic() < self.controls.get("stalled_until"):
+            time.sleep(POLL_SECONDS)
+        texts = np.split(batch.input_ids, batch.cu_seqlens[1:-1])
+        ended = time.monotonic()
+        self.controls.record([(number_of(ids), len(ids), began, ended) for ids in texts])
+        for fault in Fault:
+            if fault is not Fault.NAN and (batch.input_ids == fault).any():
+                _commit(fault)
+        vectors = np.stack([vector(ids, self.dimensions) for ids in texts])
+        vectors[[(ids == Fault.NAN).any() for ids in texts]] = np.nan
+        return vectors
+
+
+def _commit(fault: Fault) -> None:
+    match fault:
+        case Fault.RAISE:
+            raise RuntimeError("a fault on purpose")
+        case Fault.LOST:
+            raise DeviceLost("a fault on purpose")
+        case Fault.HANG:
+            while True:
+                time.sleep(3600)
+        case Fault.KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case Fault.ABORT:
+            os.abort()
+        case Fault.EXIT:
+            os._exit(70)

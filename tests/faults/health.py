@@ -1,0 +1,66 @@
+"""When the health service said what, as one sees it who watches."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from faults.load import LOCAL
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+ENDED = -1
+
+
+class Watched:
+    """What was said, with the time; `ENDED` once nobody says anything any more."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[float, int]] = []
+        self._changed = asyncio.Event()
+
+    def tell(self, status: int) -> None:
+        self.told.append((time.monotonic(), status))
+        self._changed.set()
+
+    async def wait_for(self, status: int, *, after: float = 0.0, seconds: float = 30.0) -> float:
+        """When it first was so, after a time."""
+        async with asyncio.timeout(seconds):
+            while True:
+                for at, told in self.told:
+                    if told == status and at >= after:
+                        return at
+                self._changed.clear()
+                await self._changed.wait()
+
+
+@asynccontextmanager
+async def watched(address: str, service: str = "") -> AsyncIterator[Watched]:
+    """On a connection of its own; begins anew when it ends."""
+    found = Watched()
+
+    async def watch() -> None:
+        while True:
+            async with grpc.aio.insecure_channel(address, options=LOCAL) as channel:
+                health: Any = health_pb2_grpc.HealthStub(channel)
+                try:
+                    async for answer in health.Watch(
+                        health_pb2.HealthCheckRequest(service=service)
+                    ):
+                        found.tell(answer.status)
+                except grpc.aio.AioRpcError:
+                    pass
+            found.tell(ENDED)
+            await asyncio.sleep(0.05)
+
+    watching = asyncio.create_task(watch())
+    try:
+        await found.wait_for(SERVING)
+        yield found
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
