@@ -81,9 +81,17 @@ class Engine(Protocol):
     def cancel(self, submission: Submission) -> None:
         """What is not computed yet never is, and holds no room any more."""
 
-    def check_room(self, coming: int, guess: int, *, caller: int, bulk: bool = False) -> None:
+    def check_room(
+        self,
+        coming: int,
+        guess: int,
+        *,
+        caller: int,
+        bulk: bool = False,
+        deadline: float | None = None,
+    ) -> None:
         """Raises Overloaded if about `guess` tokens, behind `coming` not submitted yet, will not fit into
-        the queue or the caller's share, and Stopped while nothing is computed."""
+        the queue or the caller's share or be computed in time, and Stopped while nothing is computed."""
 
     def state(self) -> EngineState: ...
 

@@ -24,6 +24,11 @@ REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
 # A caller may hold this many times what it leaves free (dynamic thresholds; Choudhury, Hahne 1998): alone
 # four fifths of the queue, so that the next one finds room, two of them four ninths each, and so on.
 SHARE_OF_FREE = 4
+# Of the time that a call has left, the part that it may wait by what is known: a queue in which all have to
+# wait just as long as they can, is one in which half of them are answered too late.
+CAUTION = 0.9
+# From the device to the caller's host, at least.
+DELIVERY_SECONDS = 0.005
 # Of the queue, what streams leave to unary calls.
 INTERACTIVE_SHARE = 0.125
 
@@ -159,22 +164,35 @@ class Scheduler:
         self._check_share(owner.caller, owner.bulk, self.queued_tokens, tokens)
         if owner.deadline is None or owner.bulk or self.token_rate is None:
             return
-        left = owner.deadline - self._clock()
+        left = CAUTION * (owner.deadline - self._clock())
         whole = self.pace.busy_seconds() + (self.queued_tokens + tokens) / self.token_rate
         if (
             0 < left < whole
         ):  # else it need not be known exactly, which costs a look at every caller
             wait = self.wait_seconds(owner, tokens)
             if left < wait:
-                raise self._overloaded(
-                    "DEADLINE_UNREACHABLE", f"it would wait about {wait:.3g} s, past its deadline"
-                )
+                raise self._overloaded("DEADLINE_UNREACHABLE", too_late(wait))
 
-    def check_room(self, coming: int, guess: int, *, caller: int, bulk: bool = False) -> None:
+    def check_room(
+        self,
+        coming: int,
+        guess: int,
+        *,
+        caller: int,
+        bulk: bool = False,
+        deadline: float | None = None,
+    ) -> None:
         """Raises Overloaded if `guess` more tokens, behind `coming` that are not queued yet, will hardly
-        fit. What has the queue for itself is let through: a guess must not refuse what might fit."""
-        if ahead := self.queued_tokens + coming:
-            self._check_share(caller, bulk, ahead, guess)
+        fit, or not be computed in time. What has the queue for itself is let through: a guess must not
+        refuse what might fit."""
+        if not (ahead := self.queued_tokens + coming):
+            return
+        self._check_share(caller, bulk, ahead, guess)
+        if deadline is None or self.token_rate is None or caller not in self._callers:
+            return
+        wait = (self._callers[caller].tokens + guess) / self.token_rate
+        if 0 < CAUTION * (deadline - self._clock()) < wait:
+            raise self._overloaded("DEADLINE_UNREACHABLE", too_late(wait))
 
     def _check_share(self, caller: int, bulk: bool, ahead: int, tokens: int) -> None:
         room = self.max_queue_tokens - ahead - tokens
@@ -264,7 +282,7 @@ class Scheduler:
         hopeless: list[Dropped] = []
         if self.token_rate is None:
             return hopeless
-        begin = self._clock() + self.pace.busy_seconds()
+        begin = self._clock() + self.pace.busy_seconds() + DELIVERY_SECONDS
         while self._deadlines and len(self._waiting) > 1:
             step = min(self.queued_tokens, self.max_batch_tokens) / self.token_rate
             if self._deadlines[0][0] >= begin + step:
@@ -319,6 +337,10 @@ class Scheduler:
         if len(self._deadlines) > 64 + 2 * len(self._waiting):
             self._deadlines = [entry for entry in self._deadlines if entry[2] in self._waiting]
             heapq.heapify(self._deadlines)
+
+
+def too_late(wait: float) -> str:
+    return f"it would wait about {wait:.3g} s, past its deadline"
 
 
 def expiry() -> GemwireError:

@@ -108,12 +108,20 @@ class ThreadEngine:
                 self._tell(self._observer.dropped, "cancelled", len(indices))
                 self._tell_queue()
 
-    def check_room(self, coming: int, guess: int, *, caller: int, bulk: bool = False) -> None:
+    def check_room(
+        self,
+        coming: int,
+        guess: int,
+        *,
+        caller: int,
+        bulk: bool = False,
+        deadline: float | None = None,
+    ) -> None:
         with self._changed:
             if self._closing:
                 raise stopped()
             self._expire()
-            self._scheduler.check_room(coming, guess, caller=caller, bulk=bulk)
+            self._scheduler.check_room(coming, guess, caller=caller, bulk=bulk, deadline=deadline)
 
     def state(self) -> EngineState:
         with self._changed:

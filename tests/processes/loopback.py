@@ -61,8 +61,16 @@ class LoopbackEngine:
     def cancel(self, submission: Submission) -> None:
         self.pool.cancel(submission)
 
-    def check_room(self, coming: int, guess: int, *, caller: int, bulk: bool = False) -> None:
-        self.pool.check_room(coming, guess, caller=caller, bulk=bulk)
+    def check_room(
+        self,
+        coming: int,
+        guess: int,
+        *,
+        caller: int,
+        bulk: bool = False,
+        deadline: float | None = None,
+    ) -> None:
+        self.pool.check_room(coming, guess, caller=caller, bulk=bulk, deadline=deadline)
 
     def state(self) -> EngineState:
         return self.pool.state()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gemwire_server.errors import Overloaded
-from gemwire_server.scheduler import REQUEST_TOO_LARGE, Item, Scheduler
+from gemwire_server.scheduler import CAUTION, REQUEST_TOO_LARGE, Item, Scheduler
 from server.scheduling import Clock, Owner, lengths, texts
 
 
@@ -111,7 +111,7 @@ class TestDeadlines:
     ) -> None:
         scheduler.add(Owner(), texts(*[100] * 4))
         assert reason(scheduler, Owner(deadline=clock.now + 4.9), 100) == "DEADLINE_UNREACHABLE"
-        assert reason(scheduler, Owner(deadline=clock.now + 5.0), 100) == ""
+        assert reason(scheduler, Owner(deadline=clock.now + 5.0 / CAUTION), 100) == ""
 
     def test_a_small_share_is_served_in_time_however_long_the_queue_is(
         self, scheduler: Scheduler, clock: Clock
@@ -119,7 +119,7 @@ class TestDeadlines:
         scheduler.add(Owner(caller=1), texts(*[20] * 35))
         for caller in range(2, 6):  # each of the others has little, and takes no more than that
             scheduler.add(Owner(caller=caller), texts(5))
-        assert reason(scheduler, Owner(caller=9, deadline=clock.now + 1.0), 10) == ""
+        assert reason(scheduler, Owner(caller=9, deadline=clock.now + 1.0 / CAUTION), 10) == ""
         assert reason(scheduler, Owner(caller=10, deadline=clock.now + 0.9), 10) == (
             "DEADLINE_UNREACHABLE"  # a step of a hundred tokens, whoever's they are
         )
@@ -131,7 +131,7 @@ class TestDeadlines:
     ) -> None:
         scheduler.add(Owner(flow=1), texts(*[100] * 3))
         scheduler.add(Owner(flow=2, priority=-1), texts(*[100] * 3))
-        soon = clock.now + 1.0
+        soon = clock.now + 1.0 / CAUTION
         assert reason(scheduler, Owner(flow=5, deadline=soon), 20) == ""
         assert reason(scheduler, Owner(flow=1, deadline=soon), 20) == "DEADLINE_UNREACHABLE"
         assert reason(scheduler, Owner(priority=-1, deadline=soon), 20) == "DEADLINE_UNREACHABLE"
@@ -143,8 +143,19 @@ class TestDeadlines:
         clock.now += 0.25
         query = Owner(caller=2, deadline=clock.now + 1.5)
         assert reason(scheduler, query, 10) == "DEADLINE_UNREACHABLE"
-        query.deadline = clock.now + 1.75
+        query.deadline = clock.now + 1.76 / CAUTION
         assert reason(scheduler, query, 10) == ""
+
+    def test_a_guess_is_refused_for_the_callers_own_backlog(
+        self, scheduler: Scheduler, clock: Clock
+    ) -> None:
+        scheduler.add(Owner(caller=1), texts(100, 100))
+        soon, later = clock.now + 2.9, clock.now + 3.0 / CAUTION + 0.01
+        with pytest.raises(Overloaded) as caught:
+            scheduler.check_room(0, 100, caller=1, deadline=soon)
+        assert caught.value.reason == "DEADLINE_UNREACHABLE"
+        scheduler.check_room(0, 100, caller=1, deadline=later)
+        scheduler.check_room(0, 100, caller=2, deadline=soon)
 
     def test_streams_and_what_is_alone_are_not_refused(
         self, scheduler: Scheduler, clock: Clock

@@ -207,7 +207,10 @@ def test_random_traffic_loses_nothing() -> None:
         books.check()
     assert refused > 100
     while len(scheduler):
-        for item in scheduler.next_batch()[0]:
+        batch, expired = scheduler.next_batch()
+        for owner, indices in expired:
+            books.take(owner, indices)
+        for item in batch:
             books.take(item.owner, [item.index])
         books.check()
         clock.now += 0.01

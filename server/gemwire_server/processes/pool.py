@@ -132,10 +132,19 @@ class EnginePool:
             engine.cancel(submission)
         self._notify()
 
-    def check_room(self, coming: int, guess: int, *, caller: int, bulk: bool = False) -> None:
+    def check_room(
+        self,
+        coming: int,
+        guess: int,
+        *,
+        caller: int,
+        bulk: bool = False,
+        deadline: float | None = None,
+    ) -> None:
         if self._closing:
             raise stopped()
-        self._least_queued().check_room(coming, guess, caller=caller, bulk=bulk)
+        engine = self._least_queued()
+        engine.check_room(coming, guess, caller=caller, bulk=bulk, deadline=deadline)
 
     def state(self) -> EngineState:
         states = [engine.state() for engine in self._engines]

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from gemwire_server.packing import TokenIds
 from gemwire_server.processes import messages
 from gemwire_server.processes.link import Link, LinkClosed
 from gemwire_server.processes.messages import FAILED, RESULTS
-from gemwire_server.scheduler import INTERACTIVE_SHARE, SHARE_OF_FREE
+from gemwire_server.scheduler import CAUTION, INTERACTIVE_SHARE, SHARE_OF_FREE, too_late
 
 # Results of one message, many times over: what one step of all fronts' may bring.
 RESULT_RING_BYTES = 32 * messages.RESULT_BYTES
@@ -107,7 +108,9 @@ class RemoteEngine:
         if not sent:
             raise self._overloaded("QUEUE_FULL", "the engine does not take what it was sent")
 
-    def check_room(self, coming: int, guess: int, *, caller: int, bulk: bool) -> None:
+    def check_room(
+        self, coming: int, guess: int, *, caller: int, bulk: bool, deadline: float | None
+    ) -> None:
         """As the engine would, by what is known here: see `Scheduler.check_room`."""
         if not (ahead := self.queued_tokens + coming):
             return
@@ -120,6 +123,12 @@ class RemoteEngine:
                 "CALLER_QUEUE_FULL",
                 f"{waiting} tokens of this caller wait, and others need room: no room for {guess}",
             )
+        rate = self._link.board.token_rate
+        if deadline is None or not waiting or not rate:
+            return
+        wait = (waiting + guess) / rate
+        if 0 < CAUTION * (deadline - time.monotonic()) < wait:
+            raise self._overloaded("DEADLINE_UNREACHABLE", too_late(wait))
 
     def _overloaded(self, reason: str, message: str) -> Overloaded:
         queued, rate = self.queued_tokens, self._link.board.token_rate

@@ -155,7 +155,9 @@ class Embedder:
             )
             for raw in inputs
         )
-        self.engine.check_room(self._tokenizing_tokens, guess, caller=call.caller.key)
+        self.engine.check_room(
+            self._tokenizing_tokens, guess, caller=call.caller.key, deadline=call.deadline
+        )
         self._tokenizing_tokens += guess
         try:
             yield
