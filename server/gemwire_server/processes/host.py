@@ -11,6 +11,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from gemwire_server.engine import Observer, Results, Submission
 from gemwire_server.errors import Overloaded, Stopped
@@ -64,14 +65,7 @@ class EngineHost:
         """Until `close`; then the engine answers what it accepted and ends."""
         ticked = time.monotonic()
         while not self._closing:
-            behind = any(front.backlog for front in self._fronts)
-            for key, _ in self._selector.select(BEHIND_SECONDS if behind else IDLE_SECONDS):
-                if key.fileobj is self._listener:
-                    self._accept()
-                elif isinstance(key.data, _FrontLink):
-                    self._read(key.data)
-            for front in self._fronts:
-                front.catch_up()
+            self._turn()
             if time.monotonic() - ticked >= IDLE_SECONDS:
                 ticked = time.monotonic()
                 self._on_tick()
@@ -81,6 +75,17 @@ class EngineHost:
         self._selector.close()
         for sock in (self._listener, self._woken, self._waker):
             sock.close()
+
+    def _turn(self) -> None:
+        """A function of its own, so that no variable keeps a front that is gone, and its memory."""
+        behind = any(front.backlog for front in self._fronts)
+        for key, _ in self._selector.select(BEHIND_SECONDS if behind else IDLE_SECONDS):
+            if key.fileobj is self._listener:
+                self._accept()
+            elif isinstance(key.data, _FrontLink):
+                self._read(key.data)
+        for front in self._fronts:
+            front.catch_up()
 
     def close(self) -> None:
         """Has `run` end. Any thread may call it."""
@@ -217,7 +222,9 @@ class _FrontLink:
     def _submit(self, record: Record, payload: Bytes) -> None:
         sequences = messages.read_submit(record, payload)
         submission = _Remote(
-            lambda told: self._deliver(submission, told),
+            # By its number: what refers to itself goes when garbage is next collected, and with it goes
+            # the memory that is shared with its front.
+            partial(self._deliver, record.id),
             deadline=None if record.x == NO_DEADLINE else record.x,
             priority=record.priority,
             caller=record.a,
@@ -230,15 +237,17 @@ class _FrontLink:
         try:
             self._engine.submit(sequences, submission)
         except (Overloaded, Stopped) as error:
-            self._deliver(submission, Results(list(range(len(sequences))), None, error, None))
+            self._deliver(record.id, Results(list(range(len(sequences))), None, error, None))
         self.seen = record.id
 
-    def _deliver(self, submission: _Remote, told: Results) -> None:
+    def _deliver(self, number: int, told: Results) -> None:
         with self._sending:  # texts of one submission may end in several threads
+            if (submission := self._open.get(number)) is None:
+                return  # cancelled
             submission.left -= len(told.indices)
             if not submission.left:
-                self._open.pop(submission.number, None)
-            for record, payload in messages.results(submission.number, told):
+                self._open.pop(number, None)
+            for record, payload in messages.results(number, told):
                 self.send(record, payload)
 
     def send(self, record: Record, payload: list[Bytes]) -> None:
