@@ -90,14 +90,14 @@ def drained(setting: Setting) -> Iterator[Bar]:
 
 def expired(setting: Setting) -> Iterator[Bar]:
     with setting.server() as server:
-        found = asyncio.run(deadlines.expire(server, calls=setting.count(1000), stall=2.0))
+        found = asyncio.run(deadlines.expire(server, calls=1000, stall=2.0))
     codes: dict[str, object] = {"codes": found.outcomes.codes()}
     yield Bar("computed after their deadline", found.computed_late, "texts", 0, also=codes)
     yield Bar("handlers that ended more than 10 ms after it", found.ended_late, "calls", 0)
 
 
 def cancelled(setting: Setting) -> Iterator[Bar]:
-    calls = setting.count(1000)
+    calls = 1000
     with setting.server() as server:
         found = asyncio.run(cancels.cancel(server, calls=calls))
     yield Bar("queue empty after the cancellations", found.empty_after * MS, "ms", 50)
@@ -208,7 +208,7 @@ def _usage_bars(before: Usage | None, after: Usage | None) -> Iterator[Bar]:
 def cheap(setting: Setting) -> Iterator[Bar]:
     """Steps of 1 ms."""
     with setting.server(step_seconds=0.001) as server:
-        found = asyncio.run(overhead(server, calls=setting.count(3000))) * MS
+        found = asyncio.run(overhead(server, calls=3000)) * MS
     yield Bar("a call besides its step, p50", float(np.percentile(found, 50)), "ms", 0.8)
     yield Bar("a call besides its step, p99", float(np.percentile(found, 99)), "ms", 2)
 

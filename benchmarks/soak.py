@@ -7,7 +7,8 @@ processes, gRPC.
     make soak ARGS='[--engine process] [--rows drain crash ...] [--scale 0.1] [--output FILE]'
 
 Prints a table of bars, met or MISSED; the last line is JSON, which --output also writes to a file.
-`--scale` shortens what takes long. Exit code 1: a row failed; a bar that is missed is no failure.
+`--scale` shortens what takes long; rows of FILE that are not run again stay in it. Exit code 1: a row
+failed; a bar that is missed is no failure.
 """
 
 import argparse
@@ -35,6 +36,8 @@ def main() -> int:
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
     found: dict[str, dict[str, object]] = {}
+    if args.output and args.output.exists():
+        found = json.loads(args.output.read_text())["rows"]
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "tiny"
         make_checkpoint(checkpoint, geometry="tiny", seed=0)
@@ -43,8 +46,6 @@ def main() -> int:
             found[name] = measured(ROWS[name], name, setting)
     result = {
         "benchmark": "soak",
-        "engine": args.engine,
-        "scale": args.scale,
         "rows": found,
         "environment": environment(),
     }
@@ -62,7 +63,11 @@ def measured(
     progress(name)
     load, started = os.getloadavg()[0], time.monotonic()
     bars: list[Bar] = []
-    result: dict[str, object] = {"load_average_before": load}
+    result: dict[str, object] = {
+        "engine": setting.engine,
+        "scale": setting.scale,
+        "load_average_before": load,
+    }
     try:
         for bar in row(setting):
             bars.append(bar)

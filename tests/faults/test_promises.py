@@ -162,3 +162,20 @@ def test_poison_that_kills_the_engine_fails_alone(tiny_checkpoint: Path, fault: 
         assert found.answers == {"OK": BATCH - 1, "POISON_INPUT": 1}
         assert found.culprit == "POISON_INPUT"
         check_books(server)
+
+
+def test_the_real_model_keeps_them_too(tiny_checkpoint: Path, engine: str) -> None:
+    with under_test(tiny_checkpoint, engine=engine, fake=False) as server:
+        found = asyncio.run(soak.soak(server, calls=400))
+        assert {key.partition(" ")[0] for key in found.outcomes} <= {
+            "OK",
+            "CANCELLED",
+            "DEADLINE_EXCEEDED",
+            "RESOURCE_EXHAUSTED",
+        }
+        assert found.outcomes["OK"] > 100
+        aged = asyncio.run(connections.aging(server, seconds=1))
+        assert set(aged.codes()) == {"OK"}
+        check_books(server)
+        server.terminate()
+        assert server.process.wait(30) == 0
