@@ -78,7 +78,7 @@ def drained(setting: Setting) -> Iterator[Bar]:
     """25,000 tokens/s; calls ask for 30% of it, streams for 50%."""
     with setting.server(token_seconds=40e-6) as server:
         found = asyncio.run(
-            drain(server, rate=115, burst=200, streams=8, seconds=setting.seconds(10), pause=0.04)
+            drain(server, rate=115, burst=230, streams=8, seconds=setting.seconds(10), pause=0.04)
         )
     codes = {"unary": found.unary.codes(), "streams": found.streams.codes()}
     yield Bar("calls in flight at SIGTERM", found.in_flight, "calls")
@@ -171,10 +171,14 @@ def crashed(setting: Setting) -> Iterator[Bar]:
     """SIGKILL and SIGSTOP of the engine's process, under 16 callers."""
     if setting.engine != "process":
         return
-    for number, times in ((signal.SIGKILL, setting.count(100)), (signal.SIGSTOP, 3)):
-        with setting.server("--watchdog-seconds", "2", step_seconds=0.005) as server:
+    watchdog = 2.0
+    for number, times, late in (
+        (signal.SIGKILL, setting.count(100), 0.0),
+        (signal.SIGSTOP, 3, watchdog),  # which has to notice first
+    ):
+        with setting.server("--watchdog-seconds", str(watchdog), step_seconds=0.005) as server:
             found = asyncio.run(crashes.crash_engine(server, number, times=times))
-        yield from _crash_bars(f"{number.name} x {times}:", found)
+        yield from _crash_bars(f"{number.name} x {times}:", found, late)
     with setting.server("--fronts", "2", step_seconds=0.005) as server:
         found, unharmed = asyncio.run(crashes.kill_front(server))
     yield Bar("SIGKILL of 1 of 2 fronts: calls hung", found.hung, "calls", 0)
@@ -183,13 +187,13 @@ def crashed(setting: Setting) -> Iterator[Bar]:
     yield from _usage_bars(found.before, found.after)
 
 
-def _crash_bars(what: str, found: crashes.Crashed) -> Iterator[Bar]:
+def _crash_bars(what: str, found: crashes.Crashed, late: float) -> Iterator[Bar]:
     codes: dict[str, object] = {"codes": found.outcomes.codes()}
     others = found.outcomes.where(lambda one: one.code not in ("OK", "UNAVAILABLE"))
     yield Bar(f"{what} calls hung", found.hung, "calls", 0, also=codes)
     yield Bar("  other codes than OK and UNAVAILABLE", len(others), "calls", 0)
-    yield Bar("  the last call in flight answered after, worst", max(found.answered), "s", 1)
-    yield Bar("  health NOT_SERVING after, worst", max(found.noticed), "s", 0.5)
+    yield Bar("  the last call in flight answered after, worst", max(found.answered), "s", 1 + late)
+    yield Bar("  health NOT_SERVING after, worst", max(found.noticed), "s", 0.5 + late)
     yield Bar("  serving again after, median", float(np.median(found.recovered)), "s")
     yield Bar("  serving again after, worst", max(found.recovered), "s")
     yield from _usage_bars(found.before, found.after)

@@ -49,6 +49,11 @@ class UnderTest:
         assert len(found) == 1, f"{len(found)} processes compute"
         return found[0]
 
+    def engine_pids(self) -> list[int]:
+        """The processes that are engines."""
+        lines = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in self.children()}
+        return [pid for pid, line in lines.items() if "\0engine\0" in line]
+
     def front_pids(self) -> list[int]:
         """The processes that listen."""
         port = int(self.address.rpartition(":")[2])

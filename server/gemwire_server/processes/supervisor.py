@@ -10,6 +10,7 @@ import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemwire.v1 import embedding_pb2 as pb
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 10.0
+LONGEST_PAUSE_OF_STARTED_SECONDS = 1.0
 # Who has run for so long has started well: its next restart is at once.
 HEALTHY_SECONDS = 30.0
 # To load a model: a first start may fetch it, or compile for a device.
@@ -60,22 +62,24 @@ class _Front:
 
 
 class _Pauses:
-    """Between restarts: longer each time, until one has lasted."""
+    """Between restarts: longer each time; who cannot even start is given longer still."""
 
     def __init__(self) -> None:
         self._next = 0.0
-        self._started = time.monotonic()
+        self._started: float | None = None
 
     def started(self) -> None:
         self._started = time.monotonic()
 
     def after_end(self) -> float:
-        if time.monotonic() - self._started >= HEALTHY_SECONDS:
-            self._next = 0.0
-        pause, self._next = (
-            self._next,
-            min(max(2 * self._next, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS),
-        )
+        longest = LONGEST_PAUSE_SECONDS
+        if self._started is not None:
+            longest = LONGEST_PAUSE_OF_STARTED_SECONDS
+            if time.monotonic() - self._started >= HEALTHY_SECONDS:
+                self._next = 0.0
+        self._started = None
+        pause = min(self._next, longest)
+        self._next = min(max(2 * self._next, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
         return pause
 
 
@@ -209,7 +213,7 @@ class Supervisor:
                 path=path,
                 **self._names("engine", engine.index),
             )
-            hung = False
+            hung = stopped = False
             try:
                 async for message in self._watched(channel):
                     if "ready" in message:
@@ -224,7 +228,7 @@ class Supervisor:
                     elif "failed" in message:
                         log.error("engine %d cannot start: %s", engine.index, message["failed"])
             except TimeoutError:
-                hung = True
+                hung, stopped = True, _is_stopped(process.pid)
                 process.kill()
             finally:
                 engine.path = ""
@@ -237,7 +241,9 @@ class Supervisor:
                 raise StartError(f"the engine's process ended while it loaded: {_cause(code)}")
             log.error("engine %d ended: %s", engine.index, "it hung" if hung else _cause(code))
             self._count_death("engine", engine.index, "hung" if hung else "died")
-            await self._look_for_culprits(engine, hung or -code not in FROM_OUTSIDE)
+            # A hang is a text's doing, unless somebody has stopped the process.
+            suspicious = not stopped if hung else -code not in FROM_OUTSIDE
+            await self._look_for_culprits(engine, suspicious)
             await asyncio.sleep(pauses.after_end())
 
     async def _watched(self, channel: Channel) -> AsyncIterator[Message]:
@@ -326,6 +332,14 @@ class Supervisor:
         for front in self._fronts:
             if front.channel is not None:
                 front.channel.send(**message)
+
+
+def _is_stopped(pid: int) -> bool:
+    """By SIGSTOP, or a debugger."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "Tt"
+    except OSError:
+        return False
 
 
 def _cause(code: int) -> str:
