@@ -82,13 +82,7 @@ class Engine(Protocol):
         """What is not computed yet never is, and holds no room any more."""
 
     def check_room(
-        self,
-        coming: int,
-        guess: int,
-        *,
-        caller: int,
-        bulk: bool = False,
-        deadline: float | None = None,
+        self, coming: int, guess: int, *, caller: int, deadline: float | None = None
     ) -> None:
         """Raises Overloaded if about `guess` tokens, behind `coming` not submitted yet, will not fit into
         the queue or the caller's share or be computed in time, and Stopped while nothing is computed."""

@@ -174,20 +174,14 @@ class Scheduler:
                 raise self._overloaded("DEADLINE_UNREACHABLE", too_late(wait))
 
     def check_room(
-        self,
-        coming: int,
-        guess: int,
-        *,
-        caller: int,
-        bulk: bool = False,
-        deadline: float | None = None,
+        self, coming: int, guess: int, *, caller: int, deadline: float | None = None
     ) -> None:
         """Raises Overloaded if `guess` more tokens, behind `coming` that are not queued yet, will hardly
         fit, or not be computed in time. What has the queue for itself is let through: a guess must not
         refuse what might fit."""
         if not (ahead := self.queued_tokens + coming):
             return
-        self._check_share(caller, bulk, ahead, guess)
+        self._check_share(caller, False, ahead, guess)
         if deadline is None or self.token_rate is None or caller not in self._callers:
             return
         wait = (self._callers[caller].tokens + guess) / self.token_rate

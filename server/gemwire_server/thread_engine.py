@@ -109,19 +109,13 @@ class ThreadEngine:
                 self._tell_queue()
 
     def check_room(
-        self,
-        coming: int,
-        guess: int,
-        *,
-        caller: int,
-        bulk: bool = False,
-        deadline: float | None = None,
+        self, coming: int, guess: int, *, caller: int, deadline: float | None = None
     ) -> None:
         with self._changed:
             if self._closing:
                 raise stopped()
             self._expire()
-            self._scheduler.check_room(coming, guess, caller=caller, bulk=bulk, deadline=deadline)
+            self._scheduler.check_room(coming, guess, caller=caller, deadline=deadline)
 
     def state(self) -> EngineState:
         with self._changed:

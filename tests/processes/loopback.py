@@ -62,15 +62,9 @@ class LoopbackEngine:
         self.pool.cancel(submission)
 
     def check_room(
-        self,
-        coming: int,
-        guess: int,
-        *,
-        caller: int,
-        bulk: bool = False,
-        deadline: float | None = None,
+        self, coming: int, guess: int, *, caller: int, deadline: float | None = None
     ) -> None:
-        self.pool.check_room(coming, guess, caller=caller, bulk=bulk, deadline=deadline)
+        self.pool.check_room(coming, guess, caller=caller, deadline=deadline)
 
     def state(self) -> EngineState:
         return self.pool.state()

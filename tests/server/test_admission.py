@@ -95,8 +95,6 @@ def test_a_guess_refuses_only_behind_others_and_only_over_the_share(scheduler: S
             scheduler.check_room(coming, guess, caller=caller)
         assert caught.value.reason == why
     scheduler.check_room(coming=0, guess=200, caller=1)
-    with pytest.raises(Overloaded):
-        scheduler.check_room(coming=0, guess=300, caller=2, bulk=True)
 
 
 class TestDeadlines:

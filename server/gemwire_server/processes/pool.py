@@ -133,18 +133,12 @@ class EnginePool:
         self._notify()
 
     def check_room(
-        self,
-        coming: int,
-        guess: int,
-        *,
-        caller: int,
-        bulk: bool = False,
-        deadline: float | None = None,
+        self, coming: int, guess: int, *, caller: int, deadline: float | None = None
     ) -> None:
         if self._closing:
             raise stopped()
         engine = self._least_queued()
-        engine.check_room(coming, guess, caller=caller, bulk=bulk, deadline=deadline)
+        engine.check_room(coming, guess, caller=caller, deadline=deadline)
 
     def state(self) -> EngineState:
         states = [engine.state() for engine in self._engines]

@@ -14,7 +14,7 @@ from gemwire_server.packing import TokenIds
 from gemwire_server.processes import messages
 from gemwire_server.processes.link import Link, LinkClosed
 from gemwire_server.processes.messages import FAILED, RESULTS
-from gemwire_server.scheduler import CAUTION, INTERACTIVE_SHARE, SHARE_OF_FREE, too_late
+from gemwire_server.scheduler import CAUTION, SHARE_OF_FREE, too_late
 
 # Results of one message, many times over: what one step of all fronts' may bring.
 RESULT_RING_BYTES = 32 * messages.RESULT_BYTES
@@ -108,14 +108,12 @@ class RemoteEngine:
         if not sent:
             raise self._overloaded("QUEUE_FULL", "the engine does not take what it was sent")
 
-    def check_room(
-        self, coming: int, guess: int, *, caller: int, bulk: bool, deadline: float | None
-    ) -> None:
+    def check_room(self, coming: int, guess: int, *, caller: int, deadline: float | None) -> None:
         """As the engine would, by what is known here: see `Scheduler.check_room`."""
         if not (ahead := self.queued_tokens + coming):
             return
         room = self._max_queue_tokens - ahead - guess
-        if room < self._max_queue_tokens * INTERACTIVE_SHARE * bulk:
+        if room < 0:
             raise self._overloaded("QUEUE_FULL", f"no room for {guess} tokens")
         waiting = self._by_caller.get(caller, 0)
         if waiting and waiting + guess > SHARE_OF_FREE * room:
