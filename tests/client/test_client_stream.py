@@ -24,6 +24,8 @@ from gemwire_client.aio_stream import AsyncStream
 
 Embed = Callable[..., list[Any]]
 WAIT = 20.0
+# A port that another test's server had must not bring along that it was refused.
+ALONE = (("grpc.use_local_subchannel_pool", 1),)
 
 
 @pytest.fixture
@@ -42,7 +44,10 @@ def embed(request: pytest.FixtureRequest, server: tuple[Scripted, str]) -> Embed
     """embed(texts, take=n) collects all or the first n of `embed_iter`, and closes it."""
 
     def with_sync(texts: Iterable[str], take: int | None = None, **options: Any) -> list[Any]:
-        with Client(server[1]) as client, closing(client.embed_iter(texts, **options)) as answers:
+        with (
+            Client(server[1], options=ALONE) as client,
+            closing(client.embed_iter(texts, **options)) as answers,
+        ):
             return list(itertools.islice(answers, take))
 
     def with_asyncio(texts: Iterable[str], take: int | None = None, **options: Any) -> list[Any]:
@@ -55,7 +60,7 @@ def embed(request: pytest.FixtureRequest, server: tuple[Scripted, str]) -> Embed
             taken: list[Any] = []
             given: Any = source() if request.param == "asyncio source" else texts
             async with (
-                AsyncClient(server[1]) as client,
+                AsyncClient(server[1], options=ALONE) as client,
                 aclosing(client.embed_iter(given, **options)) as answers,
             ):
                 async for answer in answers:
@@ -211,7 +216,7 @@ def test_a_source_that_waits_for_answers_gets_them(
                 yield text
 
         taken = []
-        async with asyncio.timeout(WAIT), AsyncClient(server[1]) as client:
+        async with asyncio.timeout(WAIT), AsyncClient(server[1], options=ALONE) as client:
             async for answer in client.embed_iter(source()):
                 taken.append(answer.tolist())
                 answered.release()

@@ -32,7 +32,7 @@ class Served:
 def running(model: str, **options: Any) -> Iterator[Served]:
     with (
         background_application(ServerConfig(model=model, address="127.0.0.1:0", **options)) as app,
-        grpc.insecure_channel(app.address) as channel,
+        grpc.insecure_channel(app.address, [("grpc.use_local_subchannel_pool", 1)]) as channel,
     ):
         yield Served(
             app.address,

@@ -61,6 +61,8 @@ def test_what_waits_becomes_the_next_batch(engine: Engine, runner: FakeRunner) -
     callers = [Caller(1) for _ in range(6)]
     for i, caller in enumerate(callers):
         engine.submit([text(20 + i, 3)], caller.submission)
+    waiting = engine.host.engine if isinstance(engine, LoopbackEngine) else engine
+    eventually(lambda: waiting.state().queued_tokens == 18)  # they have arrived
     runner.gate.set()
     assert [caller.vectors() for caller in callers] == [{0: [20 + i, 3]} for i in range(6)]
     assert first.vectors() == {0: [1, 1]}
