@@ -15,9 +15,19 @@ class Server:
 
 
 @contextmanager
-def server_process(checkpoint: Path, *flags: str) -> Iterator[Server]:
+def server_process(checkpoint: Path, *flags: str, nice: int = 0) -> Iterator[Server]:
     """Serves on any free port of 127.0.0.1; yields when it is ready, and stops it at exit."""
-    command = [sys.executable, "-m", "gemwire_server", "serve", "--model", str(checkpoint)]
+    command = [
+        "nice",
+        "-n",
+        str(nice),
+        sys.executable,
+        "-m",
+        "gemwire_server",
+        "serve",
+        "--model",
+        str(checkpoint),
+    ]
     process = subprocess.Popen(
         [*command, "--address", "127.0.0.1:0", "--log-level", "warning", *flags],
         stdout=subprocess.PIPE,

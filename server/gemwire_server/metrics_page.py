@@ -1,6 +1,8 @@
 """The HTTP page that Prometheus reads, and the two that a balancer asks."""
 
+import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from socket import AF_INET, AF_INET6
 from socketserver import TCPServer, ThreadingMixIn
@@ -10,7 +12,10 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
+log = logging.getLogger(__name__)
+
 MAX_CONNECTIONS = 8
+READINGS, PAUSE_SECONDS = 5, 0.05
 PATIENCE_SECONDS = 5.0  # with a connection that says nothing
 
 
@@ -52,8 +57,7 @@ class _App:
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         match environ["PATH_INFO"]:
             case "/metrics":
-                page: Iterable[bytes] = self._metrics(environ, start)
-                return page
+                return self._page(environ, start)
             case "/healthz":
                 status = "200 OK"
             case "/readyz":
@@ -62,6 +66,18 @@ class _App:
                 status = "404 Not Found"
         start(status, [("Content-Type", "text/plain; charset=utf-8")])
         return [f"{status.partition(' ')[2]}\n".encode()]
+
+    def _page(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        """Read again if need be: while it is read, a process may end and its files with it."""
+        for _ in range(READINGS - 1):
+            try:
+                page: Iterable[bytes] = self._metrics(environ, start)
+                return page
+            except Exception as error:
+                log.info("the metrics are read again: %s", type(error).__name__)
+                time.sleep(PAUSE_SECONDS)
+        last: Iterable[bytes] = self._metrics(environ, start)
+        return last
 
 
 class _Handler(WSGIRequestHandler):

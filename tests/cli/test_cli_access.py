@@ -44,6 +44,9 @@ def test_commands_reach_a_server_that_asks_for_certificate_and_token(
         assert '"ids"' in gemwire("tokenize", "a text", *asked).stdout
         embedded = gemwire("embed", "-", "-o", "-", *asked, input="a text\n")
         assert '"embedding"' in embedded.stdout
+        loaded = gemwire("bench", *asked, "--seconds", "1", "--warm-up", "0", "--tokens", "8")
+        assert "golden" in loaded.stdout and loaded.returncode in (0, 4)
+        assert token not in loaded.stdout + loaded.stderr
         denied = gemwire("info", "--server", address, *tls, *own)
         assert denied.returncode == 1 and "authorization" in one_line(denied.stderr)
 

@@ -10,15 +10,27 @@ import sys
 from collections.abc import Sequence
 
 from gemwire_server import __version__
-from gemwire_server.cli import embed, info, make_checkpoint, serve, token, tokenize, tune, verify
+from gemwire_server.cli import (
+    bench,
+    embed,
+    info,
+    make_checkpoint,
+    serve,
+    token,
+    tokenize,
+    tune,
+    verify,
+)
 from gemwire_server.config_sources import ConfigError
 from gemwire_server.errors import CheckpointError, DeviceError, GemwireError, StartError
 
-COMMANDS = (serve, embed, tokenize, info, make_checkpoint, verify, tune, token)
+COMMANDS = (serve, embed, tokenize, info, bench, make_checkpoint, verify, tune, token)
 # Where a missing package comes from.
 EXTRAS = {
     "google": "",
     "grpc": "",
+    "hdrh": "load",
+    "matplotlib": "load",
     "numpy": "",
     "pyarrow": "cli",
     "rich": "cli",

@@ -32,15 +32,26 @@ class Answer:
 def access(args: argparse.Namespace) -> dict[str, Any]:
     """What a Client takes beside the address; raises OSError or ValueError for a file."""
     given: dict[str, Any] = {}
+    found = files(args)
     if args.tls or args.tls_ca or args.client_cert:
         given["credentials"] = grpc.ssl_channel_credentials(
-            root_certificates=_content(args.tls_ca),
-            private_key=_content(args.client_key),
-            certificate_chain=_content(args.client_cert),
+            root_certificates=found["tls_ca"],
+            private_key=found["client_key"],
+            certificate_chain=found["client_cert"],
         )
-    if args.token_file:
-        given["token"] = _token(args.token_file)
+    if found["token"]:
+        given["token"] = found["token"]
     return given
+
+
+def files(args: argparse.Namespace) -> dict[str, Any]:
+    """What the files of the flags hold, None for those not given; raises OSError or ValueError."""
+    return {
+        "tls_ca": _content(args.tls_ca),
+        "client_cert": _content(args.client_cert),
+        "client_key": _content(args.client_key),
+        "token": _token(args.token_file) if args.token_file else None,
+    }
 
 
 def _content(path: str | None) -> bytes | None:

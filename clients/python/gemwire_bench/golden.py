@@ -1,0 +1,138 @@
+"""Whether the vectors are right while the server is under load: a fast wrong server must not look good.
+
+Golden texts are asked for one at a time beside the load, and compared by cosine with the vectors of a file,
+or else with those of the same server before the load.
+"""
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gemwire.v1 import embedding_pb2 as pb
+from gemwire_bench.target import Asked
+from gemwire_client.errors import GemwireError
+from gemwire_client.vectors import decode
+
+SCHEMA = "gemwire-golden/1"
+# A text's neighbours in its batch change the last bits of its vector; bfloat16 against fp32 is within.
+MOST_DISTANCE = 3e-3
+PAUSE_SECONDS = 0.5
+TEXTS = (
+    "Which planet is known as the Red Planet?",
+    "Venus is often called Earth's twin because of its similar size and proximity.",
+    "Mars, known for its reddish appearance, is often referred to as the Red Planet.",
+    "def mean(values): return sum(values) / len(values)",
+    "Der Himmel ist blau.",
+    "a",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """Texts and their vectors, fp32 [n, dimensions] of length one, and where the vectors come from."""
+
+    texts: tuple[str, ...]
+    vectors: NDArray[np.float32]
+    origin: str
+
+    @classmethod
+    def read(cls, path: Path) -> "Golden":
+        """Raises OSError, or ValueError for a file that is none."""
+        try:
+            found = json.loads(path.read_text("utf-8"))
+            vectors = np.array(found["vectors"], np.float32)
+            if (
+                found["schema"] != SCHEMA
+                or vectors.ndim != 2
+                or len(vectors) != len(found["texts"])
+            ):
+                raise ValueError
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+            return cls(tuple(found["texts"]), vectors, str(path))
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{path}: is no golden sample of {SCHEMA}") from None
+
+    @classmethod
+    def ask(cls, asked: Asked, texts: Sequence[str] = TEXTS) -> "Golden":
+        """What the server answers now."""
+        vectors = np.stack([_vector(asked, text) for text in texts])
+        return cls(tuple(texts), vectors, "the same server before the load")
+
+    def write(self, path: Path) -> None:
+        found = {
+            "schema": SCHEMA,
+            "texts": list(self.texts),
+            "vectors": [[round(float(value), 8) for value in row] for row in self.vectors],
+        }
+        path.write_text(json.dumps(found, ensure_ascii=False) + "\n", "utf-8")
+
+
+@dataclass(slots=True)
+class Compared:
+    """`worst` is the largest 1 - cos of `checked` texts; `refused` got no vector, as others may not."""
+
+    origin: str
+    checked: int = 0
+    refused: int = 0
+    worst: float = 0.0
+
+    def accusations(self) -> list[str]:
+        if not self.checked:
+            return ["no golden text was answered, so no vector was checked"]
+        return self.wrong()
+
+    def wrong(self) -> list[str]:
+        if self.worst <= MOST_DISTANCE:
+            return []
+        return [
+            f"the vectors are wrong: 1 - cos of a golden text is {self.worst:.1e}, over "
+            f"{MOST_DISTANCE:.0e}, against {self.origin}"
+        ]
+
+
+@contextmanager
+def comparing(golden: Golden, asked: Asked) -> Iterator[Compared]:
+    """Asks for golden texts in a thread for as long; what is yielded is complete at the end."""
+    found = Compared(golden.origin)
+    stop = threading.Event()
+
+    def compare() -> None:
+        turn = 0
+        # At least one, however short the load.
+        while not (turn and stop.is_set()):
+            number = turn % len(golden.texts)
+            turn += 1
+            try:
+                vector = _vector(asked, golden.texts[number])
+            except GemwireError:
+                found.refused += 1
+            else:
+                found.checked += 1
+                found.worst = max(found.worst, _distance(vector, golden.vectors[number]))
+            stop.wait(PAUSE_SECONDS)
+
+    thread = threading.Thread(target=compare, name="gemwire-bench-golden")
+    thread.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """1 - cos; 2 of vectors that cannot be compared."""
+    if one.shape != other.shape or not np.isfinite(one).all():
+        return 2.0
+    return float(1 - one @ other / np.linalg.norm(one))
+
+
+def _vector(asked: Asked, text: str) -> NDArray[np.float32]:
+    request = pb.EmbedRequest(input=pb.EmbedInput(text=text))
+    return np.asarray(decode(asked.embed(request).embedding), np.float32)

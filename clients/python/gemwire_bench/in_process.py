@@ -1,0 +1,178 @@
+"""The engine alone, without a server: token ids in, vectors out. The one module that knows the server.
+
+Calls become submissions, so that batching and queueing are as they are in a server; only the way there is
+missing. Token ids are drawn from the vocabulary: what they are does not change what they cost.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+from gemwire_bench.samples import NONE, Samples
+from gemwire_bench.worker import Job, serve
+from gemwire_server.config import RUNNER, ServerConfig
+from gemwire_server.engine import Results, Submission
+from gemwire_server.errors import GemwireError
+from gemwire_server.loading import load, open_configured
+from gemwire_server.packing import TokenIds
+from gemwire_server.rpc.status import CODES
+from gemwire_server.thread_engine import ThreadEngine
+
+IDS = 1 << 16
+"""Length of the row of ids that texts are cut from."""
+
+
+def main(pipe: Connection, config: ServerConfig, seed: int, loader: str = RUNNER) -> None:
+    """As `worker.main`; tells what was loaded, as the bytes of a Model, before it is ready."""
+    loaded = load(open_configured(config), config, loader)
+    pipe.send(loaded.model.SerializeToString())
+    engine = ThreadEngine(
+        loaded.runner,
+        max_batch_tokens=loaded.config.max_batch_tokens,
+        max_queue_tokens=loaded.config.max_queue_tokens,
+    )
+    ids = np.random.default_rng(seed).integers(0, loaded.model.vocabulary_size, IDS, np.int32)
+    longest = loaded.model.max_input_tokens
+    try:
+        asyncio.run(serve(pipe, partial(EngineSender, engine, ids, longest)))
+    finally:
+        engine.close()
+
+
+class EngineSender:
+    """Satisfies `worker.Sender`. A stream's message is a submission of its own, a sample a text."""
+
+    def __init__(self, engine: ThreadEngine, ids: TokenIds, longest: int) -> None:
+        self._engine = engine
+        self._ids = np.concatenate([ids, ids[:longest]])
+        self._longest = longest
+
+    def cpu_seconds(self) -> float:
+        return time.thread_time()  # the engine's threads are what is measured
+
+    async def close(self) -> None:
+        pass
+
+    async def run(self, job: Job, samples: Samples) -> None:
+        schedule = job.schedule
+        if job.callers:
+            await asyncio.gather(*(self._caller(n, job, samples) for n in range(job.callers)))
+            return
+        tasks = []
+        for call, due in enumerate(schedule.at.tolist()):
+            sequences = self._sequences(job, call)
+            await asyncio.sleep(max((due - _now(job)) / 1e9, 0.0))
+            tasks.append(asyncio.create_task(self._submit(job, call, sequences, due, samples)))
+        await asyncio.gather(*tasks)
+
+    async def _caller(self, number: int, job: Job, samples: Samples) -> None:
+        call = number
+        await asyncio.sleep(max(-_now(job) / 1e9, 0.0))
+        while (now := _now(job)) < job.seconds * 1e9:
+            at = call % len(job.schedule)
+            await self._submit(job, at, self._sequences(job, at), now, samples)
+            call += job.callers
+
+    def _sequences(self, job: Job, call: int) -> list[TokenIds]:
+        schedule = job.schedule
+        texts = range(int(schedule.first[call]), int(schedule.first[call + 1]))
+        lengths = [min(int(schedule.tokens[j]), self._longest) for j in texts]
+        starts = [int(schedule.place[j]) % IDS for j in texts]
+        return [
+            self._ids[start : start + length] for start, length in zip(starts, lengths, strict=True)
+        ]
+
+    async def _submit(
+        self, job: Job, call: int, sequences: list[TokenIds], due: int, samples: Samples
+    ) -> None:
+        begun = _now(job)
+        kind = int(job.schedule.kind[call])
+        deadline = (job.start + due + int(job.schedule.deadline[call])) / 1e9
+        answers = _Answers(len(sequences))
+        submission = Submission(answers.deliver, deadline, priority=job.classes[kind].priority)
+        try:
+            self._engine.submit(sequences, submission)
+        except GemwireError as error:
+            answers.take(
+                Results(list(range(len(sequences))), None, error, None), time.monotonic_ns()
+            )
+        await answers.ended
+        counts = [len(sequence) for sequence in sequences]
+        single = job.classes[kind].mode == "stream"
+        for answer in answers.each() if single else [answers.whole()]:
+            samples.add(
+                kind=kind, code=answer.code, due=due, begun=begun, sent=begun,
+                ended=answer.ended - job.start, queue=answer.queue, compute=answer.compute,
+                texts=answer.texts, good=len(answer.good),
+                tokens=sum(counts[i] for i in answer.good),
+            )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Of one text or several; `good` are those that got vectors. Times in nanoseconds."""
+
+    code: str
+    ended: int
+    queue: int
+    compute: int
+    texts: int
+    good: list[int]
+
+
+class _Answers:
+    """Gathers what the engine delivers, from its thread, of one submission."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._loop = asyncio.get_running_loop()
+        self._parts: list[tuple[Results, int]] = []
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+
+    def deliver(self, results: Results) -> None:
+        """From the engine's thread."""
+        self._loop.call_soon_threadsafe(self.take, results, time.monotonic_ns())
+
+    def take(self, results: Results, now: int) -> None:
+        self._parts.append((results, now))
+        self._left -= len(results.indices)
+        if not self._left:
+            self.ended.set_result(None)
+
+    def each(self) -> list[_Answer]:
+        """An answer a text."""
+        return [
+            _answer(results, now, [index])
+            for results, now in self._parts
+            for index in results.indices
+        ]
+
+    def whole(self) -> _Answer:
+        """One for all: as late as the last, and as bad as the worst."""
+        parts = [_answer(results, now, results.indices) for results, now in self._parts]
+        return _Answer(
+            next((part.code for part in parts if part.code != "OK"), "OK"),
+            max(part.ended for part in parts),
+            max(part.queue for part in parts),
+            max(part.compute for part in parts),
+            sum(part.texts for part in parts),
+            [index for part in parts for index in part.good],
+        )
+
+
+def _answer(results: Results, now: int, indices: list[int]) -> _Answer:
+    code = "OK" if results.error is None else CODES[type(results.error)].name
+    step = results.step
+    queue, compute = NONE, NONE
+    if step is not None:
+        queue, compute = round(step.queue_seconds * 1e9), round(step.compute_seconds * 1e9)
+    good = indices if results.vectors is not None else []
+    return _Answer(code, now, queue, compute, len(indices), good)
+
+
+def _now(job: Job) -> int:
+    return time.monotonic_ns() - job.start

@@ -1,0 +1,88 @@
+"""Puts a measurement together: the texts, the workers, the golden sample, the table."""
+
+from pathlib import Path
+from typing import Any
+
+from gemwire.v1 import embedding_pb2 as pb
+from gemwire_bench import texts, worker
+from gemwire_bench.environment import environment
+from gemwire_bench.golden import Golden
+from gemwire_bench.live import live
+from gemwire_bench.measure import Measurement
+from gemwire_bench.mix import TrafficClass
+from gemwire_bench.requests import Content
+from gemwire_bench.run import workers as started
+from gemwire_bench.schedule import TASK_NUMBERS
+from gemwire_bench.target import Asked, Target
+from gemwire_client.requests import TASKS
+
+
+def on_server(
+    measurement: Measurement,
+    target: Target,
+    *,
+    corpus: Path | None,
+    golden: Path | None,
+    write_golden: Path | None,
+    workers: int,
+    connections: int,
+    label: str,
+) -> dict[str, Any] | None:
+    """The result; None if only a golden sample was to be written.
+
+    Raises GemwireError for what the server refuses, ValueError or OSError for files, WorkerFailed.
+    """
+    measurement.plan.schedule()  # raises before anything is started
+    with Asked(target) as asked:
+        model = asked.model()
+        truth = Golden.read(golden) if golden else Golden.ask(asked)
+        if write_golden is not None:
+            truth.write(write_golden)
+            return None
+        content = _content(asked, measurement.plan.classes, corpus, measurement.plan.seed)
+        facts = {"label": label, "environment": environment(target.address, model)}
+        arguments = (target, content, model.dimensions, connections)
+        with started(workers, worker.main, *arguments) as sending, live() as (watch, told):
+            return measurement.run(
+                sending, asked=asked, golden=truth, watch=watch, told=told, facts=facts
+            )
+
+
+def in_process(measurement: Measurement, config: Any, label: str) -> dict[str, Any]:
+    """The result of the engine alone, for a `ServerConfig`. Raises what loading does, and WorkerFailed."""
+    from gemwire_bench import in_process
+
+    measurement.plan.schedule()
+    with started(1, in_process.main, config, measurement.plan.seed) as sending:
+        model = pb.Model.FromString(sending.news)
+        facts = {"label": label, "environment": environment("in process", model)}
+        with live() as (watch, told):
+            return measurement.run(
+                sending, asked=None, golden=None, watch=watch, told=told, facts=facts
+            )
+
+
+def _content(
+    asked: Asked, classes: tuple[TrafficClass, ...], corpus: Path | None, seed: int
+) -> Content:
+    model = asked.model()
+    if corpus is not None:
+        source = texts.corpus(asked.tokenize, corpus.read_text("utf-8").splitlines())
+    else:
+        source = texts.vocabulary(
+            asked.tokenize, model.vocabulary_size, model.max_input_tokens, seed
+        )
+    lines = {}
+    for path in {one.lines for one in classes if one.lines is not None}:
+        found = [line.strip() for line in Path(path).read_text("utf-8").splitlines()]
+        lines[path] = tuple(line for line in found if line)
+        if not lines[path]:
+            raise ValueError(f"{path}: has no text")
+    # A trace may name any task.
+    named = {one.task for one in classes}
+    if any(one.arrivals.startswith("trace:") for one in classes):
+        named = set(TASK_NUMBERS)
+    extra = max(
+        texts.overhead(asked.tokenize, None if task is None else TASKS[task]) for task in named
+    )
+    return Content(source, lines, max(1, model.max_input_tokens - extra))

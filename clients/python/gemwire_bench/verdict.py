@@ -1,0 +1,67 @@
+"""Whether a run can be believed: it accuses itself, and says of what."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gemwire_bench.records import Records
+from gemwire_bench.samples import WRONG
+
+MOST_LAG_MICROS = 5_000.0
+MOST_LAG_SHARE = 0.05
+MOST_CPU = 0.80
+# Of a step that is stable, so much of what was asked for is answered, and neither the server's queue nor
+# the latency is longer in its last third than in its first by more than a factor and, as it varies, this.
+LEAST_COMPLETED = 0.99
+MOST_GROWTH = 1.5
+GROWTH_FLOOR_MILLIS = 20.0
+
+
+def accusations(records: Records, cpu: Sequence[float], *, closed: bool) -> list[str]:
+    """What the client did wrong; empty: the run is valid. `cpu` is each worker's share of a core."""
+    found = []
+    busiest = max(cpu, default=0.0)
+    if busiest > MOST_CPU:
+        found.append(
+            f"a worker used {busiest:.0%} of a core, over {MOST_CPU:.0%}: give it --workers"
+        )
+    lag = records.histogram("lag", code=None)
+    if not lag.get_total_count():
+        found.append("nothing was measured: warm-up leaves no calls")
+    elif not closed:
+        late = lag.get_value_at_percentile(99)
+        latency = records.histogram("latency")
+        half = latency.get_value_at_percentile(50) if latency.get_total_count() else float("inf")
+        if late > MOST_LAG_MICROS:
+            found.append(
+                f"p99 of the send lag is {late / 1e3:.1f} ms, over {MOST_LAG_MICROS / 1e3:g} ms"
+            )
+        elif late > MOST_LAG_SHARE * half:
+            found.append(
+                f"p99 of the send lag is {late / 1e3:.2f} ms, over {MOST_LAG_SHARE:.0%} of the median "
+                f"latency, {half / 1e3:.2f} ms"
+            )
+    if wrong := records.count("samples", code=WRONG):
+        found.append(f"{wrong} answers were no vectors")
+    return found
+
+
+def instabilities(records: Records) -> list[str]:
+    """Why the server cannot hold this rate; empty: it can."""
+    found = []
+    asked, answered = records.count("samples"), records.count("samples", code="OK")
+    if answered < LEAST_COMPLETED * asked:
+        found.append(f"{answered / max(asked, 1):.1%} answered, under {LEAST_COMPLETED:.0%}")
+    for phase in ("queue", "latency"):
+        means = [
+            float(histogram.get_mean_value()) / 1e3
+            for _, histogram in records.by_second(phase)
+            if histogram.get_total_count()
+        ]
+        third = -(-len(means) // 3)
+        if len(means) < 2:
+            continue
+        first, last = float(np.mean(means[:third])), float(np.mean(means[-third:]))
+        if last > MOST_GROWTH * first + GROWTH_FLOOR_MILLIS:
+            found.append(f"the {phase} grew from {first:.1f} to {last:.1f} ms")
+    return found
