@@ -33,7 +33,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="a folder")
     parser.add_argument("--model", help="checkpoint folder; default: a seeded full geometry")
-    parser.add_argument("--seconds", default="20", help="of each step")
+    parser.add_argument("--seconds", default="60", help="of each step")
     parser.add_argument("--warm-up", default="3", help="seconds before each step")
     parser.add_argument("--slo", default="p99=250ms")
     parser.add_argument("--bisections", default="4")

@@ -129,6 +129,11 @@ def test_a_growing_queue_is_not_stable() -> None:
     for part in slow:
         part["queue"] = 0
     assert instabilities(recorded(*slow)) == ["the latency grew from 20.0 to 140.0 ms"]
+    # A call a second: one of them that is long is no growth, more and more of them are.
+    one_long = [300, 250, 600, 280, 300, 300, 280, 320, 300, 1500, 300, 350]
+    assert not instabilities(recorded(made(np.array(one_long, float), rate=1.0)))
+    longer = recorded(made(np.linspace(300, 2000, 12), rate=1.0))
+    assert "the latency grew" in instabilities(longer)[0]
     few = recorded(made(np.full(980, 5.0)), made(np.full(20, 5.0), code="DEADLINE_EXCEEDED"))
     assert "98.0% answered" in instabilities(few)[0]
 

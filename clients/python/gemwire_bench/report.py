@@ -187,12 +187,13 @@ def _percentiles(axes: Any, step: Result, name: str, colour: str) -> None:
     from gemwire_bench.records import counts
     from gemwire_bench.result import histogram
 
+    rate = f"{step['rate']:g} calls/s" if step["rate"] else f"{step['callers']} callers"
     for phase, style in (("latency", "-"), ("service", ":")):
         values, found = counts(histogram(step, phase))
         if not len(values):
             continue
         above = 1 - (found.cumsum() - found) / found.sum()
-        axes.plot(above, values / 1e3, style, color=colour, label=f"{name}, {phase}")
+        axes.plot(above, values / 1e3, style, color=colour, label=f"{name} at {rate}, {phase}")
     axes.set(
         xlabel="share of answers that take longer",
         ylabel="ms",
@@ -200,5 +201,4 @@ def _percentiles(axes: Any, step: Result, name: str, colour: str) -> None:
         yscale="log",
     )
     axes.invert_xaxis()
-    rate = f"{step['rate']:g} calls/s" if step["rate"] else f"{step['callers']} callers"
-    axes.set_title(f"percentiles at {rate}", fontsize=9)
+    axes.set_title("percentiles", fontsize=9)

@@ -14,9 +14,8 @@ Passes = Callable[[Step], bool]
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """Steps by rate. `growth` is the factor of the geometric steps, `bisections` how often the gap between
-    the last rate that passes and the first that does not is halved, `most_steps` bounds each search, which
-    does not go down
-    below `lowest`: there a step has too few calls to tell anything."""
+    the last rate that passes and the first that does not is halved, `most_steps` bounds each search. It
+    does not go down below `lowest`, where a step has too few calls to tell anything."""
 
     start: float
     growth: float = 1.6

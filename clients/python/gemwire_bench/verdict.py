@@ -11,10 +11,12 @@ MOST_LAG_MICROS = 5_000.0
 MOST_LAG_SHARE = 0.05
 MOST_CPU = 0.80
 # Of a step that is stable, so much of what was asked for is answered, and neither the server's queue nor
-# the latency is longer in its last third than in its first by more than a factor and, as it varies, this.
+# the latency is longer in its last third than in its first by more than a factor and a floor, and by more
+# than seconds differ anyway: with a dozen calls one long text would be growth.
 LEAST_COMPLETED = 0.99
 MOST_GROWTH = 1.5
 GROWTH_FLOOR_MILLIS = 20.0
+STANDARD_ERRORS = 2.0
 
 
 def accusations(records: Records, cpu: Sequence[float], *, closed: bool) -> list[str]:
@@ -59,9 +61,15 @@ def instabilities(records: Records) -> list[str]:
             if histogram.get_total_count()
         ]
         third = -(-len(means) // 3)
-        if len(means) < 2:
+        if third < 2:
             continue
-        first, last = float(np.mean(means[:third])), float(np.mean(means[-third:]))
-        if last > MOST_GROWTH * first + GROWTH_FLOOR_MILLIS:
-            found.append(f"the {phase} grew from {first:.1f} to {last:.1f} ms")
+        first, last = (_mean_and_error(part) for part in (means[:third], means[-third:]))
+        noise = STANDARD_ERRORS * float(np.hypot(first[1], last[1]))
+        if last[0] > MOST_GROWTH * first[0] + max(GROWTH_FLOOR_MILLIS, noise):
+            found.append(f"the {phase} grew from {first[0]:.1f} to {last[0]:.1f} ms")
     return found
+
+
+def _mean_and_error(seconds: Sequence[float]) -> tuple[float, float]:
+    """The mean of seconds' means, and its standard error."""
+    return float(np.mean(seconds)), float(np.std(seconds, ddof=1) / np.sqrt(len(seconds)))
