@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemwire_bench.records import P999_SAMPLES, counts
-from gemwire_bench.result import joined
+from gemwire_bench.result import joined, rate
 
 DRAWS = 1000
 SEED = 0
@@ -41,8 +41,8 @@ class Compared:
 
 def compare(before: Result, after: Result) -> list[Compared]:
     """Every figure of steps that both have; ValueError if there are none."""
-    theirs = {_rate(step): step for step in after["steps"]}
-    pairs = [(step, theirs[_rate(step)]) for step in before["steps"] if _rate(step) in theirs]
+    theirs = {rate(step): step for step in after["steps"]}
+    pairs = [(step, theirs[rate(step)]) for step in before["steps"] if rate(step) in theirs]
     if not pairs:
         raise ValueError("the results have no rate in common")
     return [one for mine, other in pairs for one in _compare_steps(mine, other)]
@@ -83,7 +83,7 @@ def _compared(
         low, high = np.percentile(drawn[1] / drawn[0], [2.5, 97.5])
         interval = (float(low), float(high))
     ratio = second / first if first else float("nan")
-    return Compared(_rate(step), name, first, second, ratio, interval)
+    return Compared(rate(step), name, first, second, ratio, interval)
 
 
 class _Seconds:
@@ -123,10 +123,6 @@ class _Seconds:
     def rates(self, weights: Floats) -> Floats:
         found: Floats = weights @ self.counts.sum(axis=1) / self.count
         return found
-
-
-def _rate(step: Result) -> str:
-    return f"{step['callers']} callers" if step["callers"] else f"{step['rate']:g}/s"
 
 
 def table(found: list[Compared]) -> str:

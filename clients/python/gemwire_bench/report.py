@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gemwire_bench.records import counts
+from gemwire_bench.result import histogram, rate
+
 Result = dict[str, Any]
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#222}
@@ -24,11 +27,10 @@ def rows(result: Result) -> list[tuple[str, ...]]:
     """A line for all of a step and, where there are several, for each class."""
     found = []
     for step in result["steps"]:
-        rate = f"{step['callers']} callers" if step["callers"] else f"{step['rate']:g}/s"
         notes = [] if step["valid"] else ["INVALID"]
         notes += [] if step["stable"] or step["callers"] else ["unstable"]
         notes += [f"{one['slo']} missed" for one in step["slo"] if not one["met"]]
-        found.append((rate, *_cells(step["all"]), ", ".join(notes)))
+        found.append((rate(step), *_cells(step["all"]), ", ".join(notes)))
         if len(step["by_class"]) > 1:
             for name, figures in step["by_class"].items():
                 found.append((f"  {name}", *_cells(figures), ""))
@@ -125,8 +127,7 @@ def as_html(results: Sequence[Result]) -> str:
         for step in result["steps"]:
             told = [*step["accusations"], *step["instabilities"]]
             if told:
-                rate = f"{step['rate']:g}/s" if step["rate"] else f"{step['callers']} callers"
-                parts.append(f"<p>{rate}: {html.escape('; '.join(told))}</p>")
+                parts.append(f"<p>{rate(step)}: {html.escape('; '.join(told))}</p>")
         facts = {"classes": result["steps"][0]["classes"], **result["environment"]}
         facts_text = json.dumps(facts, indent=2, ensure_ascii=False)
         parts.append(f"<details><summary>environment</summary><pre>{html.escape(facts_text)}")
@@ -184,16 +185,13 @@ def _curve(axes: Any, result: Result, name: str, colour: str) -> None:
 
 
 def _percentiles(axes: Any, step: Result, name: str, colour: str) -> None:
-    from gemwire_bench.records import counts
-    from gemwire_bench.result import histogram
-
-    rate = f"{step['rate']:g} calls/s" if step["rate"] else f"{step['callers']} callers"
+    name = f"{name} at {rate(step, ' calls/s')}"
     for phase, style in (("latency", "-"), ("service", ":")):
         values, found = counts(histogram(step, phase))
         if not len(values):
             continue
         above = 1 - (found.cumsum() - found) / found.sum()
-        axes.plot(above, values / 1e3, style, color=colour, label=f"{name} at {rate}, {phase}")
+        axes.plot(above, values / 1e3, style, color=colour, label=f"{name}, {phase}")
     axes.set(
         xlabel="share of answers that take longer",
         ylabel="ms",

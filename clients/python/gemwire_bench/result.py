@@ -91,6 +91,11 @@ def _figures(records: Records, traffic: str | None, seconds: float) -> dict[str,
     }
 
 
+def rate(step: dict[str, Any], unit: str = "/s") -> str:
+    """A step's rate, or its callers, as people read it."""
+    return f"{step['callers']} callers" if step["callers"] else f"{step['rate']:g}{unit}"
+
+
 def _summary(histogram: Any) -> dict[str, Any]:
     total = histogram.get_total_count()
     summary: dict[str, Any] = {"samples": total}
