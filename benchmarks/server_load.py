@@ -4,7 +4,7 @@ A sweep of unary calls, one of batches and one of streams, each of the same text
 the full geometry. Client and server share the cores; the server is niced, so that the sender need not wait
 behind the engine's threads: a result that its client spoilt says so and is not valid.
 
-    python benchmarks/server_load.py --output DIR [--model DIR] [--slo p99=250ms] [-- SERVER FLAGS]
+    python benchmarks/server_load.py --output DIR [--modes unary] [--seconds 60] [-- SERVER FLAGS]
 
 Writes load-cpu-MODE.json for each mode, and load-cpu.png and load-cpu.html of all of them.
 """
@@ -32,6 +32,9 @@ SERVER_NICE = 10
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="a folder")
+    parser.add_argument(
+        "--modes", nargs="+", choices=MODES, default=list(MODES), help="default: all three"
+    )
     parser.add_argument("--model", help="checkpoint folder; default: a seeded full geometry")
     parser.add_argument("--seconds", default="60", help="of each step")
     parser.add_argument("--warm-up", default="3", help="seconds before each step")
@@ -46,10 +49,10 @@ def main() -> int:
     paths = {mode: args.output / f"load-cpu-{mode}.json" for mode in MODES}
     worst = 0
     with server_process(checkpoint, *args.server, nice=SERVER_NICE) as server:
-        for mode, flags in MODES.items():
+        for mode in args.modes:
             load = ["--server", server.address, "--sweep", "--mode", mode, "--label", mode]
             done = subprocess.run(
-                [*bench, *load, *common, *flags, "-o", str(paths[mode])], check=False
+                [*bench, *load, *common, *MODES[mode], "-o", str(paths[mode])], check=False
             )
             if done.returncode not in VALID:
                 worst = done.returncode
