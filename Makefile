@@ -4,18 +4,17 @@ BIN := .venv/bin
 SERVER := .venv/.server-installed
 DEV := .venv/.dev-installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
-CHECKPOINT := .cache/embeddinggemma-300m-random
 PROTO := gemwire/v1/embedding.proto
 PROTOC = PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -Iproto \
 	-I$(shell $(BIN)/python -c "import google.rpc.status_pb2 as s, pathlib; print(pathlib.Path(s.__file__).parents[2])")
 
-.PHONY: demo serve test soak lint stubs format gpu
+.PHONY: demo serve test soak lint stubs format gpu train
 
-demo: $(SERVER)  ## start a server on random weights, embed the model card's example, stop it
-	@$(BIN)/python clients/python/demo.py $(CHECKPOINT)
+demo: $(SERVER)  ## start a server, rank the model card's documents, stop it: make demo [MODEL=DIR|ID]
+	@$(BIN)/python clients/python/demo.py $(MODEL)
 
-serve: $(SERVER) $(if $(MODEL),,$(CHECKPOINT))  ## a server in the foreground: make serve [MODEL=DIR|ID] [ARGS=--help]
-	@$(BIN)/gemwire serve --model $(or $(MODEL),$(CHECKPOINT)) $(ARGS)
+serve: $(SERVER)  ## a server in the foreground: make serve [MODEL=DIR|ID] [ARGS=--help]
+	@$(BIN)/gemwire serve $(if $(MODEL),--model $(MODEL)) $(ARGS)
 
 test: $(DEV)  ## every test
 	@$(BIN)/python -m pytest $(ARGS)
@@ -32,6 +31,9 @@ lint: $(DEV)  ## style, types, import contracts, the API's own rules
 	$(BIN)/buf lint .venv/api.binpb --config buf.yaml
 	$(BIN)/buf format --diff --exit-code proto
 
+train: .venv/.train-installed  ## gemwire-mini anew, from Debian's and npm's packages: make train [ARGS=--help]
+	@$(BIN)/python -m gemwire_mini.train $(ARGS)
+
 # The machine's own Python: one with a GPU may reach no registry.
 GPU_PYTHON ?= python3
 OUT ?= benchmarks/results
@@ -47,9 +49,6 @@ format: $(DEV)
 	$(BIN)/ruff format --quiet
 	$(BIN)/buf format --write proto
 
-$(CHECKPOINT): | $(SERVER)
-	@$(BIN)/gemwire make-checkpoint --geometry embeddinggemma-300m --seed 0 $@
-
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "gemwire needs Python 3.11 or newer: make PYTHON=python3.12" >&2; exit 1; }
@@ -59,6 +58,10 @@ $(BIN)/python:
 $(SERVER): pyproject.toml .ci/constraints.txt | $(BIN)/python
 	@echo "installing gemwire and PyTorch into .venv (once, some minutes)" >&2
 	@$(INSTALL) -e '.[server]'
+	@touch $@
+
+.venv/.train-installed: $(SERVER)
+	@$(INSTALL) -e '.[train]'
 	@touch $@
 
 $(DEV): $(SERVER)

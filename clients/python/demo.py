@@ -1,15 +1,13 @@
 """The model card's example, the whole way: a server process, the client, four documents ranked.
 
-    python clients/python/demo.py CHECKPOINT
+    python clients/python/demo.py [MODEL]
 
-Makes the checkpoint first if the folder is not there: EmbeddingGemma's geometry with random weights,
-whose vectors mean nothing. With real weights, Mars comes first.
+Without MODEL the server serves gemwire-mini, which comes with it. MODEL is a folder or a hub id.
 """
 
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from gemwire_client import Client
 
@@ -20,20 +18,15 @@ DOCUMENTS = [
     "Jupiter, the largest planet in our solar system, has a prominent red spot.",
     "Saturn, famous for its rings, is sometimes mistaken for the Red Planet.",
 ]
-GEMWIRE = [sys.executable, "-m", "gemwire_server"]
+SERVE = [sys.executable, "-m", "gemwire_server", "serve", "--address", "127.0.0.1:0"]
 
 
-def main(checkpoint: Path) -> int:
-    if not checkpoint.exists():
-        print(
-            f"making {checkpoint}: EmbeddingGemma's geometry, random weights (once, 0.6 GB)",
-            flush=True,
-        )
-        make = [*GEMWIRE, "make-checkpoint", "--geometry", "embeddinggemma-300m", "--seed", "0"]
-        subprocess.run([*make, str(checkpoint)], check=True)
+def main(model: list[str]) -> int:
     started = time.monotonic()
-    serve = [*GEMWIRE, "serve", "--model", str(checkpoint), "--address", "127.0.0.1:0"]
-    server = subprocess.Popen([*serve, "--log-level", "warning"], stdout=subprocess.PIPE, text=True)
+    flags = ["--model", *model] if model else []
+    server = subprocess.Popen(
+        [*SERVE, *flags, "--log-level", "error"], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert server.stdout is not None
         banner = server.stdout.readline()
@@ -59,12 +52,13 @@ def show(client: Client) -> None:
     done = time.monotonic()
     print(f"query      {query.shape} {query.dtype}, {1e3 * (asked - started):.0f} ms")
     print(f"documents  {documents.shape} {documents.dtype}, {1e3 * (done - asked):.0f} ms")
-    print("similarity", " ".join(f"{score:.4f}" for score in documents @ query))
-    print("The weights are random: shapes and times are real, the ranking means nothing.")
-    print("With EmbeddingGemma's weights the row is 0.3011 0.6359 0.4930 0.4889: Mars first.")
+    print(f"\n{QUERY}")
+    for score, document in sorted(zip(documents @ query, DOCUMENTS, strict=True), reverse=True):
+        print(f"  {score:.4f}  {document}")
+    print()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) > 2:
         sys.exit(__doc__)
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(sys.argv[1:]))

@@ -19,6 +19,9 @@ MAX_SOCKET_PATH_BYTES = 107
 LARGEST = 2**31 - 1
 
 
+# The checkpoint of the package gemwire_mini; a folder of this name is ./gemwire-mini.
+MINI = "gemwire-mini"
+
 # What makes the model that serves: a name, so that it can be told to another process.
 RUNNER = "gemwire_server.devices:load_runner"
 
@@ -100,9 +103,9 @@ class ServerConfig:
     """How a server is run. Raises ValueError, naming the field, for what cannot be."""
 
     model: str = _option(
-        "",
-        "the checkpoint: a folder in sentence-transformers layout, or a hub id such as "
-        "google/embeddinggemma-300m",
+        MINI,
+        "the checkpoint: a folder in sentence-transformers layout, a hub id such as "
+        "google/embeddinggemma-300m, or the small English model that comes with gemwire",
         metavar="DIR|ID",
     )
     revision: str = _option(
@@ -324,8 +327,8 @@ class ServerConfig:
             )
         if not self.model:
             raise ConfigError(
-                "there is no model: give a folder or a hub id such as google/embeddinggemma-300m, "
-                "or make one with random weights: gemwire make-checkpoint",
+                f"there is no model: give a folder, a hub id such as google/embeddinggemma-300m, or "
+                f"{MINI}",
                 "model",
             )
 

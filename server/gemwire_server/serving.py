@@ -11,7 +11,7 @@ from typing import Protocol
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server import __version__
-from gemwire_server.config import RUNNER, ServerConfig
+from gemwire_server.config import MINI, RUNNER, ServerConfig
 from gemwire_server.logs import set_up_logging
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,11 @@ def serve(config: ServerConfig, loader: str = RUNNER) -> int:
     """
     set_up_logging(config.log_level, config.log_format)
     _check_installed(config)
+    if config.model == MINI:
+        log.warning(
+            "serving gemwire-mini, the small English model that comes with gemwire; "
+            "--model google/embeddinggemma-300m serves EmbeddingGemma"
+        )
     return asyncio.run(_serve(config, loader))
 
 

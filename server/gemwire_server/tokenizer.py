@@ -54,12 +54,14 @@ class Tokenizer:
         self._max_characters = max_tokens * backend.longest
 
     @classmethod
-    def load(cls, directory: Path, *, max_tokens: int, vocab_size: int) -> "Tokenizer":
-        """Reads the tokenizer files of a folder.
+    def load(
+        cls, directory: Path, *, max_tokens: int, vocab_size: int, lower: bool = False
+    ) -> "Tokenizer":
+        """Reads the tokenizer files of a folder. With `lower` texts are read in small letters.
 
         Raises CheckpointError if they are missing, contradict each other or are not implemented.
         """
-        backend = load_backend(directory, vocab_size)
+        backend = load_backend(directory, vocab_size, lower=lower)
         special = read_special_tokens(directory, backend)
         return cls(backend, special, max_tokens=max_tokens, vocab_size=vocab_size)
 

@@ -1,7 +1,8 @@
 """The two libraries that make token ids, behind one face; and what a checkpoint puts around a text.
 
-Both leave text as it is but for " " → "▁", and fall back to bytes. A checkpoint that does otherwise
-is refused: a text could then be longer, in characters, than its tokens say.
+Both leave text as it is but for " " → "▁" and, where the checkpoint says so, small letters, and fall
+back to bytes. A checkpoint that does otherwise is refused: a text could then be longer, in characters,
+than its tokens say.
 """
 
 import json
@@ -37,13 +38,16 @@ class Backend(Protocol):
     def piece_of(self, token: int) -> str: ...
 
 
-def load_backend(directory: Path, vocab_size: int) -> Backend:
-    """tokenizer.model if there is one, else tokenizer.json. Raises CheckpointError."""
+def load_backend(directory: Path, vocab_size: int, *, lower: bool = False) -> Backend:
+    """tokenizer.model if there is one, else tokenizer.json. Raises CheckpointError.
+
+    With `lower` a text is read in small letters, but for special tokens that it spells.
+    """
     backend: Backend
     if (model := directory / "tokenizer.model").exists():
-        backend, path = SentencePieceBackend(model), model
+        backend, path = SentencePieceBackend(model, lower), model
     elif (model := directory / "tokenizer.json").exists():
-        backend, path = HuggingFaceBackend(model, vocab_size), model
+        backend, path = HuggingFaceBackend(model, vocab_size, lower), model
     else:
         raise CheckpointError(f"{directory}: neither tokenizer.model nor tokenizer.json is here")
     if backend.size > vocab_size:
@@ -51,8 +55,14 @@ def load_backend(directory: Path, vocab_size: int) -> Backend:
     return backend
 
 
+def lowered(text: str) -> str:
+    """Letter by letter, as HF's Lowercase: `str.lower` looks at a sigma's neighbours."""
+    return text.lower() if text.isascii() else "".join(map(str.lower, text))
+
+
 class SentencePieceBackend:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lower: bool = False) -> None:
+        self._lower = lower
         serialized = path.read_bytes()
         try:
             self._model = sentencepiece.SentencePieceProcessor(model_proto=serialized)
@@ -97,7 +107,7 @@ class SentencePieceBackend:
         )
 
     def _encode(self, text: str) -> NDArray[np.int32]:
-        ids: NDArray[np.int32] = self._model.encode_as_numpy(text)
+        ids: NDArray[np.int32] = self._model.encode_as_numpy(lowered(text) if self._lower else text)
         return ids
 
     def id_of(self, piece: str) -> int | None:
@@ -109,7 +119,7 @@ class SentencePieceBackend:
 
 
 class HuggingFaceBackend:
-    def __init__(self, path: Path, vocab_size: int) -> None:
+    def __init__(self, path: Path, vocab_size: int, lower: bool = False) -> None:
         raw = read_json(path)
         try:
             model, normalizer = raw["model"], raw["normalizer"]
@@ -123,6 +133,11 @@ class HuggingFaceBackend:
                 )
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{path}: not a tokenizer.json: {error!r}") from None
+        if lower:
+            raw["normalizer"] = {
+                "type": "Sequence",
+                "normalizers": [{"type": "Lowercase"}, normalizer],
+            }
         self._tokenizer = _parse(path, raw)
         vocab = self._tokenizer.get_vocab()
         self.size = max(vocab.values()) + 1

@@ -166,9 +166,13 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert "not UTF-8" in refusal("--config", str(path))
 
 
-def test_no_model_says_how_to_get_one() -> None:
-    said = refusal()
-    assert "hub id" in said and "gemwire make-checkpoint" in said
+def test_the_model_that_comes_with_gemwire_is_the_default() -> None:
+    assert load().model == "gemwire-mini"
+
+
+def test_an_empty_model_says_which_there_are() -> None:
+    said = refusal("--model", "")
+    assert "hub id" in said and "gemwire-mini" in said
 
 
 @pytest.mark.parametrize(

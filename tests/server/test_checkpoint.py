@@ -146,7 +146,6 @@ FILE_DAMAGE: list[tuple[str, Callable[[Any], None], str]] = [
     ),
     ("3_Dense/config.json", lambda c: c.update(bias=True), "bias"),
     ("3_Dense/config.json", lambda c: c.update(use_residual=True), "use_residual"),
-    ("sentence_bert_config.json", lambda c: c.update(do_lower_case=True), "do_lower_case"),
     ("sentence_bert_config.json", lambda c: c.update(max_seq_length=-5), "max_seq_length"),
     ("sentence_bert_config.json", lambda c: c.update(model_args={"a": 1}), "model_args"),
     ("2_Dense/config.json", lambda c: c.pop("out_features"), "out_features"),

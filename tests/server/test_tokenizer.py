@@ -278,3 +278,21 @@ def test_tokenizer_json_alone_gives_the_same(tiny_checkpoint: Path, tmp_path: Pa
         assert np.array_equal(one.encode(text).ids, other.encode(text).ids), ascii(text)
     ids = list(range(2048))
     assert one.pieces(ids) == other.pieces(ids)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_small_letters_are_those_of_hf_lowercase(
+    tiny_checkpoint: Path, tmp_path: Path, alone: bool
+) -> None:
+    """As sentence-transformers reads `do_lower_case`; a special token that is spelled stays one."""
+    shutil.copytree(tiny_checkpoint, tmp_path, dirs_exist_ok=True)
+    expected = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    expected.normalizer = tokenizers.normalizers.Sequence(
+        [tokenizers.normalizers.Lowercase(), expected.normalizer]
+    )
+    if alone:
+        (tmp_path / "tokenizer.model").unlink()
+    tokenizer = Tokenizer.load(tmp_path, max_tokens=2048, vocab_size=2048, lower=True)
+    shouted = ["MARS", "ΟΔΥΣΣΕΥΣ ΣΑΣ", "İSTANBUL", "ẞ", "<BOS> <bos>", "title: none | text: Mars"]
+    for text in [*shouted, *EDGES, *random_texts(200)]:
+        assert tokenizer.encode(text).ids.tolist() == expected.encode(text).ids, repr(text)

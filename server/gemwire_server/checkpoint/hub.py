@@ -1,4 +1,4 @@
-"""A model's name → its folder: one that is there, or a snapshot of a Hugging Face repository."""
+"""A model's name → its folder: ours, one that is there, or a snapshot of a Hugging Face repository."""
 
 import re
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from gemwire_mini import CHECKPOINT
+from gemwire_server.config import MINI
 from gemwire_server.errors import CheckpointError
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
@@ -31,15 +33,16 @@ class ResolvedCheckpoint:
 
 
 def resolve(model: str, revision: str | None = None) -> ResolvedCheckpoint:
-    """Takes a folder as it is; downloads a hub id ("org/name") unless the hub's cache has it.
+    """Takes gemwire-mini from its package and a folder as it is; downloads a hub id ("org/name")
+    unless the hub's cache has it.
 
     Raises CheckpointError with what to do about it.
     """
-    path = Path(model)
+    path = CHECKPOINT if model == MINI else Path(model)
     if model and path.is_dir():
         if revision is not None:
             raise CheckpointError(f"{model} is a folder: a revision goes with a hub id only")
-        return ResolvedCheckpoint(path, path.resolve().name, None)
+        return ResolvedCheckpoint(path, MINI if path is CHECKPOINT else path.resolve().name, None)
     if not HUB_ID.fullmatch(model):
         raise CheckpointError(f"{model!r} is neither a folder nor a hub id such as org/name")
     try:

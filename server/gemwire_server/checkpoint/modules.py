@@ -22,10 +22,12 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """What modules.json says: the encoder's folder, its window, and the Dense folders in order."""
+    """What modules.json says: the encoder's folder, its window, whether texts are read in small
+    letters, and the Dense folders in order."""
 
     encoder: Path
     max_seq_length: int | None
+    lower: bool
     dense: tuple[Path, ...]
 
 
@@ -76,17 +78,19 @@ def read_pipeline(directory: Path) -> Pipeline:
     _check_pooling(folders[1] / "config.json")
     for folder in folders[2:-1]:
         _check_dense(folder / "config.json")
+    length, lower = _read_transformer(folders[0])
     return Pipeline(
-        encoder=folders[0], max_seq_length=_max_seq_length(folders[0]), dense=tuple(folders[2:-1])
+        encoder=folders[0], max_seq_length=length, lower=lower, dense=tuple(folders[2:-1])
     )
 
 
-def _max_seq_length(encoder: Path) -> int | None:
+def _read_transformer(encoder: Path) -> tuple[int | None, bool]:
+    """max_seq_length and do_lower_case."""
     path = encoder / "sentence_bert_config.json"
     if not path.exists():
-        return None
+        return None, False
     raw = read_json(path)
-    for key in sorted(set(raw) - {"max_seq_length"}):
+    for key in sorted(set(raw) - {"max_seq_length", "do_lower_case"}):
         if raw[key]:
             raise CheckpointError(f"{path}: {key} {raw[key]!r} is not implemented")
     length = raw.get("max_seq_length")
@@ -94,7 +98,7 @@ def _max_seq_length(encoder: Path) -> int | None:
         raise CheckpointError(
             f"{path}: max_seq_length is {length!r}: a number of tokens is expected"
         )
-    return length
+    return length, bool(raw.get("do_lower_case"))
 
 
 def _check_pooling(path: Path) -> None:

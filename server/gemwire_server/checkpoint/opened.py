@@ -38,7 +38,10 @@ class Checkpoint:
 
     def load_tokenizer(self) -> Tokenizer:
         return Tokenizer.load(
-            self.pipeline.encoder, max_tokens=self.max_tokens, vocab_size=self.config.vocab_size
+            self.pipeline.encoder,
+            max_tokens=self.max_tokens,
+            vocab_size=self.config.vocab_size,
+            lower=self.pipeline.lower,
         )
 
     def load_encoder(self, ops: "Ops", dtype: "torch.dtype", device: "torch.device") -> "Encoder":

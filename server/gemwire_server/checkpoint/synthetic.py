@@ -58,7 +58,11 @@ class Geometry:
     head_dim: int
     query_pre_attn_scalar: int
     dense: int
+    embedding_size: int
+    """Of a vector at its full size, what the last Dense layer gives."""
     matryoshka_dimensions: tuple[int, ...] = ()
+    lower_case: bool = False
+    """Texts are read in small letters."""
 
 
 GEOMETRIES: dict[str, Geometry] = {
@@ -72,6 +76,7 @@ GEOMETRIES: dict[str, Geometry] = {
         head_dim=256,
         query_pre_attn_scalar=256,
         dense=3072,
+        embedding_size=768,
     ),
     # Both kinds of layer, a partial period, and a score scale that is not head_dim.
     "tiny": Geometry(
@@ -84,6 +89,7 @@ GEOMETRIES: dict[str, Geometry] = {
         head_dim=32,
         query_pre_attn_scalar=24,
         dense=192,
+        embedding_size=96,
         matryoshka_dimensions=(96, 64, 32),
     ),
 }
@@ -129,7 +135,7 @@ def _write(
 ) -> None:
     directory.mkdir(parents=True)
     write_tokenizer(directory, tokenizer, sizes.vocab_size)
-    _write_configs(directory, sizes, dtype)
+    write_configs(directory, sizes, dtype)
     draw = _Draw(seed, dtype)
     encoder = _encoder_shapes(sizes)
     if shard_bytes is None:
@@ -138,12 +144,13 @@ def _write(
         _write_shards(directory, encoder, draw, shard_bytes)
     for folder, shape in (
         ("2_Dense", (sizes.dense, sizes.hidden_size)),
-        ("3_Dense", (sizes.hidden_size, sizes.dense)),
+        ("3_Dense", (sizes.embedding_size, sizes.dense)),
     ):
         draw.write(directory / folder / "model.safetensors", {"linear.weight": shape}, folder)
 
 
-def _write_configs(directory: Path, sizes: Geometry, dtype: str) -> None:
+def write_configs(directory: Path, sizes: Geometry, dtype: str) -> None:
+    """Writes every JSON file of the layout but the tokenizer's, and the modules' folders."""
     layers = range(1, sizes.num_hidden_layers + 1)
     config: dict[str, Any] = {
         "_sliding_window_pattern": 6,
@@ -204,7 +211,7 @@ def _write_configs(directory: Path, sizes: Geometry, dtype: str) -> None:
     flags = {f"pooling_mode_{mode}": mode == "mean_tokens" for mode in (*modes, "lasttoken")}
     pooling = {"word_embedding_dimension": sizes.hidden_size, **flags, "include_prompt": True}
     _write_json(directory / "1_Pooling" / "config.json", pooling)
-    widths = (sizes.hidden_size, sizes.dense, sizes.hidden_size)
+    widths = (sizes.hidden_size, sizes.dense, sizes.embedding_size)
     for folder, into, out in zip(folders[2:4], widths, widths[1:], strict=False):
         dense = {
             "in_features": into,
@@ -221,7 +228,7 @@ def _write_configs(directory: Path, sizes: Geometry, dtype: str) -> None:
         "similarity_fn_name": "cosine",
     }
     _write_json(directory / "config_sentence_transformers.json", sentence_transformers)
-    bert = {"max_seq_length": 2048, "do_lower_case": False}
+    bert = {"max_seq_length": 2048, "do_lower_case": sizes.lower_case}
     _write_json(directory / "sentence_bert_config.json", bert)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import sentencepiece
@@ -22,7 +23,11 @@ SAMPLE = Path(__file__).with_name("sample.txt")
 
 def write_tokenizer(directory: Path, model: Path | None, vocab_size: int) -> None:
     """Writes the five files; `model` is a SentencePiece model to copy, else one is trained."""
-    serialized = _train(vocab_size) if model is None else model.read_bytes()
+    if model is None:
+        lines = iter(SAMPLE.read_text("utf-8").splitlines())
+        serialized = train_pieces(lines, min(vocab_size, TRAINED_PIECES))
+    else:
+        serialized = model.read_bytes()
     (directory / "tokenizer.model").write_bytes(serialized)
     converted = convert(serialized, vocab_size)
     converted.save(str(directory / "tokenizer.json"))
@@ -50,13 +55,14 @@ def write_tokenizer(directory: Path, model: Path | None, vocab_size: int) -> Non
         (directory / f"{name}.json").write_text(json.dumps(value, indent=2) + "\n", "utf-8")
 
 
-def _train(vocab_size: int) -> bytes:
+def train_pieces(lines: Iterator[str], vocab_size: int) -> bytes:
+    """A SentencePiece model as Gemma's is made, of that many pieces."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(SAMPLE.read_text("utf-8").splitlines()),
+        sentence_iterator=lines,
         model_writer=model,
         model_type="bpe",
-        vocab_size=min(vocab_size, TRAINED_PIECES),
+        vocab_size=vocab_size,
         pad_id=0,
         eos_id=1,
         bos_id=2,

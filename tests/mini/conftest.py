@@ -1,0 +1,40 @@
+"""A vocabulary and a small corpus to train on, of the project's own sample text."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gemwire_mini.corpus import Corpus, Text
+from gemwire_mini.vocabulary import Tokenized
+from gemwire_server.checkpoint import synthetic_tokenizer
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A corpus in tokens, and random unit vectors in the teacher's place."""
+
+    corpus: Corpus
+    tokens: Tokenized
+    vocabulary: Path
+    vectors: NDArray[np.float32]
+
+
+@pytest.fixture(scope="session")
+def lesson(tmp_path_factory: pytest.TempPathFactory) -> Lesson:
+    words = synthetic_tokenizer.SAMPLE.read_text("utf-8").split()
+    rng = random.Random(0)
+    lines = [" ".join(rng.choices(words, k=rng.randint(1, 60))) for _ in range(400)]
+    texts = [
+        Text("body" if i % 3 else "short", line, "A title" if i % 30 == 4 else "", i % 7 == 0)
+        for i, line in enumerate(lines)
+    ]
+    corpus = Corpus(texts, [(1, 50), (101, 149)])
+    vocabulary = tmp_path_factory.mktemp("lesson") / "tokenizer.model"
+    vocabulary.write_bytes(synthetic_tokenizer.train_pieces(iter(lines), 1024))
+    vectors = np.random.default_rng(0).standard_normal((len(texts), 384), np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return Lesson(corpus, Tokenized.of(corpus, vocabulary), vocabulary, vectors)
