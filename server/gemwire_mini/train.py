@@ -151,7 +151,7 @@ def write_curve(output: Path, losses: list[float]) -> None:
     smooth = np.convolve(losses, np.full(window, 1 / window), "valid")
     axes.plot(losses, color="0.8", linewidth=0.5, label="a step")
     axes.plot(np.arange(len(smooth)) + window // 2, smooth, label=f"mean of {window} steps")
-    axes.set(xlabel="step", ylabel="distillation loss", title="gemwire-mini")
+    axes.set(xlabel="step", ylabel="distillation loss", yscale="log", title="gemwire-mini")
     axes.legend()
     figure.savefig(output / "loss.png", dpi=100)
     pyplot.close(figure)
