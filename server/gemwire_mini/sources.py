@@ -85,6 +85,7 @@ HELD_OUT_DICTIONARIES = (
 )
 HELD_OUT_MANUALS = (
     _manual("gnucash-docs", "GFDL-1.1-or-later", "usr/share/doc/gnucash-docs/gnucash-*-en"),
+    _manual("kicad-doc-en", "GPL-3.0-or-later", "usr/share/doc/kicad/help/en"),
     Source(
         package="gnome-user-docs",
         licence="CC-BY-SA-3.0",
