@@ -69,7 +69,7 @@ def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) ->
         ["serve", "--no-such-flag"],
         ["serve", "--max-queue", "9"],  # no abbreviations: a new flag would change what they mean
         ["serve", "--model", "m", "--threads", "many"],
-        ["serve"],
+        ["serve", "--model", ""],
         ["embed", "a.txt"],
         ["embed", "a.txt", "-o", "b.npy", "--task", "nonsense"],
         ["embed", "a.txt", "-o", "b.npy", "--server", "h:1", "--dimensions", "0"],
