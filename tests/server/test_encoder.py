@@ -168,7 +168,8 @@ def test_memory_does_not_grow(weights: str, tiny_checkpoint: Path) -> None:
 
     runner.run(pack(random_ids((2048,), 2048, seed=0)))
     before = run(100)
-    assert run(500) - before < 4096  # kB
+    # malloc's own pieces grow by some MB; a kept batch each would be hundreds.
+    assert run(500) - before < 16384  # kB
 
 
 def test_full_geometry_is_inside_the_gate(tmp_path: Path) -> None:

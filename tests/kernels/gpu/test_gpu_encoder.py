@@ -14,7 +14,16 @@ from gemwire_kernels.ops import Ops
 from gemwire_server.checkpoint import open_checkpoint, synthetic
 from gemwire_server.model.config import LayerKind
 from gemwire_server.model.gemma3 import Encoder
-from kernels.gpu.setting import CUDA, DEVICE, DTYPES, guarded, make_ops, placed, runs_kernels
+from kernels.gpu.setting import (
+    CUDA,
+    DEVICE,
+    DTYPES,
+    guarded,
+    make_ops,
+    placed,
+    runs_kernels,
+    same_bits,
+)
 from server.reference_model import ReferenceModel
 
 pytestmark = runs_kernels
@@ -50,11 +59,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def same(found: NDArray[np.float32], expected: NDArray[np.float32]) -> bool:
-    """Bit for bit on a GPU. In the interpreter a product is NumPy's BLAS, whose kernels for some processors
-    sum a row in another order at another place of a tile."""
-    if CUDA:
-        return np.array_equal(found, expected)
-    return np.allclose(found, expected, rtol=0, atol=1e-6)
+    return same_bits(torch.from_numpy(found.copy()), torch.from_numpy(expected.copy()))
 
 
 def load(checkpoint: Path, ops: Ops, dtype: torch.dtype = torch.float32) -> Encoder:
