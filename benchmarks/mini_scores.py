@@ -31,6 +31,7 @@ from gemwire_mini.fetch import passages
 from gemwire_mini.readers import Passage
 from gemwire_mini.sources import HELD_OUT_DICTIONARIES, HELD_OUT_MANUALS, Source
 from gemwire_mini.teacher import NAME, Teacher
+from gemwire_server.verify import overlap
 from server_process import server_process
 
 CANDIDATES = 1500
@@ -172,7 +173,10 @@ def scores(found: Embedded, teacher: Embedded, names: Sequence[str]) -> dict[str
         for name, (queries, candidates) in zip(names, found.retrievals, strict=True)
     }
     mine, its = found.texts @ found.texts.T, teacher.texts @ teacher.texts.T
-    return rows | {"top 10 overlap": overlap(mine, its), "Spearman": correlation(mine, its)}
+    return rows | {
+        "top 10 overlap": overlap(found.texts, teacher.texts),
+        "Spearman": correlation(mine, its),
+    }
 
 
 def ndcg(similarities: Vectors) -> float:
@@ -183,16 +187,6 @@ def ndcg(similarities: Vectors) -> float:
     right = np.diag(similarities)[:, None]
     ranks = (similarities >= right).sum(1)
     return float(np.where(ranks <= TOP, 1 / np.log2(1 + ranks), 0).mean())
-
-
-def overlap(mine: Vectors, its: Vectors) -> float:
-    """Of each text's ten nearest others, the part that both agree on."""
-    both = []
-    for matrix in (mine, its):
-        others = matrix.copy()
-        np.fill_diagonal(others, -2)
-        both.append(np.argpartition(-others, TOP, axis=1)[:, :TOP])
-    return float(np.mean([len({*a} & {*b}) / TOP for a, b in zip(*both, strict=True)]))
 
 
 def correlation(mine: Vectors, its: Vectors) -> float:

@@ -52,6 +52,12 @@ class Corpus:
     texts: list[Text]
     long: list[tuple[int, int]]
 
+    def parts(self) -> Iterator[list[int]]:
+        """Of each long text, which texts it is joined of."""
+        for first, last in self.long:
+            texts = enumerate(self.texts[first : last + 1], first)
+            yield [i for i, text in texts if text.kind == "body" and not text.title]
+
     def save(self, path: Path) -> None:
         lines = [[text.kind, text.body, text.title, text.lower] for text in self.texts]
         path.write_text(

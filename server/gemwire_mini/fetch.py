@@ -19,10 +19,9 @@ def passages(source: Source, folder: Path) -> list[Passage]:
     root = folder / re.sub(r"\W+", "-", source.package).strip("-")
     if not root.exists():
         _fetch(source, root)
-    pattern = source.files or "usr/share/dictd/*.index"
-    files = sorted(path for path in root.glob(pattern) if path.is_file())
+    files = sorted(path for path in root.glob(source.files) if path.is_file())
     if not files:
-        raise FetchError(f"{source.package}: no {pattern} in it; it is another version")
+        raise FetchError(f"{source.package}: no {source.files} in it; it is another version")
     return list(READERS[source.reader](files))
 
 

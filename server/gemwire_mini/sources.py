@@ -10,12 +10,16 @@ class Source:
     package: str
     licence: str
     reader: str
-    files: str = ""
+    files: str
     registry: str = "debian"
 
 
 def _manual(package: str, licence: str, folder: str) -> Source:
     return Source(package=package, licence=licence, reader="html", files=f"{folder}/**/*.html")
+
+
+def _dictionary(package: str, licence: str) -> Source:
+    return Source(package=package, licence=licence, reader="dictd", files="usr/share/dictd/*.index")
 
 
 # What Debian's index says of each package.
@@ -33,7 +37,7 @@ TRAINING = (
         reader="wordnet",
         files="usr/share/wordnet/data.*",
     ),
-    Source(package="dict-gcide", licence="GPL-3.0-or-later", reader="dictd"),
+    _dictionary("dict-gcide", "GPL-3.0-or-later"),
     DESCRIPTIONS,
     _manual("anarchism", "GPL-2.0", "usr/share/doc/anarchism/html"),
     _manual("apache2-doc", "Apache-2.0", "usr/share/doc/apache2-doc/manual/en"),
@@ -80,8 +84,8 @@ TRAINING = (
 
 # Whole sources that no step of the training reads, the vocabulary included.
 HELD_OUT_DICTIONARIES = (
-    Source(package="dict-foldoc", licence="GFDL-1.1-or-later", reader="dictd"),
-    Source(package="dict-jargon", licence="public domain", reader="dictd"),
+    _dictionary("dict-foldoc", "GFDL-1.1-or-later"),
+    _dictionary("dict-jargon", "public domain"),
 )
 HELD_OUT_MANUALS = (
     _manual("gnucash-docs", "GFDL-1.1-or-later", "usr/share/doc/gnucash-docs/gnucash-*-en"),

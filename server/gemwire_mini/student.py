@@ -128,11 +128,7 @@ class Student(nn.Module):
     def __init__(self, sizes: Geometry = GEOMETRY, gain: float = 0.1) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(sizes.vocab_size, sizes.hidden_size)
-        kinds = [
-            "sliding_attention" if i % 6 else "full_attention"
-            for i in range(1, sizes.num_hidden_layers + 1)
-        ]
-        self.layers = nn.ModuleList(Layer(sizes, kind, gain) for kind in kinds)
+        self.layers = nn.ModuleList(Layer(sizes, kind, gain) for kind in sizes.layer_types)
         self.norm = Norm(sizes.hidden_size)
         self.dense = nn.ModuleList(
             (_linear(sizes.hidden_size, sizes.dense), _linear(sizes.dense, sizes.embedding_size))

