@@ -227,10 +227,11 @@ def test_patience_ends(call: Run, scripted: Scripted) -> None:
     assert len(scripted.requests) == 5
 
 
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
 def test_a_server_that_went_away_is_asked_again_by_the_channel(
-    call: Run, scripted: Scripted
+    call: Run, scripted: Scripted, code: grpc.StatusCode
 ) -> None:
-    scripted.failures.append(status(grpc.StatusCode.UNAVAILABLE, "DRAINING"))
+    scripted.failures.append(status(code, "DRAINING"))
     assert call("embed", "x").tolist() == vector("x")
     assert len(scripted.requests) == 2
 

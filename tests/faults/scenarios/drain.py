@@ -74,6 +74,8 @@ async def drain(
         one.number
         for one in (*unary.all, *streamed.all)
         if one.code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
+        # What gRPC says of a call that arrives in the moment the server stops (grpc#41785).
+        or (one.code == "CANCELLED" and one.sent > signalled)
     }
     answered = {one.number for one in (*unary.all, *streamed.all) if one.code == "OK"}
     asked = unary.numbers() | streamed.numbers()
