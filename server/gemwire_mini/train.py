@@ -32,10 +32,10 @@ from gemwire_mini.teacher import Teacher, label
 from gemwire_mini.vocabulary import Tokenized, long_targets, piece_texts, train_vocabulary
 from gemwire_server.cli.progress import bar
 
-BAG_STEPS, STEPS = 1200, 2200
+BAG_STEPS, STEPS = 1200, 4000
 GROUP_TOKENS, GROUPS = 4096, 2
-# Of the layers at first: with less they learn slowly, with more they undo what the token vectors know.
-GAIN = 0.1
+# Of the layers at first: 0.1 undoes what the token vectors know, and it takes 300 steps to learn it again.
+GAIN = 0.02
 
 
 class Log:
@@ -78,10 +78,15 @@ def train(work: Path, output: Path, seed: int, bag_steps: int, steps: int, log: 
 
     with log.bar("teacher: text", len(corpus.texts)) as report:
         plain = [text.plain for text in corpus.texts]
-        vectors = label(plain, work / "teacher.npy", lambda done: report(done, 0.0))
+        vectors, words = label(plain, work, lambda done: report(done, 0.0))
     axes = rotation(vectors)
     rotated = vectors @ axes
-    targets = Targets(torch.from_numpy(rotated), torch.from_numpy(long_targets(corpus, rotated)))
+    targets = Targets(
+        torch.from_numpy(rotated),
+        torch.from_numpy(long_targets(corpus, rotated)),
+        words,
+        torch.from_numpy(axes),
+    )
     kept = np.square(rotated[:, : GEOMETRY.hidden_size - 1]).sum() / len(rotated)
     log.line(
         f"teacher's vectors; {GEOMETRY.hidden_size - 1} numbers hold {kept:.1%} of their squares"
@@ -95,7 +100,8 @@ def train(work: Path, output: Path, seed: int, bag_steps: int, steps: int, log: 
     student.to("cuda" if torch.cuda.is_available() else "cpu")
     with log.bar("distillation: step", steps) as report:
         losses = distil(student, batches, targets, steps, work / "student.pt", report)
-    log.line(f"distilled; the loss of the last 100 steps is {np.mean(losses[-100:]):.4f}")
+    texts, of_words = np.mean(losses[-100:], 0)
+    log.line(f"distilled; the loss of the last 100 steps is {texts:.4f}, of words {of_words:.4f}")
     export(student, vocabulary, output)
     write_curve(output, losses)
     log.line(f"wrote {output}")
@@ -137,10 +143,11 @@ def _bag(
     return bag
 
 
-def write_curve(output: Path, losses: list[float]) -> None:
-    """The loss of every step, as numbers and as a picture."""
-    rounded = [round(loss, 5) for loss in losses]
-    (output / "loss.json").write_text(json.dumps({"distillation": rounded}) + "\n", "utf-8")
+def write_curve(output: Path, losses: list[tuple[float, float]]) -> None:
+    """The losses of every step, as numbers and as a picture."""
+    curves = dict(zip(("texts", "words"), np.round(losses, 5).T, strict=True))
+    numbers = {name: curve.tolist() for name, curve in curves.items()}
+    (output / "loss.json").write_text(json.dumps(numbers) + "\n", "utf-8")
     import matplotlib
 
     matplotlib.use("Agg")
@@ -148,9 +155,10 @@ def write_curve(output: Path, losses: list[float]) -> None:
 
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
     window = max(1, len(losses) // 60)
-    smooth = np.convolve(losses, np.full(window, 1 / window), "valid")
-    axes.plot(losses, color="0.8", linewidth=0.5, label="a step")
-    axes.plot(np.arange(len(smooth)) + window // 2, smooth, label=f"mean of {window} steps")
+    for name, curve in curves.items():
+        axes.plot(curve, color="0.8", linewidth=0.5)
+        smooth = np.convolve(curve, np.full(window, 1 / window), "valid")
+        axes.plot(np.arange(len(smooth)) + window // 2, smooth, label=f"{name}, mean of {window}")
     axes.set(xlabel="step", ylabel="distillation loss", yscale="log", title="gemwire-mini")
     axes.legend()
     figure.savefig(output / "loss.png", dpi=100)
@@ -173,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--work", type=Path, default=Path(".cache/gemwire-mini"), metavar="DIR",
-        help="for what is between the steps (4 GB); default: %(default)s",
+        help="for what is between the steps (10 GB); default: %(default)s",
     )  # fmt: skip
     parser.add_argument(
         "--output", type=Path, default=CHECKPOINT, metavar="DIR",

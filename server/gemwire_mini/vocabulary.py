@@ -35,8 +35,7 @@ def train_vocabulary(corpus: Corpus, seed: int, path: Path) -> None:
 
 def read(text: Text) -> str:
     """What the student reads, without a prompt; a titled text brings its own."""
-    body = f"title: {text.title} | text: {text.body}" if text.title else text.body
-    return body.lower() if text.lower else body
+    return f"title: {text.title} | text: {text.body}" if text.title else text.body
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +58,11 @@ class Tokenized:
     """The corpus in tokens: its texts, the long ones, and the prompts by their text.
 
     Every text but a titled one is tokenized as it stands after a prompt, with a space in front.
+    `words`: of each of the texts' tokens, which of all their words it is a part of, or -1; int32 [tokens].
     """
 
     texts: Tokens
+    words: NDArray[np.int32]
     long: Tokens
     prompts: dict[str, NDArray[np.uint16]]
     kinds: NDArray[np.str_]
@@ -77,8 +78,10 @@ class Tokenized:
             bounds = np.cumsum([0, *map(len, parts)])
             return Tokens(np.concatenate([np.empty(0, np.uint16), *parts]), bounds)
 
+        texts = encode([read(t) if t.title else " " + read(t) for t in corpus.texts])
         return Tokenized(
-            texts=encode([read(t) if t.title else " " + read(t) for t in corpus.texts]),
+            texts=texts,
+            words=_words(corpus, texts, processor),
             long=encode(
                 [" " + " ".join(corpus.texts[i].body for i in part) for part in corpus.parts()]
             ),
@@ -95,6 +98,20 @@ class Tokenized:
         for ids in self.prompts.values():
             np.add.at(shown, ids, len(self.texts.lengths) // len(self.prompts))
         return shown
+
+
+def _words(
+    corpus: Corpus, texts: Tokens, processor: sentencepiece.SentencePieceProcessor
+) -> NDArray[np.int32]:
+    begins = np.array([processor.id_to_piece(i).startswith("▁") for i in range(len(processor))])
+    counts = np.array([len(text.plain.split()) for text in corpus.texts])
+    begun = np.cumsum(begins[texts.ids])
+    before = np.concatenate([[0], begun])[texts.bounds]
+    # The teacher reads a titled text otherwise; and what has other spaces than these is rare.
+    alike = (np.diff(before) == counts) & [not text.title for text in corpus.texts]
+    shift = np.where(alike, np.cumsum(counts) - counts - before[:-1], 0)
+    words = begun - 1 + np.repeat(shift, texts.lengths)
+    return np.where(np.repeat(alike, texts.lengths), words, -1).astype(np.int32)
 
 
 def long_targets(corpus: Corpus, vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -21,15 +21,16 @@ class Lesson:
     tokens: Tokenized
     vocabulary: Path
     vectors: NDArray[np.float32]
+    words: NDArray[np.int8]
 
 
 @pytest.fixture(scope="session")
 def lesson(tmp_path_factory: pytest.TempPathFactory) -> Lesson:
     words = synthetic_tokenizer.SAMPLE.read_text("utf-8").split()
     rng = random.Random(0)
-    lines = [" ".join(rng.choices(words, k=rng.randint(1, 60))) for _ in range(400)]
+    lines = [" ".join(rng.choices(words, k=rng.randint(1, 60))).lower() for _ in range(400)]
     texts = [
-        Text("body" if i % 3 else "short", line, "A title" if i % 30 == 4 else "", i % 7 == 0)
+        Text("body" if i % 3 else "short", line, "a title" if i % 30 == 4 else "")
         for i, line in enumerate(lines)
     ]
     corpus = Corpus(texts, [(1, 50), (101, 149)])
@@ -37,4 +38,6 @@ def lesson(tmp_path_factory: pytest.TempPathFactory) -> Lesson:
     vocabulary.write_bytes(synthetic_tokenizer.train_pieces(iter(lines), 1024))
     vectors = np.random.default_rng(0).standard_normal((len(texts), 384), np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return Lesson(corpus, Tokenized.of(corpus, vocabulary), vocabulary, vectors)
+    count = sum(len(text.plain.split()) for text in texts)
+    spoken = np.random.default_rng(1).integers(-90, 90, (count, 384), np.int8)
+    return Lesson(corpus, Tokenized.of(corpus, vocabulary), vocabulary, vectors, spoken)

@@ -82,6 +82,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
     targets = Targets(
         torch.from_numpy(lesson.vectors),
         torch.from_numpy(long_targets(lesson.corpus, lesson.vectors)),
+        lesson.words,
+        torch.eye(384),
     )
     batches = Batches(lesson.tokens, group_tokens=512, groups=2, seed=1)
 
