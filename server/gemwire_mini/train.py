@@ -155,11 +155,12 @@ def write_curve(output: Path, losses: list[tuple[float, float]]) -> None:
 
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
     window = max(1, len(losses) // 60)
-    for name, curve in curves.items():
+    for curve in curves.values():
         axes.plot(curve, color="0.8", linewidth=0.5)
+    for name, curve in curves.items():
         smooth = np.convolve(curve, np.full(window, 1 / window), "valid")
         axes.plot(np.arange(len(smooth)) + window // 2, smooth, label=f"{name}, mean of {window}")
-    axes.set(xlabel="step", ylabel="distillation loss", yscale="log", title="gemwire-mini")
+    axes.set(xlabel="step", ylabel="distillation loss", ylim=(0, 0.6), title="gemwire-mini")
     axes.legend()
     figure.savefig(output / "loss.png", dpi=100)
     pyplot.close(figure)

@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sentencepiece
 import torch
 
 from gemwire_mini import distil as module
 from gemwire_mini.bag import Bag, first_table, train_bag
 from gemwire_mini.batches import Batches
 from gemwire_mini.distil import Targets, distil, rotation, schedule
-from gemwire_mini.loss import distillation_loss
+from gemwire_mini.loss import distillation_loss, word_loss
 from gemwire_mini.student import GEOMETRY, Student
 from gemwire_mini.vocabulary import ALL_PROMPTS, BOS, EOS, long_targets, piece_texts
 from mini.conftest import Lesson
@@ -49,6 +50,44 @@ def test_epochs_differ_and_come_again(lesson: Lesson) -> None:
     assert rows(1, 4) == rows(1, 4)
     assert rows(1, 4) != rows(1, 5)
     assert rows(1, 4) != rows(2, 4)
+
+
+def test_each_token_knows_its_word(lesson: Lesson) -> None:
+    """By the words that its pieces make, and the same ones behind a prompt."""
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(lesson.vocabulary))
+    tokens = lesson.tokens
+    spoken = " ".join(text.plain for text in lesson.corpus.texts).split()
+    for row, text in enumerate(lesson.corpus.texts):
+        words = tokens.words[tokens.texts.bounds[row] : tokens.texts.bounds[row + 1]]
+        if text.title:  # which the teacher reads otherwise
+            assert (words == -1).all()
+            continue
+        its = tokens.texts[row]
+        made = [processor.decode(its[words == word].tolist()).strip() for word in np.unique(words)]
+        assert made == text.body.split()
+        assert [spoken[word] for word in sorted(set(words))] == text.body.split()
+    batches = Batches(tokens, group_tokens=256, groups=3, seed=1)
+    for group in (group for step in batches.epoch(0) for group in step):
+        for ids, words, row, prompt in zip(
+            batches.ids(group).numpy(), batches.words(group).numpy(), group.rows, group.prompts,
+            strict=True,
+        ):  # fmt: skip
+            if prompt < 0:
+                assert (words == -1).all()
+                continue
+            head = 1 + len(tokens.prompts[ALL_PROMPTS[prompt]])
+            behind = tokens.words[tokens.texts.bounds[row] : tokens.texts.bounds[row + 1]]
+            assert (words[:head] == -1).all() and words[-1] == -1
+            assert (words[head:-1] == behind[: len(ids) - 1 - head]).all()
+
+
+def test_the_words_loss_is_of_their_directions_and_sizes_beside_each_other() -> None:
+    torch.manual_seed(0)
+    teacher = torch.randn(50, 384)
+    assert word_loss(7 * teacher, teacher) == pytest.approx(0, abs=1e-5)
+    assert word_loss(torch.nn.functional.normalize(teacher), teacher) > 1e-4  # all of one size
+    assert word_loss(-teacher, teacher) == pytest.approx(2, abs=1e-5)
+    assert word_loss(teacher[:0], teacher[:0]) == 0
 
 
 def test_the_loss_is_none_for_the_teacher_itself_and_counts_each_size() -> None:
