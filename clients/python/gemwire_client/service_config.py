@@ -1,9 +1,10 @@
 """How channels behave: what gRPC itself retries, keepalive, sizes.
 
 Every method is free of side effects, so a unary call that met a server that went away is made again.
-CANCELLED is among the codes for that: a server built on gRPC's core says it, not UNAVAILABLE, to a call that
-arrives in the moment it stops (grpc#41785). What the caller cancels is not tried again whatever stands here. An
-overloaded server is another matter: only the client, which reads RetryInfo, asks it again (`Patience`).
+CANCELLED is among the codes for that: a server built on gRPC's core says it, not UNAVAILABLE, to a call
+that arrives in the moment it stops (grpc#41785). What the caller cancels is not tried again whatever stands
+here. An overloaded server is another matter: only the client, which reads RetryInfo, asks it again
+(`Patience`).
 """
 
 import json
