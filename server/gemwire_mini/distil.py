@@ -16,7 +16,7 @@ from torch import Tensor
 from gemwire_mini.batches import Batches, Group
 from gemwire_mini.loss import distillation_loss, word_loss
 from gemwire_mini.student import GEOMETRY, Student
-from gemwire_mini.teacher import computes_bf16
+from gemwire_mini.teacher import computes_bf16, sums_of_words
 
 MATRIX_RATE, NORM_RATE, VECTOR_RATE = 4e-3, 2e-3, 2e-4
 # Of the words' loss at first; it falls to nothing as the rate does. With more of it the layers learn
@@ -116,11 +116,10 @@ def _step(
     vectors = F.normalize(student.project(torch.cat([each.mean(1) for each in states])), dim=-1)
     teacher = torch.cat([targets.of(group) for group in groups]).to(device)
     of_texts = distillation_loss(vectors, teacher, GEOMETRY.matryoshka_dimensions)
-    words = torch.cat([batches.words(group).flatten() for group in groups])
-    within = (words >= 0).nonzero()[:, 0]
-    words, of_token = words[within].unique(return_inverse=True)
-    tokens = torch.cat([each.flatten(0, 1) for each in states])[within.to(device)]
-    sums = tokens.new_zeros(len(words), tokens.shape[1]).index_add(0, of_token.to(device), tokens)
+    words, sums = sums_of_words(
+        torch.cat([each.flatten(0, 1) for each in states]),
+        torch.cat([batches.words(group).flatten() for group in groups]),
+    )
     of_words = word_loss(student.project(sums), targets.of_words(words).to(device))
     for optimizer in optimizers:
         optimizer.zero_grad()

@@ -54,15 +54,12 @@ class Teacher:
         """Beside the vectors what the last layer says of each word, the sum over its pieces, in steps of
         1 / WORD_STEPS: int8 [words of all texts, 384], zeros for those behind MAX_TOKENS."""
         out = np.empty((len(texts), DIMENSIONS), np.float32)
-        bounds = np.cumsum([0, *(len(text.split()) for text in texts)])
+        bounds = word_bounds(texts)
         words = np.zeros((bounds[-1], DIMENSIONS), np.int8)
         for rows, hidden, places in self._read(texts):
             out[rows] = F.normalize(hidden.mean(1), dim=-1).cpu().numpy()
-            within = torch.from_numpy(places).flatten() >= 0
-            at = torch.from_numpy(places + bounds[rows, None]).flatten()[within]
-            these, at = at.unique(return_inverse=True)
-            sums = hidden.new_zeros(len(these), DIMENSIONS)
-            sums.index_add_(0, at.to(hidden.device), hidden.flatten(0, 1)[within.to(hidden.device)])
+            at = torch.from_numpy(np.where(places < 0, -1, places + bounds[rows, None]))
+            these, sums = sums_of_words(hidden.flatten(0, 1), at.flatten())
             words[these.numpy()] = (sums * WORD_STEPS).round().clamp(-127, 127).cpu().numpy()
         return out, words
 
@@ -88,6 +85,23 @@ class Teacher:
                 yield part, self._model(input_ids=ids).last_hidden_state.float(), words
 
 
+def word_bounds(texts: Sequence[str]) -> NDArray[np.int64]:
+    """Where each text's words begin among those of all, and where the last ones end; int64 [texts + 1]."""
+    return np.cumsum([0, *(len(text.split()) for text in texts)])
+
+
+def sums_of_words(states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+    """Which words there are, int64 [w], and the sums of the states of their tokens, [w, d].
+
+    `states` [tokens, d]; `words` int64 [tokens], on the CPU, each token's word or -1 for none.
+    """
+    within = (words >= 0).nonzero()[:, 0]
+    found, of_token = words[within].unique(return_inverse=True)
+    sums = states.new_zeros(len(found), states.shape[1])
+    device = states.device
+    return found, sums.index_add(0, of_token.to(device), states[within.to(device)])
+
+
 def computes_bf16() -> bool:
     """Whether bf16 is worth while here: on a GPU, and on a CPU with instructions for it."""
     return torch.cuda.is_available() or best_dtype() is torch.bfloat16
@@ -99,7 +113,7 @@ def label(
     """The teacher's vectors of all texts, fp16 [n, 384], and of their words, int8 [words, 384], both kept
     in `folder` as they are made."""
     done = folder / "teacher.done"
-    bounds = np.cumsum([0, *(len(text.split()) for text in texts)])
+    bounds = word_bounds(texts)
     vectors = _file(folder / "teacher.npy", np.float16, len(texts))
     words = _file(folder / "words.npy", np.int8, int(bounds[-1]))
     first = int(done.read_text()) if done.exists() else 0

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gemwire_mini.corpus import Corpus, Text
 from gemwire_mini.student import GEOMETRY, MAX_TOKENS
+from gemwire_mini.teacher import word_bounds
 from gemwire_server.checkpoint.synthetic import PROMPTS
 from gemwire_server.checkpoint.synthetic_tokenizer import train_pieces
 from gemwire_server.prompts import TASKS
@@ -104,12 +105,12 @@ def _words(
     corpus: Corpus, texts: Tokens, processor: sentencepiece.SentencePieceProcessor
 ) -> NDArray[np.int32]:
     begins = np.array([processor.id_to_piece(i).startswith("▁") for i in range(len(processor))])
-    counts = np.array([len(text.plain.split()) for text in corpus.texts])
+    bounds = word_bounds([text.plain for text in corpus.texts])
     begun = np.cumsum(begins[texts.ids])
     before = np.concatenate([[0], begun])[texts.bounds]
     # The teacher reads a titled text otherwise; and what has other spaces than these is rare.
-    alike = (np.diff(before) == counts) & [not text.title for text in corpus.texts]
-    shift = np.where(alike, np.cumsum(counts) - counts - before[:-1], 0)
+    alike = (np.diff(before) == np.diff(bounds)) & [not text.title for text in corpus.texts]
+    shift = np.where(alike, bounds[:-1] - before[:-1], 0)
     words = begun - 1 + np.repeat(shift, texts.lengths)
     return np.where(np.repeat(alike, texts.lengths), words, -1).astype(np.int32)
 
