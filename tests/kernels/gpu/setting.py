@@ -1,7 +1,7 @@
 """Where the kernels run in these tests, what lies in wait there, and how close they must come.
 
-On a CUDA device: both dtypes, and the tile sizes that are served. Without one: Triton's interpreter, in
-float32 alone (it truncates bfloat16), and small tiles, so that short texts have many.
+On a CUDA device: the tile sizes that are served. Without one: Triton's interpreter, taught to round to
+bfloat16 and to multiply it, and small tiles, so that short texts have many.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import triton
+import triton.language as tl
 from torch import Tensor
 from triton.runtime import interpreter
 
@@ -26,7 +27,7 @@ from gemwire_kernels.ops import Batch
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")
-DTYPES = [torch.float32, torch.bfloat16] if CUDA else [torch.float32]
+DTYPES = [torch.float32, torch.bfloat16]
 # Capacities that choose each of the served tile sets; 0: just over the batch's size.
 BUCKETS = [0, 1024, 16896] if CUDA else [0]
 # Canary elements on both sides of an output; a multiple of every alignment.
@@ -46,15 +47,30 @@ runs_kernels = pytest.mark.skipif(
 only_on_cuda = pytest.mark.skipif(not CUDA, reason="no CUDA device; too slow in the interpreter")
 
 
+def _widened(bits: Any) -> Any:
+    """bfloat16, which the interpreter holds as uint16, as the fp32 bits of the same value."""
+    return bits.astype(np.uint32) << 16
+
+
 def _product(a: Any, b: Any, dtype: Any) -> Any:
     """In fp64, rounded once: NumPy's BLAS sums a row in another order at another place of a tile on some
-    processors, which would show as other bits."""
+    processors, which would show as other bits. The interpreter multiplies bfloat16's bits."""
+    a, b = (_widened(t).view(np.float32) if t.dtype == np.uint16 else t for t in (a, b))
     return np.matmul(a, b, dtype=np.float64).astype(dtype)
 
 
+def _convert(values: Any, source: Any, target: Any, rounding_mode: Any) -> Any:
+    """Bits of `target`. The interpreter cuts bfloat16 off; GPUs round it to nearest, ties to even."""
+    if (source, target) == (tl.float32, tl.bfloat16):
+        return torch.from_numpy(np.array(values)).bfloat16().view(torch.uint16).numpy()
+    assert (source, target) == (tl.bfloat16, tl.float32)
+    return _widened(values)
+
+
 if not CUDA:
-    # The interpreter calls it as np.matmul, by the name of its own module.
+    # The interpreter calls both by the names of its own module.
     interpreter.np = SimpleNamespace(**(vars(np) | {"matmul": _product}))
+    interpreter._convert_float = _convert
 
 
 def small_tiles(attention: tuple[int, int] = (16, 16)) -> TileTable:

@@ -30,7 +30,7 @@ EPS = exact.EPS
 HIDDEN = [48, 96, 256, 768]
 VOCABULARY = 50
 # Rounding of the residual: fp32, or bfloat16 as a switch of the GPU engine.
-RESIDUALS = [torch.float32, torch.bfloat16] if CUDA else [torch.float32]
+RESIDUALS = [torch.float32, torch.bfloat16]
 
 
 def weights(hidden: int) -> tuple[Tensor, Tensor]:
