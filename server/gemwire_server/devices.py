@@ -1,7 +1,7 @@
 """Where the engine runs: the one place that chooses."""
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Runner: TypeAlias = "ModelRunner | CudaRunner"
+
 OLDEST_CAPABILITY = (8, 0)  # bfloat16 matrix instructions
 OLDEST_TRITON = (3, 6)
 
 
-def load_runner(checkpoint: Checkpoint, config: ServerConfig) -> "ModelRunner | CudaRunner":
+def load_runner(checkpoint: Checkpoint, config: ServerConfig) -> Runner:
     """The checkpoint on the configured device, warmed up for steps of `batch_tokens(runner, config)`.
 
     "auto" takes the first GPU if it can serve, and says why if it is there and cannot. Raises DeviceError
@@ -40,7 +42,7 @@ def load_runner(checkpoint: Checkpoint, config: ServerConfig) -> "ModelRunner | 
     return runner
 
 
-def batch_tokens(runner: "ModelRunner | CudaRunner", config: ServerConfig) -> int:
+def batch_tokens(runner: Runner, config: ServerConfig) -> int:
     """Tokens of a step: as configured, or what suits the device."""
     return config.max_batch_tokens or runner.batch_tokens
 

@@ -9,7 +9,7 @@ import gc
 import itertools
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from gemwire_server.checkpoint import Checkpoint, open_checkpoint
 from gemwire_server.config import ServerConfig
-from gemwire_server.devices import batch_tokens, load_runner
+from gemwire_server.devices import Runner, batch_tokens, load_runner
 from gemwire_server.errors import CheckpointError, InvalidInput
 from gemwire_server.packing import PackedBatch, TokenIds, pack
 from gemwire_server.prompts import TASKS
@@ -102,7 +102,12 @@ class Errors:
         )
 
 
-def run(config: ServerConfig, texts: Path | None, against: str) -> int:
+def run(
+    config: ServerConfig,
+    texts: Path | None,
+    against: str,
+    load: Callable[[Checkpoint, ServerConfig], Runner] = load_runner,
+) -> int:
     """Prints the table; 0 inside the gate, 1 outside. `against` is "fp32" or "bf16"."""
     checkpoint = open_checkpoint(config.model, config.revision or None)
     tokenizer = checkpoint.load_tokenizer()
@@ -110,7 +115,7 @@ def run(config: ServerConfig, texts: Path | None, against: str) -> int:
     ids = [tokenizer.encode(text, truncation=Truncation.END).ids for text in corpus]
     _say(f"{len(corpus)} texts, {sum(map(len, ids))} tokens: this engine")
     int8 = config.weights == "int8"
-    runner = load_runner(checkpoint, config)
+    runner = load(checkpoint, config)
     ours = embed(runner, ids, min(BATCH_TOKENS, batch_tokens(runner, config)))
     card = card_row(runner, checkpoint, tokenizer)
     name = "gemwire int8" if int8 else f"gemwire {runner.dtype_name}"

@@ -1,14 +1,13 @@
 """Where the kernels run in these tests, what lies in wait there, and how close they must come.
 
-On a CUDA device: the tile sizes that are served. Without one: Triton's interpreter, taught to round to
-bfloat16 and to multiply it, and small tiles, so that short texts have many.
+On a CUDA device: the tile sizes that are served. Without one: Triton's interpreter, and small tiles, so
+that short texts have many.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from math import prod
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -16,20 +15,21 @@ import numpy as np
 import pytest
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
-from triton.runtime import interpreter
 
 from gemwire_kernels import reference
 from gemwire_kernels.gpu import Attention, GpuOps, TileTable
 from gemwire_kernels.gpu.tiles import AttentionTile, MatmulTile, TileSet
 from gemwire_kernels.ops import Batch
+from kernels.gpu import interpreter
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")
 DTYPES = [torch.float32, torch.bfloat16]
 # Capacities that choose each of the served tile sets; 0: just over the batch's size.
 BUCKETS = [0, 1024, 16896] if CUDA else [0]
+# Of a block, beyond its batch.
+ROOM = 3
 # Canary elements on both sides of an output; a multiple of every alignment.
 CANARY = 1024
 
@@ -47,30 +47,8 @@ runs_kernels = pytest.mark.skipif(
 only_on_cuda = pytest.mark.skipif(not CUDA, reason="no CUDA device; too slow in the interpreter")
 
 
-def _widened(bits: Any) -> Any:
-    """bfloat16, which the interpreter holds as uint16, as the fp32 bits of the same value."""
-    return bits.astype(np.uint32) << 16
-
-
-def _product(a: Any, b: Any, dtype: Any) -> Any:
-    """In fp64, rounded once: NumPy's BLAS sums a row in another order at another place of a tile on some
-    processors, which would show as other bits. The interpreter multiplies bfloat16's bits."""
-    a, b = (_widened(t).view(np.float32) if t.dtype == np.uint16 else t for t in (a, b))
-    return np.matmul(a, b, dtype=np.float64).astype(dtype)
-
-
-def _convert(values: Any, source: Any, target: Any, rounding_mode: Any) -> Any:
-    """Bits of `target`. The interpreter cuts bfloat16 off; GPUs round it to nearest, ties to even."""
-    if (source, target) == (tl.float32, tl.bfloat16):
-        return torch.from_numpy(np.array(values)).bfloat16().view(torch.uint16).numpy()
-    assert (source, target) == (tl.bfloat16, tl.float32)
-    return _widened(values)
-
-
 if not CUDA:
-    # The interpreter calls both by the names of its own module.
-    interpreter.np = SimpleNamespace(**(vars(np) | {"matmul": _product}))
-    interpreter._convert_float = _convert
+    interpreter.teach()
 
 
 def small_tiles(attention: tuple[int, int] = (16, 16)) -> TileTable:
@@ -115,7 +93,7 @@ def placed(
     """A batch in a block with room to spare, where whatever is beyond its counts is a trap: an index
     that nothing may follow."""
     tokens = sum(lengths)
-    block = ops.block(max(capacity, tokens, len(lengths)) + 3)
+    block = ops.block(max(capacity, tokens, len(lengths)) + ROOM)
     host = block.host()
     host[0::2], host[1::2] = 1_000_000, -7
     block.fill(host, *arrays(lengths, ids))

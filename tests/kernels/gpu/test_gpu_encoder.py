@@ -1,4 +1,4 @@
-"""The whole tiny encoder through the kernels, against transformers and against itself."""
+"""The whole encoder through the kernels, tiny and of served widths, against transformers and itself."""
 
 import json
 from dataclasses import replace
@@ -9,15 +9,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gemwire_kernels.gpu import GpuOps
+from gemwire_kernels.gpu import GpuOps, find_table
+from gemwire_kernels.gpu.workbench import EMBEDDINGGEMMA
 from gemwire_kernels.ops import Ops
 from gemwire_server.checkpoint import open_checkpoint, synthetic
 from gemwire_server.model.config import LayerKind
 from gemwire_server.model.gemma3 import Encoder
+from gemwire_server.verify import Errors
 from kernels.gpu.setting import (
     CUDA,
     DEVICE,
     DTYPES,
+    ROOM,
     guarded,
     make_ops,
     placed,
@@ -31,7 +34,7 @@ pytestmark = runs_kernels
 LENGTHS = [1, 43, 257, 0, 258, 7]
 if CUDA:
     LENGTHS += [255, 256, 259, 511, 512, 513, 514, 1023, 2047, 2048, 1, 1, 1]
-# Of a unit vector's entries. float32 alone: bfloat16 has its own gate at the size that is served.
+# Of a unit vector's entries, in float32.
 TOLERANCE = 1e-5
 
 
@@ -39,22 +42,32 @@ def make_tiny_ops(tile: tuple[int, int] = (128, 128), dtype: torch.dtype = torch
     return make_ops(3, 1, 32, tile=tile, dtype=dtype)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny geometry, in the interpreter with one layer of each kind."""
-    tiny = synthetic.GEOMETRIES["tiny"]
-    directory = tmp_path_factory.mktemp("gpu") / "tiny"
+def make(directory: Path, geometry: str, dtype: str) -> Path:
+    """With a small vocabulary, and in the interpreter with one layer of each kind."""
+    chosen = replace(synthetic.GEOMETRIES[geometry], vocab_size=2048)
     with pytest.MonkeyPatch.context() as patch:
         if not CUDA:
-            tiny = replace(tiny, num_hidden_layers=2)
-        patch.setitem(synthetic.GEOMETRIES, "tiny", tiny)
-        synthetic.make_checkpoint(directory, geometry="tiny", seed=3, dtype="float32")
+            chosen = replace(chosen, num_hidden_layers=2)
+        patch.setitem(synthetic.GEOMETRIES, geometry, chosen)
+        synthetic.make_checkpoint(directory, geometry=geometry, seed=3, dtype=dtype)
     if not CUDA:
         path = directory / "config.json"
         config = json.loads(path.read_text())
         config["layer_types"] = [kind.value for kind in LayerKind]
         path.write_text(json.dumps(config))
     return directory
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("gpu") / "tiny", "tiny", "float32")
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of EmbeddingGemma's widths."""
+    directory = tmp_path_factory.mktemp("gpu") / "wide"
+    return make(directory, "embeddinggemma-300m", "bfloat16")
 
 
 def load(checkpoint: Path, ops: Ops, dtype: torch.dtype = torch.float32) -> Encoder:
@@ -102,6 +115,47 @@ def test_matches_transformers_in_one_mixed_batch(encoder: Encoder, checkpoint: P
         replace(encoder.config, window=encoder.config.window - 1), encoder.weights, encoder.ops
     )
     assert np.abs(run(narrow, ids)[real] - expected).max() > 5 * TOLERANCE
+
+
+@pytest.mark.parametrize("residual", [torch.float32, torch.bfloat16])
+def test_bfloat16_is_no_worse_than_transformers(residual: torch.dtype, checkpoint: Path) -> None:
+    ops = make_ops(3, 1, 32, tile=(128, 128), dtype=torch.bfloat16, residual_dtype=residual)
+    assert_inside_the_gate(load(checkpoint, ops, torch.bfloat16), checkpoint, [1, 43, 257, 258, 7])
+
+
+@pytest.mark.parametrize(
+    ("capacity", "lengths"), [(128, [5, 42, 43]), (1024, [3, 130]), (2048, [258, 3])]
+)
+def test_as_it_is_served_it_is_no_worse_than_transformers(
+    capacity: int, lengths: list[int], wide: Path
+) -> None:
+    """EmbeddingGemma's widths and each of a Hopper card's tile sets."""
+    ops = make_ops(3, 1, 256, dtype=torch.bfloat16)
+    if not CUDA:
+        table = find_table("Hopper", 232448, "bfloat16")
+        ops = GpuOps(
+            EMBEDDINGGEMMA.attention,
+            table,
+            dtype=torch.bfloat16,
+            device=DEVICE,
+            multiprocessors=132,
+        )
+    encoder = load(wide, ops, torch.bfloat16)
+    assert_inside_the_gate(encoder, wide, lengths, capacity - ROOM)
+
+
+def assert_inside_the_gate(
+    encoder: Encoder, checkpoint: Path, lengths: list[int], capacity: int = 0
+) -> None:
+    """Further from transformers in float32 than transformers in bfloat16 is, it may not be. The gate's
+    absolute limits are for vectors of all layers: they average over more."""
+    ids = texts(lengths)
+    truth, theirs = (
+        ReferenceModel(checkpoint, dtype).embed(ids) for dtype in (torch.float32, torch.bfloat16)
+    )
+    found = Errors.of(run(encoder, ids, capacity), truth)
+    reference = Errors.of(theirs, truth)
+    assert 0 < found.mean <= reference.mean and found.maximum <= reference.maximum
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
