@@ -92,7 +92,7 @@ def steps(checkpoint: Path, output: Path) -> tuple[list[Step], list[Step]]:
             share=share,
             check=False,
         )
-        for name, share in (("gpu_engine", 0.55), ("gpu_kernels", 1.0))
+        for name, share in (("gpu_engine", 0.3), ("gpu_mixed", 0.6), ("gpu_kernels", 1.0))
     ]
     return checks, benchmarks
 
