@@ -83,6 +83,7 @@ class PackedOps:
         self._gate_up_geglu = wrap(reference.gate_up_geglu)
         self._pool = wrap(_pool)
 
+    rotary_dtype = reference.rotary_dtype
     pack = staticmethod(reference.pack)
     pack_embedding = staticmethod(reference.pack_embedding)
     linear = staticmethod(reference.linear)

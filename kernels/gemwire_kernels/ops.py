@@ -8,6 +8,7 @@ written as fp32 is float32 in every backend. Norm weights arrive as fp32 with Ge
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,7 +20,7 @@ Embedding = Any
 
 
 class RotaryTable(NamedTuple):
-    """cos and sin of every angle, fp32 [max positions, head_dim / 2]."""
+    """cos and sin of every angle, [max positions, head_dim / 2] of the backend's `rotary_dtype`."""
 
     cos: Tensor
     sin: Tensor
@@ -40,6 +41,10 @@ class Batch(NamedTuple):
 
 class Ops(Protocol):
     """What a backend offers."""
+
+    @property
+    def rotary_dtype(self) -> torch.dtype:
+        """What it wants the rotary tables in."""
 
     def pack(self, weight: Tensor) -> Weight:
         """Puts a weight [out, in] of the serving dtype into the backend's layout; once, at load."""

@@ -20,6 +20,8 @@ from gemwire_kernels.ops import Batch, RotaryTable
 # small enough that few keys outside the window are computed.
 QUERY_CHUNK = 128
 
+rotary_dtype = torch.float32
+
 
 def pack(weight: Tensor) -> Tensor:
     return weight

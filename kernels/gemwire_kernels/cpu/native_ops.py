@@ -50,6 +50,8 @@ class NativeOps:
     leaves products in `dtype` to oneDNN, for CPUs whose matrix units it uses and the library does not.
     """
 
+    rotary_dtype = reference.rotary_dtype
+
     def __init__(self, dtype: torch.dtype, *, int8: bool, threads: int, products: bool) -> None:
         self._library = bindings.library()
         self._portable = PortableOps(dtype, int8=int8)

@@ -26,6 +26,8 @@ class PortableWeight(NamedTuple):
 class PortableOps:
     """`dtype` is that of activations; `int8` packs weights and the embedding to int8."""
 
+    rotary_dtype = reference.rotary_dtype
+
     def __init__(self, dtype: torch.dtype, *, int8: bool) -> None:
         self._dtype = dtype
         self._int8 = int8

@@ -28,80 +28,93 @@ MASKED_SCORE = tl.constexpr(-1.0e30)
 
 @triton.jit
 def _attend(
-    q, tokens, k_desc, v_desc, begin, length, low, high, whole_low, whole_high, column, scale_log2,
-    WINDOW: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    q, first_row, k_desc, v_desc, begin, length, low, high, whole_low, whole_high, column, scale_log2,
+    WINDOW: tl.constexpr, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """softmax(q k^T) v over the text's keys low to high, fp32 [BLOCK_M, HEAD_DIM]. Only blocks that
     start outside of whole_low to whole_high hold keys that some row does not see."""
     out = tl.zeros((BLOCK_M, HEAD_DIM), tl.float32)
     top = tl.full((BLOCK_M,), float("-inf"), tl.float32)
     total = tl.zeros((BLOCK_M,), tl.float32)
+    # Without it the way past the loop defines the accumulator, and ptxas waits after every wgmma (C7515).
+    tl.assume(low < high)
     for start in tl.range(low, high, BLOCK_N):
         keys = k_desc.load([begin + start, column])
-        scores = tl.dot(q, keys.T, input_precision="ieee") * scale_log2
+        scores = tl.dot(q, keys.T, input_precision="ieee")
         if (start < whole_low) | (start >= whole_high):
             at = start + tl.arange(0, BLOCK_N)
+            tokens = (first_row + tl.arange(0, BLOCK_M)) // GROUP
             distance = tokens[:, None] - at[None, :]
             seen = (at < length)[None, :] & (distance <= WINDOW) & (distance >= -WINDOW)
             scores = tl.where(seen, scores, MASKED_SCORE)
         new_top = tl.maximum(top, tl.max(scores, 1))
-        weights = tl.exp2(scores - new_top[:, None])
-        shrink = tl.exp2(top - new_top)
+        weights = tl.exp2(scores * scale_log2 - (new_top * scale_log2)[:, None])
+        shrink = tl.exp2((top - new_top) * scale_log2)
         total = total * shrink + tl.sum(weights, 1)
         values = v_desc.load([begin + start, column])
         out = out * shrink[:, None]
         out = tl.dot(weights.to(values.dtype), values, out, input_precision="ieee")
         top = new_top
-    return out / total[:, None]
+    return out * (1.0 / total)[:, None]
 
 
 @triton.jit
 def _rows(
-    begin, length, first, kv_head,
+    pointer, begin, length, first_row, kv_head,
     NUM_KV_HEADS: tl.constexpr, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK_M: tl.constexpr,
 ):  # fmt: skip
     """Where the rows of a tile lie in q and in the output, and which of them are a token's."""
     row = tl.arange(0, BLOCK_M)
-    tokens = first + row // GROUP
-    at = (begin + tokens).to(tl.int64) * NUM_KV_HEADS * GROUP + kv_head * GROUP + row % GROUP
-    real = (row < BLOCK_M // GROUP * GROUP) & (tokens < length)
-    return at[:, None] * HEAD_DIM + tl.arange(0, HEAD_DIM)[None, :], real[:, None]
+    if NUM_KV_HEADS == 1:
+        # One block of memory: nothing but constants to hold through the loop.
+        pointer += (begin * GROUP + first_row).to(tl.int64) * HEAD_DIM
+        at = row
+    else:
+        packed = first_row + row
+        pointer += begin.to(tl.int64) * (NUM_KV_HEADS * GROUP * HEAD_DIM)
+        at = packed // GROUP * (NUM_KV_HEADS * GROUP) + kv_head * GROUP + packed % GROUP
+    real = row < length * GROUP - first_row
+    return pointer + at[:, None] * HEAD_DIM + tl.arange(0, HEAD_DIM)[None, :], real[:, None]
 
 
 @triton.jit
 def _attention_kernel(
-    q_desc, q_ptr, k_desc, v_desc, out_ptr, cu_seqlens_ptr, tile_text_ptr, tile_token_ptr, counts_ptr,
+    q_desc, q_ptr, k_desc, v_desc, out_ptr, cu_seqlens_ptr, tile_text_ptr, tile_row_ptr, counts_ptr,
     scale_log2,
     WINDOW: tl.constexpr, NUM_KV_HEADS: tl.constexpr, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
     chain(CHAINED)
     kv_head = tl.program_id(1)
-    tile_tokens: tl.constexpr = BLOCK_M // GROUP
     for tile in tl.range(tl.program_id(0), tl.load(counts_ptr + 2), tl.num_programs(0)):
         text = tl.load(tile_text_ptr + tile)
         begin = tl.load(cu_seqlens_ptr + text)
         length = tl.load(cu_seqlens_ptr + text + 1) - begin
-        first = tl.load(tile_token_ptr + tile)
-        tokens = first + tl.arange(0, BLOCK_M) // GROUP
+        first_row = tl.load(tile_row_ptr + tile)
         if NUM_KV_HEADS == 1:
             # A tile's rows are one block of memory. Rows beyond it are not stored.
-            q = q_desc.load([(begin + first) * GROUP, 0])
+            q = q_desc.load([begin * GROUP + first_row, 0])
         else:
-            at, real = _rows(begin, length, first, kv_head, NUM_KV_HEADS, GROUP, HEAD_DIM, BLOCK_M)
-            q = tl.load(q_ptr + at, mask=real, other=0.0)
-        last = tl.minimum(first + tile_tokens, length) - 1
+            at, real = _rows(
+                q_ptr, begin, length, first_row, kv_head, NUM_KV_HEADS, GROUP, HEAD_DIM, BLOCK_M
+            )
+            q = tl.load(at, mask=real, other=0.0)
+        first = first_row // GROUP
+        last = tl.minimum((first_row + BLOCK_M - 1) // GROUP, length - 1)
         low = tl.maximum(first - WINDOW, 0) // BLOCK_N * BLOCK_N
         high = tl.minimum(last + WINDOW + 1, length)
         whole_low = last - WINDOW
         whole_high = tl.minimum(first + WINDOW + 1, length) - BLOCK_N + 1
         out = _attend(
-            q, tokens, k_desc, v_desc, begin, length, low, high, whole_low, whole_high,
-            kv_head * HEAD_DIM, scale_log2, WINDOW, HEAD_DIM, BLOCK_M, BLOCK_N,
+            q, first_row, k_desc, v_desc, begin, length, low, high, whole_low, whole_high,
+            kv_head * HEAD_DIM, scale_log2, WINDOW, GROUP, HEAD_DIM, BLOCK_M, BLOCK_N,
         )  # fmt: skip
         # Not kept from above: the addresses would hold registers that the loop needs.
-        at, real = _rows(begin, length, first, kv_head, NUM_KV_HEADS, GROUP, HEAD_DIM, BLOCK_M)
-        tl.store(out_ptr + at, out.to(out_ptr.dtype.element_ty), mask=real)
+        at, real = _rows(
+            out_ptr, begin, length, first_row, kv_head, NUM_KV_HEADS, GROUP, HEAD_DIM, BLOCK_M
+        )
+        tl.store(at, out.to(out_ptr.dtype.element_ty), mask=real)
 
 
 def attention(
@@ -124,7 +137,7 @@ def attention(
     keys, values = (descriptor(t.flatten(1), tile.block_n, head_dim) for t in (k, v))
     (programs,) = plan.programs(len(plan.tile_text), tile.per_multiprocessor)
     _attention_kernel[programs, num_kv_heads](
-        queries, q, keys, values, out, cu_seqlens, plan.tile_text, plan.tile_token, plan.counts,
+        queries, q, keys, values, out, cu_seqlens, plan.tile_text, plan.tile_row, plan.counts,
         scale * math.log2(math.e),
         WINDOW=NO_WINDOW if window is None else window,
         NUM_KV_HEADS=num_kv_heads, GROUP=num_heads // num_kv_heads, HEAD_DIM=head_dim,

@@ -47,14 +47,14 @@ class Plan(NamedTuple):
     """
 
     tiles: TileSet
-    tile_tokens: int
+    group: int
     multiprocessors: int
     chained: bool
     values: Tensor
     counts: Tensor
     cu_tiles: Tensor
     tile_text: Tensor
-    tile_token: Tensor
+    tile_row: Tensor
 
     def programs(self, work: int, per_multiprocessor: int = 1) -> tuple[int]:
         """A grid for at most `work` pieces, which the kernel walks with a stride of the grid."""
@@ -84,7 +84,7 @@ class Block:
             "cu_seqlens": capacity + 1,
             "cu_tiles": capacity + 1,
             "tile_text": capacity,
-            "tile_token": capacity,
+            "tile_row": capacity,
         }
         self._slices = dict(_aligned(sections))
         self._size = max(part.stop for part in self._slices.values())
@@ -96,8 +96,8 @@ class Block:
         values = torch.zeros(
             capacity, attention.num_kv_heads, attention.head_dim, dtype=dtype, device=device
         )
-        tile_tokens = tiles.attention.block_m // attention.group
-        plan = Plan(tiles, tile_tokens, multiprocessors, chained, values, **view)
+        self._group = attention.group
+        plan = Plan(tiles, attention.group, multiprocessors, chained, values, **view)
         self.batch = Batch(ids, positions, cu_seqlens, plan)
 
     def host(self) -> Tensor:
@@ -109,11 +109,11 @@ class Block:
         texts = len(cu_seqlens) - 1
         if max(len(input_ids), texts) > self.capacity:
             raise ValueError(f"{len(input_ids)} tokens in {texts} texts do not fit {self.capacity}")
-        tile_tokens = self.batch.plan.tile_tokens
-        tiles = -(-np.diff(cu_seqlens) // tile_tokens)
+        tile_rows = self.batch.plan.tiles.attention.block_m
+        tiles = -(-np.diff(cu_seqlens) * self._group // tile_rows)
         cu_tiles = np.concatenate(([0], np.cumsum(tiles)))
         tile_text = np.repeat(np.arange(texts), tiles)
-        tile_token = (np.arange(len(tile_text)) - cu_tiles[tile_text]) * tile_tokens
+        tile_row = (np.arange(len(tile_text)) - cu_tiles[tile_text]) * tile_rows
         memory = host.numpy()
         for name, values in {
             "counts": (len(input_ids), texts, len(tile_text), 0),
@@ -122,7 +122,7 @@ class Block:
             "cu_seqlens": cu_seqlens,
             "cu_tiles": cu_tiles,
             "tile_text": tile_text,
-            "tile_token": tile_token,
+            "tile_row": tile_row,
         }.items():
             start = self._slices[name].start
             memory[start : start + len(values)] = values

@@ -16,7 +16,7 @@ BLOCK_MS = (64, 128)  # fewer rows are another matrix instruction, with other bi
 BLOCK_NS = (16, 32, 64, 128)
 ATTENTION_BLOCK_NS = (32, 64, 128)
 WARPS = (4, 8)
-STAGES = (2, 3, 4, 5, 6)
+STAGES = (2, 3, 4, 5, 6, 8, 12)
 ATTENTION_STAGES = (1, 2, 3)
 PER_MULTIPROCESSOR = (1, 2)
 # fp32 a thread in the accumulators; beyond it the epilogue has no registers.

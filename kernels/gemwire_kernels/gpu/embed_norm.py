@@ -7,28 +7,26 @@ from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
 from gemwire_kernels.gpu.launch import chain, chaining
-from gemwire_kernels.gpu.rows import ROWS, rms_scale, row_grid, row_warps
+from gemwire_kernels.gpu.rows import rms_scale, row_warps
 
 
 @triton.jit
 def _embed_norm_kernel(
     ids_ptr, embedding_ptr, norm_ptr, residual_ptr, x_ptr, counts_ptr, scale, eps,
-    HIDDEN: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, CHAINED: tl.constexpr,
+    HIDDEN: tl.constexpr, BLOCK: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
     chain(CHAINED)
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    column = tl.arange(0, BLOCK)
-    real = row < tl.load(counts_ptr)
-    mask = real[:, None] & (column < HIDDEN)[None, :]
-    ids = tl.load(ids_ptr + row, mask=real, other=0).to(tl.int64)
-    values = tl.load(embedding_ptr + ids[:, None] * HIDDEN + column[None, :], mask=mask, other=0.0)
+    row, column = tl.program_id(0), tl.arange(0, BLOCK)
+    mask = column < tl.where(row < tl.load(counts_ptr), HIDDEN, 0)
+    token = tl.load(ids_ptr + row).to(tl.int64)  # beyond the counts anything, and not followed
+    values = tl.load(embedding_ptr + token * HIDDEN + column, mask=mask, other=0.0)
     # As it is stored, so that the norm is of what the next layers see.
     residual = (values.to(tl.float32) * scale).to(residual_ptr.dtype.element_ty)
-    at = row.to(tl.int64)[:, None] * HIDDEN + column[None, :]
+    at = row.to(tl.int64) * HIDDEN + column
     tl.store(residual_ptr + at, residual, mask=mask)
     norm = tl.load(norm_ptr + column, mask=column < HIDDEN, other=0.0)
     residual = residual.to(tl.float32)
-    x = residual * rms_scale(residual, HIDDEN, eps)[:, None] * norm[None, :]
+    x = residual * rms_scale(residual, HIDDEN, eps) * norm
     tl.store(x_ptr + at, x.to(x_ptr.dtype.element_ty), mask=mask)
 
 
@@ -46,9 +44,9 @@ def embed_norm(
     rows, hidden = len(input_ids), embedding.shape[1]
     residual = torch.empty(rows, hidden, dtype=residual_dtype, device=embedding.device)
     x = torch.empty(rows, hidden, dtype=embedding.dtype, device=embedding.device)
-    _embed_norm_kernel[row_grid(rows)](
+    _embed_norm_kernel[rows,](
         input_ids, embedding, norm, residual, x, plan.counts, scale, eps,
-        HIDDEN=hidden, BLOCK=triton.next_power_of_2(hidden), ROWS=ROWS,
+        HIDDEN=hidden, BLOCK=triton.next_power_of_2(hidden),
         num_warps=row_warps(hidden), **chaining(plan),
     )  # fmt: skip
     return residual, x

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
 from gemwire_kernels.gpu.launch import chain, chaining
-from gemwire_kernels.gpu.matmul import accumulate_pair, descriptor
+from gemwire_kernels.gpu.matmul import descriptor, halves
 
 
 @triton.jit
@@ -26,12 +26,14 @@ def _gate_up_geglu_kernel(
     chain(CHAINED)
     columns: tl.constexpr = tl.cdiv(N, BLOCK_N)
     tiles = tl.cdiv(tl.load(counts_ptr), BLOCK_M) * columns
-    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0)):
+    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), flatten=True):
         row, column = tile // columns * BLOCK_M, tile % columns * BLOCK_N
-        # Where N is no multiple of BLOCK_N, gate's last block runs into up's rows; the store ends at N.
-        gate, up = accumulate_pair(
-            x_desc, w_desc, row, column, N + column, K, BLOCK_M, BLOCK_N, BLOCK_K
-        )
+        gate_and_up = tl.zeros((BLOCK_M, 2 * BLOCK_N), tl.float32)
+        for k in range(0, K, BLOCK_K):
+            w = w_desc.load([0, column, k]).reshape(2 * BLOCK_N, BLOCK_K)
+            x = x_desc.load([row, k])
+            gate_and_up = tl.dot(x, w.T, gate_and_up, input_precision="ieee")
+        gate, up = halves(gate_and_up, BLOCK_M, 2 * BLOCK_N)
         out_desc.store([row, column], (gelu_tanh(gate) * up).to(out_desc.dtype))
 
 
@@ -43,7 +45,7 @@ def gate_up_geglu(plan: Plan, x: Tensor, gate_up_proj: Tensor) -> Tensor:
     grid = plan.programs(tile.tiles(rows, 2 * columns), tile.per_multiprocessor)
     _gate_up_geglu_kernel[grid](
         descriptor(x, tile.block_m, tile.block_k),
-        descriptor(gate_up_proj, tile.block_n, tile.block_k),
+        descriptor(gate_up_proj.view(2, columns, depth), 2, tile.block_n, tile.block_k),
         descriptor(out, tile.block_m, tile.block_n),
         plan.counts,
         N=columns, K=depth,

@@ -73,6 +73,6 @@ def head(plan: Plan, pooled: Tensor, dense: Tensor) -> Tensor:
     _normalize_kernel[grid](
         out, plan.counts,
         N=columns, BLOCK=triton.next_power_of_2(columns), ROWS=ROWS,
-        num_warps=row_warps(columns), **chaining(plan),
+        num_warps=row_warps(columns, ROWS), **chaining(plan),
     )  # fmt: skip
     return out

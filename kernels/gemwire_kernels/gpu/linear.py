@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
 from gemwire_kernels.gpu.launch import chain, chaining
-from gemwire_kernels.gpu.matmul import accumulate_pair, descriptor
+from gemwire_kernels.gpu.matmul import descriptor, halves
 
 
 @triton.jit
@@ -19,12 +19,16 @@ def _linear_kernel(
     chain(CHAINED)
     columns: tl.constexpr = tl.cdiv(N, 2 * BLOCK_N)
     tiles = tl.cdiv(tl.load(counts_ptr), BLOCK_M) * columns
-    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0)):
+    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), flatten=True):
         row, first = tile // columns * BLOCK_M, tile % columns * (2 * BLOCK_N)
-        second = first + BLOCK_N
-        one, two = accumulate_pair(x_desc, w_desc, row, first, second, K, BLOCK_M, BLOCK_N, BLOCK_K)
+        total = tl.zeros((BLOCK_M, 2 * BLOCK_N), tl.float32)
+        for k in range(0, K, BLOCK_K):
+            x = x_desc.load([row, k])
+            # float32 weights are for exactness: not through tf32.
+            total = tl.dot(x, w_desc.load([first, k]).T, total, input_precision="ieee")
+        one, two = halves(total, BLOCK_M, 2 * BLOCK_N)
         out_desc.store([row, first], one.to(out_desc.dtype))
-        out_desc.store([row, second], two.to(out_desc.dtype))
+        out_desc.store([row, first + BLOCK_N], two.to(out_desc.dtype))
 
 
 def linear(plan: Plan, x: Tensor, weight: Tensor) -> Tensor:
@@ -35,7 +39,7 @@ def linear(plan: Plan, x: Tensor, weight: Tensor) -> Tensor:
     grid = plan.programs(tile.tiles(rows, columns), tile.per_multiprocessor)
     _linear_kernel[grid](
         descriptor(x, tile.block_m, tile.block_k),
-        descriptor(weight, tile.block_n, tile.block_k),
+        descriptor(weight, 2 * tile.block_n, tile.block_k),
         descriptor(out, tile.block_m, tile.block_n),
         plan.counts,
         N=columns, K=depth,

@@ -3,9 +3,9 @@
     python -m gemwire_kernels.gpu.offline [--capability 90] [--shared-memory 232448] [--chained] [--json]
 
 Compiles every kernel as EmbeddingGemma is served (each size of the tile table, both kinds of attention)
-and tells registers a thread, bytes spilled, shared memory of a program, and which matrix instructions
-there are. Exits with 1 if something spills or does not fit, or if on Hopper a matrix kernel is without
-wgmma.
+and tells registers a thread, bytes spilled, shared memory of a program, which matrix instructions there
+are, and at how many places the machine code waits for Hopper's asynchronous ones. Exits with 1 if
+something spills or does not fit, or if on Hopper a matrix kernel is without wgmma or waits for each.
 """
 
 import argparse
@@ -31,27 +31,35 @@ from gemwire_kernels.ops import RotaryTable
 HIDDEN, INTERMEDIATE, VOCABULARY, POSITIONS, WINDOW = 768, 1152, 262144, 2048, 256
 ATTENTION = Attention(num_heads=3, num_kv_heads=1, head_dim=256)
 MATRIX_KERNELS = ("qkv_norm_rope", "attention", "linear", "gate_up_geglu")
+# In the loop, behind it, and before an epilogue inside of it; where the assembler gives up on overlap, it
+# waits after each instruction.
+MATRIX_WAITS = 3
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 EPS = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Of one compiled kernel: registers a thread, spilled and shared bytes, the matrix instruction."""
+    """Of one compiled kernel: registers a thread, spilled and shared bytes, the matrix instruction, and
+    the places where it is waited for."""
 
     registers: int
     spilled: int
     shared: int
     matrix: str
+    waits: int
 
     @classmethod
     def of(cls, kernel: Any) -> "Resources":
         with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
             file.write(kernel.asm["cubin"])
             file.flush()
-            usage = subprocess.run(
-                [CUOBJDUMP, "-res-usage", file.name], capture_output=True, text=True, check=True
-            ).stdout
+            usage, code = (
+                subprocess.run(
+                    [CUOBJDUMP, option, file.name], capture_output=True, text=True, check=True
+                ).stdout
+                for option in ("-res-usage", "-sass")
+            )
         ptx = kernel.asm["ptx"]
         kinds = ("wgmma.mma_async", "tcgen05.mma", "mma.sync")
         found = [kind.split(".")[0] for kind in kinds if kind in ptx]
@@ -60,6 +68,7 @@ class Resources:
             spilled=_figure(r"STACK:(\d+)", usage),
             shared=kernel.metadata.shared,
             matrix=" ".join(found) or "-",
+            waits=code.count("WARPGROUP.DEPBAR"),
         )
 
 
@@ -120,7 +129,7 @@ def _operations(table: Any, tokens: int, dtype: torch.dtype) -> Iterator[str]:
         return tensor(*shape, dtype=torch.float32)
 
     norm, head_norm = fp32(HIDDEN), fp32(ATTENTION.head_dim)
-    angles = fp32(POSITIONS, ATTENTION.head_dim // 2)
+    angles = tensor(POSITIONS, ATTENTION.head_dim // 2, dtype=ops.rotary_dtype)
     residual, x = ops.embed_norm(batch, tensor(VOCABULARY, HIDDEN), 1.0, norm, EPS)
     q, k, v = ops.qkv_norm_rope(
         batch, x, tensor(5 * ATTENTION.head_dim, HIDDEN), head_norm, head_norm,
@@ -149,6 +158,8 @@ def faults(found: dict[str, Resources], capability: int, shared_memory: int) -> 
             wrong.append(f"{name} needs {resources.shared} bytes of shared memory")
         if capability == 90 and name.startswith(MATRIX_KERNELS) and resources.matrix != "wgmma":
             wrong.append(f"{name} has {resources.matrix} for wgmma")
+        if resources.waits > MATRIX_WAITS:
+            wrong.append(f"{name} waits for wgmma at {resources.waits} places: one after the other")
     return wrong
 
 
@@ -173,9 +184,9 @@ def main() -> int:
     if args.json:
         print(json.dumps({name: asdict(resources) for name, resources in found.items()}, indent=1))
     else:
-        print(f"{'sm_' + str(args.capability):44} registers  spilled   shared  matrix")
+        print(f"{'sm_' + str(args.capability):44} registers  spilled   shared  waits  matrix")
         for name, r in found.items():
-            print(f"{name:44} {r.registers:9} {r.spilled:8} {r.shared:8}  {r.matrix}")
+            print(f"{name:44} {r.registers:9} {r.spilled:8} {r.shared:8} {r.waits:6}  {r.matrix}")
     wrong = faults(found, args.capability, args.shared_memory)
     for line in wrong if args.dtype == "bfloat16" else ():
         print(line, file=sys.stderr)

@@ -16,7 +16,7 @@ from gemwire_kernels.gpu.head import head
 from gemwire_kernels.gpu.linear import linear
 from gemwire_kernels.gpu.norm_residual_norm import norm_residual_norm
 from gemwire_kernels.gpu.pool import pool
-from gemwire_kernels.gpu.qkv_norm_rope import qkv_norm_rope
+from gemwire_kernels.gpu.qkv_norm_rope import ROTARY_DTYPES, qkv_norm_rope
 from gemwire_kernels.gpu.tiles import TileTable, find_table
 from gemwire_kernels.ops import Batch, RotaryTable
 
@@ -90,6 +90,10 @@ class GpuOps:
             residual_dtype=residual_dtype,
             deterministic=deterministic,
         )
+
+    @property
+    def rotary_dtype(self) -> torch.dtype:
+        return ROTARY_DTYPES[self._dtype]
 
     def block(self, capacity: int) -> Block:
         """Room for batches of up to `capacity` tokens."""

@@ -18,17 +18,21 @@ PROGRAMS_PER_MULTIPROCESSOR = 8
 
 @triton.jit
 def _sum_tiles_kernel(
-    residual_ptr, norm_ptr, sums_ptr, cu_seqlens_ptr, tile_text_ptr, tile_token_ptr, counts_ptr, eps,
-    TILE_TOKENS: tl.constexpr, HIDDEN: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
-    CHAINED: tl.constexpr,
+    residual_ptr, norm_ptr, sums_ptr, cu_seqlens_ptr, tile_text_ptr, tile_row_ptr, counts_ptr, eps,
+    TILE_ROWS: tl.constexpr, GROUP: tl.constexpr,
+    HIDDEN: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
     chain(CHAINED)
     column = tl.arange(0, BLOCK)
     norm = tl.load(norm_ptr + column, mask=column < HIDDEN, other=0.0)
     for tile in tl.range(tl.program_id(0), tl.load(counts_ptr + 2), tl.num_programs(0)):
         text = tl.load(tile_text_ptr + tile)
-        first = tl.load(cu_seqlens_ptr + text) + tl.load(tile_token_ptr + tile)
-        last = tl.minimum(first + TILE_TOKENS, tl.load(cu_seqlens_ptr + text + 1))
+        begin, row_of = tl.load(cu_seqlens_ptr + text), tl.load(tile_row_ptr + tile)
+        # The tokens whose first row is the tile's.
+        first = begin + tl.cdiv(row_of, GROUP)
+        last = tl.minimum(
+            begin + tl.cdiv(row_of + TILE_ROWS, GROUP), tl.load(cu_seqlens_ptr + text + 1)
+        )
         total = tl.zeros((BLOCK,), tl.float32)
         for start in tl.range(first, last, ROWS):
             row = start + tl.arange(0, ROWS)
@@ -63,9 +67,9 @@ def pool(plan: Plan, residual: Tensor, norm: Tensor, cu_seqlens: Tensor, eps: fl
     out = torch.empty(texts, hidden, dtype=torch.float32, device=residual.device)
     block = triton.next_power_of_2(hidden)
     _sum_tiles_kernel[plan.programs(len(sums), PROGRAMS_PER_MULTIPROCESSOR)](
-        residual, norm, sums, cu_seqlens, plan.tile_text, plan.tile_token, plan.counts, eps,
-        TILE_TOKENS=plan.tile_tokens,
-        HIDDEN=hidden, BLOCK=block, ROWS=ROWS, num_warps=row_warps(hidden), **chaining(plan),
+        residual, norm, sums, cu_seqlens, plan.tile_text, plan.tile_row, plan.counts, eps,
+        TILE_ROWS=plan.tiles.attention.block_m, GROUP=plan.group,
+        HIDDEN=hidden, BLOCK=block, ROWS=ROWS, num_warps=row_warps(hidden, ROWS), **chaining(plan),
     )  # fmt: skip
     _mean_kernel[plan.programs(texts, PROGRAMS_PER_MULTIPROCESSOR)](
         sums, out, cu_seqlens, plan.cu_tiles, plan.counts,

@@ -1,8 +1,8 @@
 """qkv_norm_rope: the projection to q, k and v with the heads' RMSNorm and rotation in its epilogue.
 
 A program owns one head of BLOCK_M tokens, its first half in one accumulator and its second in the other:
-the norm is one sum over both, and a rotary pair is one element of each. The epilogue goes by quarters of
-a head: the angles of a half, beside both accumulators, would not fit the registers.
+the norm is one sum over both, and a rotary pair is one element of each. Beside both accumulators a half's
+angles fit the registers in float16, whose error, 2^-12, is an eighth of a bfloat16 result's.
 """
 
 import torch
@@ -12,60 +12,38 @@ from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
 from gemwire_kernels.gpu.launch import chain, chaining
-from gemwire_kernels.gpu.matmul import accumulate_pair, descriptor
+from gemwire_kernels.gpu.matmul import descriptor
 from gemwire_kernels.ops import RotaryTable
 
+# Of the rotary tables, by the serving dtype.
+ROTARY_DTYPES = {torch.bfloat16: torch.float16, torch.float32: torch.float32}
 LARGEST = tl.constexpr(3.38e38)  # just under bfloat16's and float32's
 
 
 @triton.jit
-def _quarters(half, ROWS: tl.constexpr, HALF: tl.constexpr):
-    """The left and the right columns; each element stays in its register."""
-    return tl.split(tl.permute(tl.reshape(half, (ROWS, 2, HALF // 2)), (0, 2, 1)))
-
-
-@triton.jit
 def _store_rotated(
-    desc, row, column, one, two, norm_ptr, cos_ptr, sin_ptr, positions,
-    HALF: tl.constexpr, AT: tl.constexpr,
+    desc, row, column, one, two, norm_ptr, cos_ptr, sin_ptr, positions, eps, HALF: tl.constexpr
 ):  # fmt: skip
-    """Times 1 + w, then pairs (one[i], two[i]) turned by the angles of the row's position
-    (arXiv:2104.09864); columns AT to AT + HALF / 2 of both halves."""
-    i = AT + tl.arange(0, HALF // 2)
+    """RMSNorm of each row of a head (arXiv:1910.07467), then its pairs (one[i], two[i]) turned by the
+    angles of the row's position (arXiv:2104.09864), in fp32."""
+    scale = tl.rsqrt((tl.sum(one * one, 1) + tl.sum(two * two, 1)) / (2 * HALF) + eps)[:, None]
+    one, two = one * scale, two * scale
+    # The angles before the weights: the other way round, registers do not suffice.
+    i = tl.arange(0, HALF)
     angle = positions[:, None] * HALF + i[None, :]
-    cos, sin = tl.load(cos_ptr + angle), tl.load(sin_ptr + angle)
+    cos, sin = tl.load(cos_ptr + angle).to(tl.float32), tl.load(sin_ptr + angle).to(tl.float32)
     one = one * tl.load(norm_ptr + i)[None, :]
     two = two * tl.load(norm_ptr + HALF + i)[None, :]
-    desc.store([row, column + AT], (one * cos - two * sin).to(desc.dtype))
-    desc.store([row, column + HALF + AT], (two * cos + one * sin).to(desc.dtype))
+    desc.store([row, column], (one * cos - two * sin).to(desc.dtype))
+    desc.store([row, column + HALF], (two * cos + one * sin).to(desc.dtype))
 
 
 @triton.jit
-def _store_normed(
-    desc, row, column, one, two, norm_ptr, cos_ptr, sin_ptr, positions, eps,
-    BLOCK_M: tl.constexpr, HALF: tl.constexpr,
-):  # fmt: skip
-    """RMSNorm of each row of a head (arXiv:1910.07467), then its rotation, in fp32."""
-    scale = tl.rsqrt((tl.sum(one * one, 1) + tl.sum(two * two, 1)) / (2 * HALF) + eps)[:, None]
-    one_left, one_right = _quarters(one * scale, BLOCK_M, HALF)
-    two_left, two_right = _quarters(two * scale, BLOCK_M, HALF)
-    _store_rotated(
-        desc, row, column, one_left, two_left, norm_ptr, cos_ptr, sin_ptr, positions, HALF, 0
-    )
-    _store_rotated(
-        desc, row, column, one_right, two_right, norm_ptr, cos_ptr, sin_ptr, positions,
-        HALF, HALF // 2,
-    )  # fmt: skip
-
-
-@triton.jit
-def _store_finite(desc, row, column, half, BLOCK_M: tl.constexpr, HALF: tl.constexpr):
+def _store_finite(desc, row, column, half):
     """A half of a head of v. Attention multiplies values it must not see by a weight of zero, and
     0 * NaN is NaN: a text that came to NaN keeps it in its residual, not in v."""
     half = tl.where(half == half, tl.minimum(tl.maximum(half, -LARGEST), LARGEST), 0.0)
-    left, right = _quarters(half.to(desc.dtype), BLOCK_M, HALF)
-    desc.store([row, column], left)
-    desc.store([row, column + HALF // 2], right)
+    desc.store([row, column], half.to(desc.dtype))
 
 
 @triton.jit
@@ -82,26 +60,28 @@ def _qkv_norm_rope_kernel(
     for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0)):
         row, head = tile // heads * BLOCK_M, tile % heads
         first = head * (2 * HALF)
-        one, two = accumulate_pair(
-            x_desc, w_desc, row, first, first + HALF, K, BLOCK_M, HALF, BLOCK_K
-        )
+        rows = row + tl.arange(0, BLOCK_M)
+        positions = tl.load(positions_ptr + rows, mask=rows < num_tokens, other=0)
+        one = tl.zeros((BLOCK_M, HALF), tl.float32)
+        two = tl.zeros((BLOCK_M, HALF), tl.float32)
+        for k in range(0, K, BLOCK_K):
+            x = x_desc.load([row, k])
+            one = tl.dot(x, w_desc.load([first, k]).T, one, input_precision="ieee")
+            two = tl.dot(x, w_desc.load([first + HALF, k]).T, two, input_precision="ieee")
         if head < NUM_HEADS + NUM_KV_HEADS:
-            rows = row + tl.arange(0, BLOCK_M)
-            positions = tl.load(positions_ptr + rows, mask=rows < num_tokens, other=0)
             if head < NUM_HEADS:
-                _store_normed(
-                    q_desc, row, first, one, two, q_norm_ptr, cos_ptr, sin_ptr, positions, eps,
-                    BLOCK_M, HALF,
-                )  # fmt: skip
+                _store_rotated(
+                    q_desc, row, first, one, two, q_norm_ptr, cos_ptr, sin_ptr, positions, eps, HALF
+                )
             else:
-                _store_normed(
+                _store_rotated(
                     k_desc, row, first - NUM_HEADS * 2 * HALF, one, two, k_norm_ptr,
-                    cos_ptr, sin_ptr, positions, eps, BLOCK_M, HALF,
+                    cos_ptr, sin_ptr, positions, eps, HALF,
                 )  # fmt: skip
         else:
             column = first - (NUM_HEADS + NUM_KV_HEADS) * 2 * HALF
-            _store_finite(v_desc, row, column, one, BLOCK_M, HALF)
-            _store_finite(v_desc, row, column + HALF, two, BLOCK_M, HALF)
+            _store_finite(v_desc, row, column, one)
+            _store_finite(v_desc, row, column + HALF, two)
 
 
 def qkv_norm_rope(
@@ -126,7 +106,7 @@ def qkv_norm_rope(
         for heads in (num_heads, num_kv_heads)
     )
     v = plan.values
-    outputs = (descriptor(t.flatten(1), tile.block_m, head_dim // 4) for t in (q, k, v))
+    outputs = (descriptor(t.flatten(1), tile.block_m, head_dim // 2) for t in (q, k, v))
     tiles = triton.cdiv(rows, tile.block_m) * (num_heads + 2 * num_kv_heads)
     grid = plan.programs(tiles, tile.per_multiprocessor)
     _qkv_norm_rope_kernel[grid](

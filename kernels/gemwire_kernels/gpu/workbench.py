@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Attention, Block
+from gemwire_kernels.gpu.qkv_norm_rope import ROTARY_DTYPES
 from gemwire_kernels.gpu.tiles import TileSet
 from gemwire_kernels.ops import Batch, RotaryTable
 
@@ -81,10 +82,10 @@ class Workbench:
         return 1 + self.normal(size, scale=0.3, dtype=torch.float32)
 
     def rotary(self) -> RotaryTable:
-        half = self.sizes.attention.head_dim // 2
+        half, dtype = self.sizes.attention.head_dim // 2, ROTARY_DTYPES[self.dtype]
         rates = 1e4 ** (-torch.arange(half, dtype=torch.float64) / half)
         angles = torch.outer(torch.arange(self.sizes.positions, dtype=torch.float64), rates)
-        return RotaryTable(*(t.float().to(self.device) for t in (angles.cos(), angles.sin())))
+        return RotaryTable(*(t.to(self.device, dtype) for t in (angles.cos(), angles.sin())))
 
     def batch(self, lengths: NDArray[np.int32], tiles: TileSet, vocabulary: int = 1 << 16) -> Batch:
         """Texts of these lengths in a block of just their size, ids random."""

@@ -46,9 +46,9 @@ class Encoder:
         self.config = config
         self.weights = weights
         self.ops = ops
-        device = weights.norm.device
+        positions, device = config.max_position_embeddings, weights.norm.device
         self._rotary = {
-            kind: rotary_table(config.head_dim, theta, config.max_position_embeddings, device)
+            kind: rotary_table(config.head_dim, theta, positions, device, ops.rotary_dtype)
             for kind, theta in config.rope_theta.items()
         }
 
@@ -90,9 +90,13 @@ class Encoder:
 
 
 def rotary_table(
-    head_dim: int, theta: float, max_positions: int, device: torch.device
+    head_dim: int,
+    theta: float,
+    max_positions: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
 ) -> RotaryTable:
     """Angles position * theta^(-2i / head_dim), i < head_dim / 2, computed in fp64."""
     frequencies = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
     angles = torch.outer(torch.arange(max_positions, dtype=torch.float64), frequencies)
-    return RotaryTable(angles.cos().float().to(device), angles.sin().float().to(device))
+    return RotaryTable(angles.cos().to(device, dtype), angles.sin().to(device, dtype))

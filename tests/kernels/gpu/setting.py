@@ -27,7 +27,7 @@ CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")
 DTYPES = [torch.float32, torch.bfloat16]
 # Capacities that choose each of the served tile sets; 0: just over the batch's size.
-BUCKETS = [0, 1024, 16896] if CUDA else [0]
+BUCKETS = [0, 1000, 16896] if CUDA else [0]
 # Of a block, beyond its batch.
 ROOM = 3
 # Canary elements on both sides of an output; a multiple of every alignment.

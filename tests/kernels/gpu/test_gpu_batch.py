@@ -42,28 +42,25 @@ def test_tiles_cover_each_token_and_head_once(
     group, block_m = heads // kv_heads, plan.tiles.attention.block_m
     tokens, texts, tiles, nothing = plan.counts.tolist()
     assert (tokens, texts, nothing) == (sum(lengths), len(lengths), 0)
-    assert tiles <= len(plan.tile_text) == len(plan.tile_token)
+    assert tiles <= len(plan.tile_text) == len(plan.tile_row)
 
     begin = batch.cu_seqlens.cpu().numpy()
-    rows = np.arange(block_m // group * group)
     text = plan.tile_text[:tiles].cpu().numpy()[:, None]
-    token = plan.tile_token[:tiles].cpu().numpy()[:, None] + rows // group
-    real = token < begin[text + 1] - begin[text]
+    row = plan.tile_row[:tiles].cpu().numpy()[:, None] + np.arange(block_m)
+    real = row < (begin[text + 1] - begin[text]) * group
     assert real[:, 0].all(), "a tile without tokens"
     seen = np.zeros((tokens, group), dtype=int)
-    np.add.at(
-        seen, ((begin[text] + token)[real], np.broadcast_to(rows % group, real.shape)[real]), 1
-    )
+    np.add.at(seen, ((begin[text] + row // group)[real], (row % group)[real]), 1)
     assert (seen == 1).all()
 
-    # And by text, as pooling adds them: in order, none of them a neighbour's.
+    # And by text, as pooling adds them: in order, as few as hold its rows, none of them a neighbour's.
     cu_tiles = plan.cu_tiles[: texts + 1].tolist()
     assert (cu_tiles[0], cu_tiles[-1]) == (0, tiles)
     for number in range(texts):
         own = slice(cu_tiles[number], cu_tiles[number + 1])
         assert (text[own] == number).all()
-        first = np.arange(0, lengths[number], plan.tile_tokens)
-        assert plan.tile_token[own].tolist() == first.tolist()
+        first = np.arange(0, lengths[number] * group, block_m)
+        assert plan.tile_row[own].tolist() == first.tolist()
 
 
 def test_places_what_it_is_given() -> None:

@@ -30,7 +30,7 @@ from server.reference_model import ReferenceModel
 
 pytestmark = runs_kernels
 
-# The window's reach is 256: its edges, tiles of 42 tokens (128 rows of three heads), and short texts.
+# The window's reach is 256: its edges, tiles of 42 and 43 tokens (128 rows of three heads), and short texts.
 LENGTHS = [1, 43, 257, 0, 258, 7]
 if CUDA:
     LENGTHS += [255, 256, 259, 511, 512, 513, 514, 1023, 2047, 2048, 1, 1, 1]

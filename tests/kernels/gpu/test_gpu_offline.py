@@ -70,6 +70,7 @@ def test_every_kernel_compiles_and_fits(capability: int, tmp_path: Path) -> None
             assert resources["spilled"] == 0, name
         if matrix and capability == 90:
             assert resources["matrix"] == "wgmma", name
+            assert 0 < resources["waits"] <= 3, f"{name} does not overlap its products"
         elif matrix:
             assert resources["matrix"] != "-", f"{name} multiplies without tensor cores"
     if capability == 90:
