@@ -28,6 +28,8 @@ from environment import environment
 from gemwire_kernels.gpu import GpuOps
 from gemwire_kernels.gpu.timing import capture, input_sets, interleave, poisoned, relative_error
 from gemwire_kernels.gpu.workbench import EMBEDDINGGEMMA, Workbench
+from gemwire_server.errors import one_line
+from measure import keep
 from operations import VOCABULARY, Case, Operations
 
 # What matters most first, for when time ends the run.
@@ -55,7 +57,15 @@ def main() -> int:
         bench, ops, bench.normal(VOCABULARY, EMBEDDINGGEMMA.hidden), bench.rotary()
     )
     rows: list[dict[str, Any]] = []
-    skipped = []
+    skipped: list[str] = []
+    result = {
+        "benchmark": "kernels",
+        "environment": environment() | {"card": card()},
+        "tiles": ops.table.source,
+        "ceilings": top,
+        "rows": rows,
+        "skipped": skipped,
+    }
     print(
         f"{'':22} {'tokens':>6} {'contender':12} {'µs':>9} {'TB/s':>6} {'TFLOP/s':>8} {'share':>6}"
     )
@@ -69,7 +79,7 @@ def main() -> int:
             try:
                 found = measure(case, bench, top)
             except RuntimeError as error:  # a fault, after which nothing runs, or no room
-                failed = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+                failed = f"{type(error).__name__}: {one_line(error)[:200]}"
                 row = {"operation": case.name, "tokens": tokens, "contender": "gemwire"}
                 found = [row | {"failed": failed}]
                 if not isinstance(error, torch.OutOfMemoryError):
@@ -77,26 +87,17 @@ def main() -> int:
             for row in found:
                 show(row)
             rows += found
+            keep(result, args.output)
             gc.collect()
             if deadline:
                 torch.cuda.empty_cache()
     wrong = [row for row in rows if row["contender"] == "gemwire" and "failed" in row]
-    result = {
-        "benchmark": "kernels",
-        "tiles": ops.table.source,
-        "ceilings": top,
-        "rows": rows,
-        "skipped": skipped,
-        "environment": environment() | {"card": card()},
-    }
     if skipped:
         print(f"no time for {len(skipped)} more")
     for row in wrong:
         print(f"FAILED: {row['operation']}, {row['tokens']} tokens: {row['failed']}")
-    line = json.dumps(result)
-    if args.output:
-        args.output.write_text(line + "\n")
-    print(line)
+    keep(result, args.output)
+    print(json.dumps(result))
     return 1 if wrong else 0
 
 
@@ -125,7 +126,7 @@ def measure(case: Case, bench: Workbench, top: dict[str, float]) -> list[dict[st
             replays[name] = capture(each)
         except Exception as error:
             torch.cuda.synchronize()  # a fault ends the run here: nothing runs after it
-            row["failed"] = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+            row["failed"] = f"{type(error).__name__}: {one_line(error)[:200]}"
     floor = max(case.bytes / top["bytes_per_second"], case.flops / top["flops_per_second"])
     if replays:
         for name, seconds in interleave(replays, SECONDS_OF_A_CASE).items():

@@ -2,13 +2,16 @@
 
 First the checks, side by side: kernel tests, runner tests, compute-sanitizer, and verification against
 sentence-transformers. Then the benchmarks, alone on the machine, in the time that is left. Each step has a
-limit, and one that fails does not stop the others.
+limit, and one that fails does not stop the others. Where there is time for several runs, each can have
+all of it: --only checks, --only benchmarks, and --only tune, which measures tile sizes first and gives them
+to the benchmarks.
 
-    python benchmarks/gpu_run.py [--output DIR] [--revision REVISION]
+    python benchmarks/gpu_run.py [--only checks|benchmarks|tune] [--output DIR] [--revision REVISION]
 
-Prints a short table last, and writes DIR/gpu-CARD.json after every step, and DIR/gpu-CARD.log, what the
-steps printed. Exits with 1 if a check failed or there is no GPU. Needs only PyTorch, Triton, transformers,
-sentence-transformers, safetensors, tokenizers, sentencepiece, huggingface_hub and pytest; no network.
+Prints a short table last, and writes DIR/gpu-CARD.json (of a part: gpu-CARD-PART.json) after every step,
+and beside it what the steps printed, .log. Exits with 1 if a check failed or there is no GPU. Needs only
+PyTorch, Triton, transformers, sentence-transformers, safetensors, tokenizers, sentencepiece, protobuf,
+huggingface_hub and pytest; no network.
 """
 
 import argparse
@@ -35,20 +38,24 @@ from environment import ROOT, environment, full_checkpoint
 SECONDS = 520.0  # for everything
 CHECK_SECONDS = 240.0  # for the checks, of these
 SPARE_SECONDS = 15.0  # a benchmark is told to end so long before its limit
+GRACE_SECONDS = 8.0  # for a step over its limit to say how far it came
 OFFLINE = {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
 SMI = "name,driver_version,memory.total,clocks.sm,clocks.mem,clocks.max.sm,power.limit,temperature.gpu"
 
 
 @dataclass(frozen=True)
 class Step:
-    """`share` is of the time left when it begins, up to `limit` seconds. A benchmark ends in JSON."""
+    """`share` is of the time left when it begins, up to `limit` seconds. A benchmark is told how long it
+    has, and keeps its figures in a file. `advice`: a check whose failure does not fail the run."""
 
     name: str
     command: list[str]
     limit: float = CHECK_SECONDS
     share: float = 1.0
     check: bool = True
+    advice: bool = False
     environ: dict[str, str] = field(default_factory=dict)
+    figures: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -63,38 +70,65 @@ class Outcome:
 
     @property
     def bad(self) -> bool:
-        return self.step.check and self.verdict in ("failed", "timed out")
+        must = self.step.check and not self.step.advice
+        return must and self.verdict in ("failed", "timed out")
 
 
-def steps(checkpoint: Path, output: Path) -> tuple[list[Step], list[Step]]:
-    """The checks, which run side by side, and the benchmarks, which run one after the other."""
+def check_steps(checkpoint: Path, seconds: float) -> list[Step]:
+    """Side by side, none longer than `seconds`."""
     python = sys.executable
     pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5"]
-    # Most of the kernel tests' time is compiling.
-    spread = ["-n", "4"] if find_spec("xdist") else []
+    pytest += ["-o", "faulthandler_timeout=90"]  # where a test hangs
+    # Most of the tests' time is compiling; a file's tests share a runner.
+    many, some = (
+        (["-n", "4"], ["-n", "2", "--dist", "loadfile"]) if find_spec("xdist") else ([], [])
+    )
     sanitizer = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
-    sanitize = [sanitizer, "--error-exitcode", "97", "--tool"]
+    sanitize = [sanitizer, "--error-exitcode", "97"]
+    sanitize += ["--target-processes", "application-only", "--tool"]  # not the compilers it starts
     small = [python, "tests/gpu/sanitize.py"]
     uncached = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
     verify = [python, "-m", "gemwire_server", "verify", "--device", "cuda", "--model"]
-    checks = [
-        Step("kernel tests", [*pytest, *spread, "tests/kernels/gpu"]),
-        Step("runner tests", [*pytest, "tests/gpu"]),
-        Step("memcheck", [*sanitize, "memcheck", *small], environ=uncached),
-        Step("initcheck", [*sanitize, "initcheck", *small, "--exact"], environ=uncached),
-        Step("verify", [*verify, str(checkpoint)]),
+    return [
+        Step("kernel tests", [*pytest, *many, "tests/kernels/gpu"], seconds),
+        Step("runner tests", [*pytest, *some, "tests/gpu"], seconds),
+        Step("memcheck", [*sanitize, "memcheck", *small], seconds, environ=uncached),
+        # Before its 2025.4 it does not see what the copy engine writes, and calls it uninitialized.
+        Step(
+            "initcheck",
+            [*sanitize, "initcheck", *small, "--exact"],
+            seconds,
+            advice=True,
+            environ=uncached,
+        ),
+        Step("verify", [*verify, str(checkpoint)], seconds),
     ]
-    benchmarks = [
+
+
+def benchmark_steps(folder: Path, tile_table: Path | None) -> list[Step]:
+    """One after the other; `folder` is for their figures."""
+    tiles = [] if tile_table is None else ["--tile-table", str(tile_table)]
+    return [
         Step(
             f"benchmark {name}",
-            [python, f"benchmarks/{name}.py", "--output", str(output / f"{name}.json")],
+            [sys.executable, f"benchmarks/{name}.py", "--output", str(folder / name), *options],
             limit=SECONDS,
             share=share,
             check=False,
+            figures=folder / name,
         )
-        for name, share in (("gpu_engine", 0.3), ("gpu_mixed", 0.6), ("gpu_kernels", 1.0))
+        for name, share, options in (
+            ("gpu_engine", 0.35, tiles),
+            ("gpu_mixed", 0.55, tiles),
+            ("gpu_kernels", 1.0, []),
+        )
     ]
-    return checks, benchmarks
+
+
+def tune_step(tile_table: Path) -> Step:
+    """Before the benchmarks, which then take what it wrote."""
+    command = [sys.executable, "-m", "gemwire_server", "tune", "--output", str(tile_table)]
+    return Step("tune", command, limit=SECONDS, share=0.4, check=False)
 
 
 def run_step(step: Step, left: float, log: Path) -> Outcome:
@@ -120,10 +154,14 @@ def run_step(step: Step, left: float, log: Path) -> Outcome:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        code: int | None = None
         try:
-            code: int | None = process.wait(limit)
-        except subprocess.TimeoutExpired:
-            code = None
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = process.wait(limit)
+            if code is None:
+                os.killpg(process.pid, signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE_SECONDS)
         finally:
             _kill_group(process)
     output = log.read_text("utf-8", "replace")
@@ -137,7 +175,7 @@ def judge(output: str, code: int | None) -> tuple[str, str]:
     said = lines[-1] if lines else "it printed nothing"
     if summaries := re.findall(r"ERROR SUMMARY: .*", output):
         said = summaries[-1]
-        if "not supported" in output and code:
+        if "Device not supported" in output and code:
             return "not run", "the sanitizer does not support this device"
     if code is None:
         return "timed out", said
@@ -154,12 +192,11 @@ def _kill_group(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def figures(output: str) -> Any:
-    """The JSON of a benchmark's last line; None if it has none."""
-    lines = output.strip().splitlines()
+def figures(path: Path | None) -> Any:
+    """What a benchmark kept of its figures, also one that was ended; None if it has none."""
     try:
-        return json.loads(lines[-1]) if lines else None
-    except json.JSONDecodeError:
+        return None if path is None else json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError):
         return None
 
 
@@ -210,7 +247,7 @@ def save(path: Path, facts: dict[str, Any], outcomes: list[Outcome]) -> None:
         o.step.name: {"verdict": o.verdict, "seconds": round(o.seconds, 1), "said": o.said}
         for o in outcomes
     }
-    found = {o.step.name: figures(o.output) for o in outcomes if not o.step.check}
+    found = {o.step.name: figures(o.step.figures) for o in outcomes if o.step.figures}
     document = {"benchmark": "gpu", "steps": steps, **found, "environment": facts}
     path.write_text(json.dumps(document) + "\n")
     log = "\n".join(f"##### {o.step.name}: {o.verdict}\n{o.output}" for o in outcomes)
@@ -220,6 +257,7 @@ def save(path: Path, facts: dict[str, Any], outcomes: list[Outcome]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--only", choices=("checks", "benchmarks", "tune"), help="a part of it")
     parser.add_argument("--revision", help="of the code, where there is no git to ask")
     args = parser.parse_args()
     if not torch.cuda.is_available():
@@ -231,24 +269,31 @@ def main() -> int:
     facts = environment() | gpu_facts()
     card = re.sub(r"[^a-z0-9]+", "-", facts["gpu"].lower()).strip("-")
     args.output.mkdir(parents=True, exist_ok=True)
-    path = args.output.resolve() / f"gpu-{card}.json"
+    output = args.output.resolve()
+    path = output / f"gpu-{card}{'-' + args.only if args.only else ''}.json"
     started = time.monotonic()
     checkpoint = full_checkpoint()
     made = time.monotonic() - started
     outcomes = [Outcome(Step("checkpoint", []), "passed", made, checkpoint.name)]
-    with tempfile.TemporaryDirectory() as folder:
-        checks, benchmarks = steps(checkpoint, Path(folder))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
 
         def run(step: Step) -> Outcome:
-            log = Path(folder) / f"{step.name}.log"
-            outcome = run_step(step, end - time.monotonic(), log)
+            outcome = run_step(step, end - time.monotonic(), folder / f"{step.name}.log")
             print(f"{step.name}: {outcome.verdict}", file=sys.stderr, flush=True)
             return outcome
 
-        with ThreadPoolExecutor(len(checks)) as pool:
-            outcomes += pool.map(run, checks)
-        save(path, facts, outcomes)
-        for step in benchmarks:
+        if args.only in (None, "checks"):
+            checks = check_steps(checkpoint, CHECK_SECONDS if args.only is None else SECONDS)
+            with ThreadPoolExecutor(len(checks)) as pool:
+                outcomes += pool.map(run, checks)
+            save(path, facts, outcomes)
+        tile_table = output / f"tiles-{card}.json"
+        if args.only == "tune":
+            outcomes.append(run(tune_step(tile_table)))
+            save(path, facts, outcomes)
+        tuned = tile_table if args.only == "tune" and tile_table.exists() else None
+        for step in () if args.only == "checks" else benchmark_steps(folder, tuned):
             outcomes.append(run(step))
             save(path, facts, outcomes)
     print("\n".join(filter(None, map(excerpt, outcomes))))

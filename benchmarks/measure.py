@@ -1,10 +1,12 @@
 """Timing in turns: a machine that slows down slows every contender, and ratios stay."""
 
+import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 # Threads of who ran last may still spin, waiting for more work.
@@ -32,6 +34,14 @@ def turns(entries: Sequence[T], number: int) -> Iterator[T]:
 def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     """The median of each round's ratio."""
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+
+
+def keep(result: Mapping[str, Any], path: Path | None) -> None:
+    """Writes what is known so far, if there is a file for it: a run that is ended loses no more."""
+    if path is not None:
+        half = path.with_suffix(".half")
+        half.write_text(json.dumps(result) + "\n")
+        half.replace(path)
 
 
 def progress(what: str) -> None:

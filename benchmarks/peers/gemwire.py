@@ -1,7 +1,7 @@
 """This engine: batches as the scheduler forms them, run by the runner."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,13 +31,11 @@ class Gemwire:
         return np.concatenate([self.runner.run(pack(step)) for step in batches(sequences, size)])
 
 
-def batches(sequences: Sequence[TokenIds], budget: int) -> list[list[TokenIds]]:
-    """What the scheduler makes of them, in order."""
+def batches(sequences: Sequence[TokenIds], budget: int) -> Iterator[list[TokenIds]]:
+    """What the scheduler makes of them, in order; each when it is asked for."""
     scheduler = Scheduler(max_batch_tokens=budget, max_queue_tokens=1 << 30, clock=time.monotonic)
     owner = Submission(deliver=lambda results: None)
     scheduler.add(owner, sequences)
-    formed = []
     while len(scheduler):
         items, _ = scheduler.next_batch()
-        formed.append([item.input_ids for item in items])
-    return formed
+        yield [item.input_ids for item in items]

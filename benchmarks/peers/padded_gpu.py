@@ -17,19 +17,29 @@ MULTIPLE = 8
 
 
 class Padded:
-    """bfloat16 with PyTorch's scaled_dot_product_attention, as it is or through torch.compile."""
+    """With PyTorch's scaled_dot_product_attention, as it is or each layer through torch.compile."""
 
-    def __init__(self, checkpoint: Path, compiled: bool = False, device: str = "cuda") -> None:
+    def __init__(
+        self,
+        checkpoint: Path,
+        compiled: bool = False,
+        *,
+        dtype: torch.dtype = torch.bfloat16,
+        device: str = "cuda",
+    ) -> None:
         self._device = device
         self._multiple = MULTIPLE if compiled else 1
         self._model = SentenceTransformer(
             str(checkpoint),
             device=device,
-            model_kwargs={"dtype": torch.bfloat16, "attn_implementation": "sdpa"},
+            model_kwargs={"dtype": dtype, "attn_implementation": "sdpa"},
         ).eval()
         if compiled:
             encoder: Any = self._model[0]
-            encoder.auto_model = torch.compile(encoder.auto_model, dynamic=True)
+            # A cache of keys, which no encoder reads, would be compiled for each layer anew.
+            encoder.auto_model.config.use_cache = False
+            for layer in encoder.auto_model.layers:
+                layer.compile(dynamic=True)
 
     def embed(self, batch_size: int) -> Callable[[Sequence[TokenIds]], Vectors]:
         """By batches of so many texts; sentence-transformers' own order of work, less its tokenizing."""

@@ -13,7 +13,19 @@ import pytest
 
 from cli.calling import environment
 from environment import ROOT
-from gpu_run import Outcome, Step, figures, judge, report, run_step, save, steps
+from gpu_run import (
+    Outcome,
+    Step,
+    benchmark_steps,
+    check_steps,
+    figures,
+    judge,
+    report,
+    run_step,
+    save,
+    tune_step,
+)
+from measure import keep
 
 
 def python(code: str, **options: Any) -> Step:
@@ -56,8 +68,10 @@ def test_a_step_over_its_limit_ends_with_all_that_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gpu_run.SPARE_SECONDS", 0.1)
+    monkeypatch.setattr("gpu_run.GRACE_SECONDS", 0.1)
     code = (
-        "import subprocess, sys, time\n"
+        "import signal, subprocess, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(60)"
@@ -75,10 +89,24 @@ def test_a_step_over_its_limit_ends_with_all_that_it_started(
     pytest.fail("its child was left")
 
 
+def test_a_step_over_its_limit_says_how_far_it_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As pytest does when it is interrupted; and a failed piece of advice does not fail the run."""
+    monkeypatch.setattr("gpu_run.SPARE_SECONDS", 0.1)
+    code = "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('3 passed so far')"
+    outcome = run(python(code, limit=3.0), tmp_path)
+    assert (outcome.verdict, outcome.said, outcome.bad) == ("timed out", "3 passed so far", True)
+    assert not replace(outcome, step=replace(outcome.step, advice=True)).bad
+
+
 def test_a_benchmark_is_told_its_time_and_gives_figures(tmp_path: Path) -> None:
-    code = "import json, sys; print('table'); print(json.dumps({'argv': sys.argv[1:]}))"
+    path = tmp_path / "figures"
+    code = (
+        f"import json, sys; open({str(path)!r}, 'w').write(json.dumps(sys.argv[1:])); print('{{}}')"
+    )
     outcome = run(python(code, check=False, share=0.5, limit=400.0), tmp_path, left=300.0)
-    assert figures(outcome.output) == {"argv": ["--seconds", "135"]}
+    assert figures(path) == ["--seconds", "135"]
     assert (outcome.verdict, outcome.said) == ("passed", "")
     slow = replace(outcome, verdict="failed")
     assert not slow.bad  # no check
@@ -94,6 +122,7 @@ def test_a_benchmark_is_told_its_time_and_gives_figures(tmp_path: Path) -> None:
         ("========= ERROR SUMMARY: 0 errors", 0, "passed"),
         ("========= ERROR SUMMARY: 3 errors\nmore", 97, "failed"),
         ("Device not supported\n========= ERROR SUMMARY: 1 error", 97, "not run"),
+        ("is not supported\n========= ERROR SUMMARY: 7 errors", 97, "failed"),
         ("half", None, "timed out"),
     ],
 )
@@ -102,11 +131,16 @@ def test_verdicts(output: str, code: int | None, verdict: str) -> None:
 
 
 def test_every_step_is_there_and_fits() -> None:
-    checks, benchmarks = steps(Path("model"), Path("out"))
+    checks, benchmarks = check_steps(Path("model"), 9.0), benchmark_steps(Path("out"), None)
     assert [step.name for step in checks] == [
         "kernel tests", "runner tests", "memcheck", "initcheck", "verify",
     ]  # fmt: skip
-    assert all(step.check for step in checks) and not any(step.check for step in benchmarks)
+    assert all(step.check and step.limit == 9 for step in checks)
+    assert not any(step.check for step in [*benchmarks, tune_step(Path("tiles"))])
+    for step in benchmarks:
+        assert (ROOT / step.command[1]).exists() and str(step.figures) in step.command
+    with_tiles = benchmark_steps(Path("out"), Path("tiles"))
+    assert [step.command[-1] == "tiles" for step in with_tiles] == [True, True, False]
     for word in ("tests/kernels/gpu", "tests/gpu", "tests/gpu/sanitize.py"):
         assert any(word in step.command for step in checks) and (ROOT / word).exists()
 
@@ -116,13 +150,15 @@ def test_the_report_and_the_file_hold_every_step(tmp_path: Path) -> None:
     outcomes = [
         Outcome(python("", check=True), "failed", 1.25, "2 failed in 1.0s", "x\n"),
         Outcome(
-            replace(python("", check=False), name="two"), "passed", 9.0, "", 'table\n{"a": 1}\n'
+            replace(python("", check=False), name="two", figures=tmp_path / "two"),
+            "timed out", 9.0, "", "table\nand a word of a library's\n",
         ),
-    ]
+    ]  # fmt: skip
+    keep({"a": 1}, tmp_path / "two")
     lines = report(facts, outcomes).splitlines()
     assert lines[0].startswith("Card, driver ?") and len(lines) == 3
     assert "failed" in lines[1] and "2 failed" in lines[1]
     save(tmp_path / "gpu.json", facts, outcomes)
     document = json.loads((tmp_path / "gpu.json").read_text())
     assert document["steps"]["one"]["verdict"] == "failed" and document["two"] == {"a": 1}
-    assert "##### two: passed" in (tmp_path / "gpu.log").read_text()
+    assert "##### two: timed out" in (tmp_path / "gpu.log").read_text()

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.utils import counters
 from torch.nn.attention.flex_attention import create_block_mask
 
 import peers
@@ -16,6 +17,7 @@ from peers.contender import NotRun, filled, steps
 from peers.kept import kept
 from peers.packed_gpu import Kind, Packed, blocks_seen
 from peers.padded_encoder import PaddedEncoder
+from peers.padded_gpu import Padded
 from peers.products import Products
 from server.reference_model import ReferenceModel
 from trial import AGREEMENT, distance
@@ -72,6 +74,21 @@ def test_padded_encoder_is_the_reference_whatever_the_padding(
     with torch.inference_mode():
         vectors = PaddedEncoder(checkpoint)(ids, mask).numpy()
     assert distance(vectors, truth).max() <= AGREEMENT["float32"]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_padded_model_is_the_reference_and_compiled_if_it_says_so(
+    compiled: bool, checkpoint: Checkpoint, texts: list[str], truth: np.ndarray
+) -> None:
+    tokenizer = checkpoint.load_tokenizer()
+    ids = [tokenizer.encode(text).ids for text in texts]
+    torch._dynamo.reset()
+    counters.clear()
+    padded = Padded(checkpoint.path, compiled, dtype=torch.float32, device="cpu")
+    for size in (3, 4, 1):
+        assert distance(padded.embed(size)(ids), truth).max() <= AGREEMENT["float32"]
+    # One for all layers and sizes, or two where a length of 1 is its own.
+    assert counters["stats"]["unique_graphs"] in ((1, 2) if compiled else (0,))
 
 
 @pytest.mark.parametrize("kind", ["flex", "varlen"])

@@ -5,8 +5,10 @@ python faults.py no-room|no-room-auto|illegal-access CHECKPOINT [LIMIT_BYTES]
 
 import json
 import logging
+import os
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,4 +125,10 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)  # the threads of an engine that was not closed would stay
+    sys.exit(code)

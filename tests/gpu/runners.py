@@ -1,6 +1,7 @@
 """Runners on the first GPU, and texts for them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from gemwire_server.checkpoint import open_checkpoint
 from gemwire_server.config import ServerConfig
 from gemwire_server.devices import load_runner
 from gemwire_server.packing import TokenIds, pack
+from gemwire_server.thread_engine import ThreadEngine
 
 if TYPE_CHECKING:
     from gemwire_server.cuda import CudaRunner
@@ -26,6 +28,18 @@ def load(checkpoint: Path, **options: Any) -> "CudaRunner":
     runner = load_runner(open_checkpoint(config.model), config)
     assert isinstance(runner, CudaRunner)
     return runner
+
+
+@contextmanager
+def engine_on(runner: "CudaRunner", **options: Any) -> Iterator[ThreadEngine]:
+    """Closed whatever happens: its threads would keep a failed test's process alive."""
+    engine = ThreadEngine(
+        runner, **({"max_batch_tokens": 5632, "max_queue_tokens": 1 << 20} | options)
+    )
+    try:
+        yield engine
+    finally:
+        engine.close()
 
 
 def random_ids(lengths: Sequence[int], runner: "CudaRunner", seed: int) -> list[TokenIds]:

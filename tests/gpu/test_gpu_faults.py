@@ -28,7 +28,7 @@ def run_fault(*arguments: object) -> Done:
 
 
 # Nothing fits; the weights fit, and the buckets do not.
-@pytest.mark.parametrize("limit", [1_000_000, 700_000_000])
+@pytest.mark.parametrize("limit", [1_000_000, 640_000_000])
 def test_no_room_is_said_in_one_line(limit: int, full_checkpoint: Path) -> None:
     done = run_fault("no-room", full_checkpoint, limit)
     assert done.returncode == 1, done.stderr

@@ -12,8 +12,7 @@ import torch
 from gemwire_server.engine import Observer, Submission
 from gemwire_server.packing import pack
 from gemwire_server.scheduler import Item
-from gemwire_server.thread_engine import ThreadEngine
-from gpu.runners import Vectors, alone, assert_same_bits, load, random_ids
+from gpu.runners import Vectors, alone, assert_same_bits, engine_on, load, random_ids
 from server.fake_runner import Caller
 
 if TYPE_CHECKING:
@@ -127,7 +126,6 @@ def test_an_engine_under_many_threads(full: "CudaRunner") -> None:
     ids = random_ids(lengths.tolist(), full, seed=13)
     expected = alone(full, ids)
     steps = Steps()
-    engine = ThreadEngine(full, max_batch_tokens=5632, max_queue_tokens=1 << 20, observer=steps)
     wrong: list[int] = []
 
     def client(seed: int) -> None:
@@ -144,11 +142,11 @@ def test_an_engine_under_many_threads(full: "CudaRunner") -> None:
             wrong.extend(chosen[(rows != expected[chosen]).any(axis=1)])
 
     threads = [threading.Thread(target=client, args=(seed,)) for seed in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    engine.close()
+    with engine_on(full, observer=steps) as engine:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     print(f"{sum(steps.sizes)} texts in {len(steps.sizes)} steps")
     assert wrong == [] and len(steps.sizes) < sum(steps.sizes)
 
@@ -176,11 +174,10 @@ def test_a_text_that_gives_nan_fails_alone(tiny: "CudaRunner") -> None:
             assert np.isnan(vectors[2]).all()
             assert_same_bits(vectors[others], expected)
         assert_same_bits(alone(tiny, [texts[i] for i in others]), expected)
-        engine = ThreadEngine(tiny, max_batch_tokens=5632, max_queue_tokens=1 << 20)
         caller = Caller(len(texts))
-        engine.submit(texts, caller.submission)
-        assert sorted(caller.vectors()) == others and list(caller.errors()) == [2]
-        engine.close()
+        with engine_on(tiny) as engine:
+            engine.submit(texts, caller.submission)
+            assert sorted(caller.vectors()) == others and list(caller.errors()) == [2]
     finally:
         set_row(embedding, before)
 
@@ -188,24 +185,21 @@ def test_a_text_that_gives_nan_fails_alone(tiny: "CudaRunner") -> None:
 def test_a_batch_over_every_bucket_is_refused(tiny: "CudaRunner") -> None:
     with pytest.raises(ValueError, match="no bucket"):
         tiny.run(pack(random_ids([2048] * 3, tiny, seed=15)))
-    engine = ThreadEngine(tiny, max_batch_tokens=1 << 14, max_queue_tokens=1 << 20)
     caller, healthy = Caller(4), Caller(1)
-    engine.submit(random_ids([2048] * 4, tiny, seed=16), caller.submission)
-    assert len(caller.errors()) == 4
-    engine.submit(random_ids([20], tiny, seed=17), healthy.submission)
-    assert len(healthy.vectors()) == 1
-    engine.close()
+    with engine_on(tiny, max_batch_tokens=1 << 14) as engine:
+        engine.submit(random_ids([2048] * 4, tiny, seed=16), caller.submission)
+        assert len(caller.errors()) == 4
+        engine.submit(random_ids([20], tiny, seed=17), healthy.submission)
+        assert len(healthy.vectors()) == 1
 
 
 def test_cancelled_work_holds_nothing_up(full: "CudaRunner") -> None:
-    engine = ThreadEngine(full, max_batch_tokens=5632, max_queue_tokens=1 << 20)
-    gone = Submission(lambda results: None)
-    engine.submit(random_ids([2048] * 50, full, seed=18), gone)
-    gone.cancelled = True
-    caller = Caller(1)
-    engine.submit(random_ids([8], full, seed=19), caller.submission)
-    assert len(caller.vectors()) == 1
-    engine.close()
+    gone, caller = Submission(lambda results: None), Caller(1)
+    with engine_on(full) as engine:
+        engine.submit(random_ids([2048] * 50, full, seed=18), gone)
+        gone.cancelled = True
+        engine.submit(random_ids([8], full, seed=19), caller.submission)
+        assert len(caller.vectors()) == 1
 
 
 def test_memory_is_bounded(full_checkpoint: Path) -> None:
