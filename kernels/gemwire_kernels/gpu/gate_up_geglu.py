@@ -6,7 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
-from gemwire_kernels.gpu.launch import chain, chaining
+from gemwire_kernels.gpu.launch import chain, chaining, fetch, fetched
 from gemwire_kernels.gpu.matmul import descriptor, halves
 
 
@@ -19,12 +19,15 @@ def gelu_tanh(x):
 
 @triton.jit
 def _gate_up_geglu_kernel(
-    x_desc, w_desc, out_desc, counts_ptr,
-    N: tl.constexpr, K: tl.constexpr,
+    x_desc, w_desc, w_ptr, out_desc, counts_ptr,
+    N: tl.constexpr, K: tl.constexpr, FETCHED: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
-    chain(CHAINED)
     columns: tl.constexpr = tl.cdiv(N, BLOCK_N)
+    w_ptr += tl.program_id(0) % columns * (BLOCK_N * K)
+    fetch(w_ptr, FETCHED)
+    fetch(w_ptr + N * K, FETCHED)
+    chain(CHAINED)
     tiles = tl.cdiv(tl.load(counts_ptr), BLOCK_M) * columns
     for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), flatten=True):
         row, column = tile // columns * BLOCK_M, tile % columns * BLOCK_N
@@ -45,10 +48,10 @@ def gate_up_geglu(plan: Plan, x: Tensor, gate_up_proj: Tensor) -> Tensor:
     grid = plan.programs(tile.tiles(rows, 2 * columns), tile.per_multiprocessor)
     _gate_up_geglu_kernel[grid](
         descriptor(x, tile.block_m, tile.block_k),
-        descriptor(gate_up_proj.view(2, columns, depth), 2, tile.block_n, tile.block_k),
+        descriptor(gate_up_proj.view(2, columns, depth), 2, tile.block_n, tile.block_k), gate_up_proj,
         descriptor(out, tile.block_m, tile.block_n),
         plan.counts,
-        N=columns, K=depth,
+        N=columns, K=depth, FETCHED=fetched(plan, gate_up_proj[:columns], tile.block_n),
         BLOCK_M=tile.block_m, BLOCK_N=tile.block_n, BLOCK_K=tile.block_k,
         num_warps=tile.num_warps, num_stages=tile.num_stages, **chaining(plan),
     )  # fmt: skip

@@ -6,18 +6,19 @@ import triton.language as tl
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
-from gemwire_kernels.gpu.launch import chain, chaining
+from gemwire_kernels.gpu.launch import chain, chaining, fetch, fetched
 from gemwire_kernels.gpu.matmul import descriptor, halves
 
 
 @triton.jit
 def _linear_kernel(
-    x_desc, w_desc, out_desc, counts_ptr,
-    N: tl.constexpr, K: tl.constexpr,
+    x_desc, w_desc, w_ptr, out_desc, counts_ptr,
+    N: tl.constexpr, K: tl.constexpr, FETCHED: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
-    chain(CHAINED)
     columns: tl.constexpr = tl.cdiv(N, 2 * BLOCK_N)
+    fetch(w_ptr + tl.program_id(0) % columns * (2 * BLOCK_N * K), FETCHED)
+    chain(CHAINED)
     tiles = tl.cdiv(tl.load(counts_ptr), BLOCK_M) * columns
     for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), flatten=True):
         row, first = tile // columns * BLOCK_M, tile % columns * (2 * BLOCK_N)
@@ -39,10 +40,10 @@ def linear(plan: Plan, x: Tensor, weight: Tensor) -> Tensor:
     grid = plan.programs(tile.tiles(rows, columns), tile.per_multiprocessor)
     _linear_kernel[grid](
         descriptor(x, tile.block_m, tile.block_k),
-        descriptor(weight, 2 * tile.block_n, tile.block_k),
+        descriptor(weight, 2 * tile.block_n, tile.block_k), weight,
         descriptor(out, tile.block_m, tile.block_n),
         plan.counts,
-        N=columns, K=depth,
+        N=columns, K=depth, FETCHED=fetched(plan, weight, 2 * tile.block_n),
         BLOCK_M=tile.block_m, BLOCK_N=tile.block_n, BLOCK_K=tile.block_k,
         num_warps=tile.num_warps, num_stages=tile.num_stages, **chaining(plan),
     )  # fmt: skip

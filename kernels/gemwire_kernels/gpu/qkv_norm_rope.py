@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
-from gemwire_kernels.gpu.launch import chain, chaining
+from gemwire_kernels.gpu.launch import chain, chaining, fetch, fetched
 from gemwire_kernels.gpu.matmul import descriptor
 from gemwire_kernels.ops import RotaryTable
 
@@ -48,13 +48,14 @@ def _store_finite(desc, row, column, half):
 
 @triton.jit
 def _qkv_norm_rope_kernel(
-    x_desc, w_desc, q_desc, k_desc, v_desc,
+    x_desc, w_desc, w_ptr, q_desc, k_desc, v_desc,
     q_norm_ptr, k_norm_ptr, cos_ptr, sin_ptr, positions_ptr, counts_ptr, eps,
     NUM_HEADS: tl.constexpr, NUM_KV_HEADS: tl.constexpr, HALF: tl.constexpr, K: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr, CHAINED: tl.constexpr,
+    FETCHED: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
-    chain(CHAINED)
     heads: tl.constexpr = NUM_HEADS + 2 * NUM_KV_HEADS
+    fetch(w_ptr + tl.program_id(0) % heads * (2 * HALF * K), FETCHED)
+    chain(CHAINED)
     num_tokens = tl.load(counts_ptr)
     tiles = tl.cdiv(num_tokens, BLOCK_M) * heads
     for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0)):
@@ -111,10 +112,11 @@ def qkv_norm_rope(
     grid = plan.programs(tiles, tile.per_multiprocessor)
     _qkv_norm_rope_kernel[grid](
         descriptor(x, tile.block_m, tile.block_k),
-        descriptor(qkv_proj, head_dim // 2, tile.block_k),
+        descriptor(qkv_proj, head_dim // 2, tile.block_k), qkv_proj,
         *outputs,
         q_norm, k_norm, rotary.cos, rotary.sin, positions, plan.counts, eps,
         NUM_HEADS=num_heads, NUM_KV_HEADS=num_kv_heads, HALF=head_dim // 2, K=depth,
+        FETCHED=fetched(plan, qkv_proj, head_dim),
         BLOCK_M=tile.block_m, BLOCK_K=tile.block_k,
         num_warps=tile.num_warps, num_stages=tile.num_stages, **chaining(plan),
     )  # fmt: skip
