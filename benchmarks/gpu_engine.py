@@ -26,7 +26,7 @@ import torch
 
 from card import card, ceilings, quantile, require_cuda
 from environment import environment, full_checkpoint
-from gemwire_kernels.gpu.tiles import find_table, to_entry
+from gemwire_kernels.gpu.tiles import find_table, merge, to_entry
 from gemwire_server.checkpoint import Checkpoint, open_checkpoint
 from gemwire_server.config import ServerConfig
 from gemwire_server.cuda import CudaRunner
@@ -83,7 +83,8 @@ def main() -> int:
                 if name == PROFILE:
                     result["step"] = breakdown(runner, random, checkpoint)
                     continue
-                result["engines"][name] = measure(runner, config, checkpoint, random)
+                found = measure(runner, config, checkpoint, random)
+                result["engines"][name] = {"description": runner.description} | found
             except FAILURES as error:  # of an option; the others still run
                 result["not_run"][name] = f"{type(error).__name__}: {one_line(error)}"
                 print(f"{name}: {result['not_run'][name]}", flush=True)
@@ -94,7 +95,7 @@ def main() -> int:
     report(result)
     keep(result, args.output)
     print(json.dumps(result))
-    return 0
+    return 0 if result["engines"] else 1
 
 
 def variants(
@@ -104,12 +105,7 @@ def variants(
     time ends the run, and last what may leave a broken device or a slower one."""
     tiles = str(tile_table) if tile_table else ""
     served = ServerConfig(model="any", device="cuda", max_batch_tokens=BUDGETS[0], tile_table=tiles)
-    properties = torch.cuda.get_device_properties(device)
-    shared_memory = properties.shared_memory_per_block_optin
-    table = find_table(properties.name, shared_memory, "bfloat16", tile_table)
-    chained = folder / "chained.json"
-    entry = to_entry(table.sets, properties.name, "bfloat16", chained=True)
-    chained.write_text(json.dumps({"measured": [entry]}))
+    chained = chained_table(device, folder / "chained.json", tile_table)
     return {
         **{f"{budget} tokens": replace(served, max_batch_tokens=budget) for budget in BUDGETS},
         "cuBLAS": replace(served, deterministic=False),
@@ -118,6 +114,15 @@ def variants(
         "chained": replace(served, tile_table=str(chained)),
         PROFILE: replace(served, max_batch_tokens=BUDGETS[-1]),
     }
+
+
+def chained_table(device: torch.device, path: Path, tile_table: Path | None = None) -> Path:
+    """The card's table, with programmatic dependent launch."""
+    properties = torch.cuda.get_device_properties(device)
+    shared_memory = properties.shared_memory_per_block_optin
+    table = find_table(properties.name, shared_memory, "bfloat16", tile_table)
+    merge(path, to_entry(table.sets, properties.name, "bfloat16", chained=True))
+    return path
 
 
 def load(checkpoint: Checkpoint, config: ServerConfig) -> CudaRunner:

@@ -1,7 +1,7 @@
 """`gemwire verify` of the GPU's kernels without a GPU: Triton's interpreter, bfloat16, the tile sizes of a
 Hopper card, the full geometry. It shows what they compute, and nothing of how fast.
 
-    python benchmarks/gpu_interpreted.py [--model DIR] [--texts FILE]
+    PYTHONPATH=tests python benchmarks/gpu_interpreted.py [--model DIR] [--texts FILE]
 
 Some 20 minutes for the texts that come with gemwire. Exits with 1 outside of the gate.
 """

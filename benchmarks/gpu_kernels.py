@@ -5,7 +5,7 @@ Sizes are EmbeddingGemma's, for 16, 512, 5,632 and 16,896 tokens. A contender is
 each call on inputs that the L2 does not hold. The share is of the floor: the larger of the fewest bytes
 at the speed of a copy and of the operations at that of a large cuBLAS product, both measured first.
 
-    python benchmarks/gpu_kernels.py [--output FILE] [--seconds 180] [--only NAME]
+    python benchmarks/gpu_kernels.py [--output FILE] [--seconds 180] [--tile-table FILE] [--only NAME]
 
 Prints a table; the last line is JSON. Exits with 1 if a kernel of gemwire's fails or is wrong.
 """
@@ -41,6 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output", type=Path)
     parser.add_argument("--seconds", type=float, default=180.0, help="when to stop (default: 180)")
+    parser.add_argument("--tile-table", type=Path, help="what `gemwire tune` wrote")
     parser.add_argument("--only", default="", metavar="NAME", help="operations that begin with it")
     args = parser.parse_args()
     device = require_cuda()
@@ -52,9 +53,10 @@ def main() -> int:
         f"matmul {top['flops_per_second'] / 1e12:.0f} TFLOP/s"
     )
     bench = Workbench(EMBEDDINGGEMMA, torch.bfloat16, device)
-    ops = GpuOps.on(device, EMBEDDINGGEMMA.attention, torch.bfloat16)
+    attention, tiles = EMBEDDINGGEMMA.attention, args.tile_table
+    ops = GpuOps.on(device, attention, torch.bfloat16, tile_file=tiles)
     operations = Operations(
-        bench, ops, bench.normal(VOCABULARY, EMBEDDINGGEMMA.hidden), bench.rotary()
+        bench, ops, bench.normal(VOCABULARY, EMBEDDINGGEMMA.hidden), bench.rotary(torch.float32)
     )
     rows: list[dict[str, Any]] = []
     skipped: list[str] = []

@@ -27,6 +27,7 @@ from card import card, require_cuda
 from environment import environment, full_checkpoint
 from gemwire_server.checkpoint import Checkpoint, open_checkpoint
 from gemwire_server.config import ServerConfig
+from gemwire_server.errors import one_line
 from gemwire_server.verify import Errors
 from gpu_engine import Embed, load, packed, random_ids, timed
 from measure import keep, median_ratio, turns
@@ -82,9 +83,12 @@ def main() -> int:
         "mixes": {},
     }
     mixes = mixed_texts(checkpoint, np.random.default_rng(0))
-    ours = packed(load(checkpoint, config), BUDGET)
+    runner = load(checkpoint, config)
+    result["engine"] = runner.description
+    ours = packed(runner, BUDGET)
     contenders = prepare(ours, rivals(checkpoint), mixes, end - TIMING_SECONDS)
     result["not_run"] = contenders.not_run
+    keep(result, args.output)
     for i, (name, texts) in enumerate(mixes.items()):
         result["mixes"][name] = compete(contenders.running, texts, share_of(end, i, len(mixes)))
         result["goals"] = goals(result["mixes"])
@@ -149,10 +153,10 @@ def prepare(
                 else:
                     contenders.not_run[name] = f"other vectors: 1 - cos up to {distance:.1e}"
                     contenders.wrong.append(name)
+                print(f"{name}: {contenders.not_run.get(name, 'takes part')}", flush=True)
         except Exception as error:  # a compiler's, or no such operation there; the others still run
-            said = (str(error).splitlines() or [""])[0][:200]
-            contenders.not_run[rival.name] = f"{type(error).__name__}: {said}"
-        print(f"{rival.name}: {contenders.not_run.get(rival.name, 'takes part')}", flush=True)
+            contenders.not_run[rival.name] = f"{type(error).__name__}: {one_line(error)[:200]}"
+            print(f"{rival.name}: {contenders.not_run[rival.name]}", flush=True)
     return contenders
 
 

@@ -111,16 +111,16 @@ def benchmark_steps(folder: Path, tile_table: Path | None) -> list[Step]:
     return [
         Step(
             f"benchmark {name}",
-            [sys.executable, f"benchmarks/{name}.py", "--output", str(folder / name), *options],
+            [sys.executable, f"benchmarks/{name}.py", "--output", str(folder / name), *tiles],
             limit=SECONDS,
             share=share,
             check=False,
             figures=folder / name,
         )
-        for name, share, options in (
-            ("gpu_engine", 0.35, tiles),
-            ("gpu_mixed", 0.55, tiles),
-            ("gpu_kernels", 1.0, []),
+        for name, share in (
+            ("gpu_engine", 0.35),
+            ("gpu_mixed", 0.55),
+            ("gpu_kernels", 1.0),
         )
     ]
 
@@ -292,7 +292,8 @@ def main() -> int:
         if args.only == "tune":
             outcomes.append(run(tune_step(tile_table)))
             save(path, facts, outcomes)
-        tuned = tile_table if args.only == "tune" and tile_table.exists() else None
+        measured = args.only == "tune" and outcomes[-1].verdict == "passed"
+        tuned = tile_table if measured else None
         for step in () if args.only == "checks" else benchmark_steps(folder, tuned):
             outcomes.append(run(step))
             save(path, facts, outcomes)

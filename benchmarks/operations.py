@@ -121,7 +121,7 @@ class Operations:
             bench.weight(bench.sizes.head_rows, bench.sizes.hidden),
         )
         qn, kn = (bench.norm(bench.sizes.attention.head_dim) for _ in range(2))
-        arguments = x, w, qn, kn, self.rotary, heads, EPS
+        ours = RotaryTable(*(table.to(self.ops.rotary_dtype) for table in self.rotary))
 
         def truth() -> Outputs:
             all_heads = (x.double() @ w.double().T).unflatten(-1, (-1, len(qn)))
@@ -132,8 +132,10 @@ class Operations:
             return q, k, v
 
         return {
-            "gemwire": partial(self.ops.qkv_norm_rope, batch, *arguments),
-            "torch": partial(reference.qkv_norm_rope, _plain(batch), *arguments),
+            "gemwire": partial(self.ops.qkv_norm_rope, batch, x, w, qn, kn, ours, heads, EPS),
+            "torch": partial(
+                reference.qkv_norm_rope, _plain(batch), x, w, qn, kn, self.rotary, heads, EPS
+            ),
             "cublas": partial(F.linear, x, w),
         }, truth
 

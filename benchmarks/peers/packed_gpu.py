@@ -1,5 +1,5 @@
-"""A packed encoder on a GPU without kernels of one's own: PyTorch's operations, each through torch.compile,
-and FlexAttention or varlen_attn for texts side by side.
+"""A packed encoder on a GPU without kernels of one's own: PyTorch's operations, through torch.compile where
+there is something to fuse, and FlexAttention or varlen_attn for texts side by side.
 
 Batches are filled up to one size, so that everything is compiled once; what fills them belongs to no text.
 """

@@ -95,7 +95,9 @@ class CudaRunner:
         """Where and with what it runs, for people."""
         name = torch.cuda.get_device_properties(self.device).name
         graphs = "graphs" if self._graphs else "no graphs"
-        return f"{self.device} {name}, {self.dtype_name}, {graphs}, tiles: {self._ops.table.source}"
+        table = self._ops.table
+        how = f"{graphs}, chained" if table.chained else graphs
+        return f"{self.device} {name}, {self.dtype_name}, {how}, tiles: {table.source}"
 
     def warm_up(self, tokens: int) -> None:
         """Compiles and captures every bucket for steps of up to `tokens`, and the longest text.

@@ -1,6 +1,6 @@
-"""What ends a device, each in a process of its own; run by test_gpu_faults.
+"""What ends a device or may, each in a process of its own; run by test_gpu_faults.
 
-python faults.py no-room|no-room-auto|illegal-access CHECKPOINT [LIMIT_BYTES]
+python faults.py no-room|no-room-auto|illegal-access|chained CHECKPOINT [LIMIT_BYTES|TILE_TABLE]
 """
 
 import json
@@ -24,7 +24,7 @@ from gemwire_server.config import ServerConfig
 from gemwire_server.cuda import CudaRunner
 from gemwire_server.devices import load_runner
 from gemwire_server.errors import DeviceLost, Stopped
-from gemwire_server.packing import PackedBatch
+from gemwire_server.packing import PackedBatch, pack
 from gemwire_server.thread_engine import ThreadEngine
 from gpu.runners import alone, load, random_ids
 from server.fake_runner import Caller
@@ -109,8 +109,26 @@ def illegal_access(checkpoint: Path) -> None:
     print(json.dumps(said), flush=True)
 
 
+def chained(checkpoint: Path, tile_table: str) -> None:
+    """Kernels that come up while the one before still runs: each batch many times, as it should be."""
+    runner = load(checkpoint)
+    batches = [
+        pack(random_ids(lengths, runner, seed=i))
+        for i, lengths in enumerate([(16,), (30, 2), (300, 43), (2048, 2048, 1536), (1,) * 500])
+    ]
+    expected = [runner.run(batch) for batch in batches]
+    runner = load(checkpoint, tile_table=tile_table)
+    assert "chained" in runner.description, runner.description
+    for batch, vectors in zip(batches, expected, strict=True):
+        for _ in range(200):
+            assert np.array_equal(runner.run(batch), vectors)
+
+
 def main() -> int:
     mode, checkpoint = sys.argv[1], Path(sys.argv[2])
+    if mode == "chained":
+        chained(checkpoint, sys.argv[3])
+        return 0
     if mode == "illegal-access":
         illegal_access(checkpoint)
         return 0

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from cli.calling import ROOT, environment, one_line
+from gpu_engine import chained_table
 
 Done = subprocess.CompletedProcess[str]
 
@@ -41,6 +43,15 @@ def test_no_room_and_auto_serves_on_the_cpu(tiny_checkpoint: Path) -> None:
     assert done.stdout.startswith("cpu, ")
     warnings = [line for line in done.stderr.splitlines() if line.startswith("WARNING")]
     assert len(warnings) == 1 and "serving on the CPU: cuda:0 has no room" in warnings[0]
+
+
+def test_chained_launches_change_no_bit(full_checkpoint: Path, tmp_path: Path) -> None:
+    """In a process of its own: where they are wrong, they may fault."""
+    if torch.cuda.get_device_capability() < (9, 0):
+        pytest.skip("only Hopper and newer launch a kernel before the one before has ended")
+    table = chained_table(torch.device("cuda:0"), tmp_path / "chained.json")
+    done = run_fault("chained", full_checkpoint, table)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")

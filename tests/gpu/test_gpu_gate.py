@@ -1,6 +1,5 @@
 """The GPU's vectors against transformers', at both geometries and in every way of serving."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,9 +75,9 @@ def test_other_ways_to_serve_are_inside_the_gate(
 ) -> None:
     errors = Errors.of(embed(load(full_checkpoint, **options), ids), truth)
     print(f"engine with {options} {errors}, reference in bfloat16 {reference}")
-    if options == {"residual": "bf16"}:  # as the reference's: of so few texts, p99 is chance
-        errors = replace(errors, p99=errors.mean)
-    assert gate(errors, reference) == []
+    # With a residual like the reference's, and so few texts, p99 is a matter of chance.
+    chance = "p99" if options == {"residual": "bf16"} else "nothing"
+    assert [line for line in gate(errors, reference) if not line.startswith(chance)] == []
 
 
 def test_float32_is_as_exact_as_the_reference(

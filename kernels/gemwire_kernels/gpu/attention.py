@@ -1,9 +1,9 @@
 """attention: each token over its own text, both ways, inside the window.
 
-The query heads of one kv head are packed as rows: row r of a tile is token r // GROUP, head r % GROUP, so
-that each block of keys and values is loaded once for all of them. Blocks of keys start at the text's own
-first token and have one size, so a text's vectors do not depend on what is beside it; a block that is
-masked for a row changes nothing in it, bit for bit.
+The query heads of one kv head are packed as rows: row r of a text is token r // GROUP, head r % GROUP, and
+a tile is BLOCK_M of a text's rows, so that each block of keys and values is loaded once for all heads.
+Blocks of keys start at the text's own first token and have one size, so a text's vectors do not depend on
+what is beside it; a block that is masked for a row changes nothing in it, bit for bit.
 
 Online softmax: arXiv:2205.14135, in base 2.
 """
@@ -17,18 +17,20 @@ from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
 from gemwire_kernels.gpu.launch import chain, chaining
-from gemwire_kernels.gpu.matmul import descriptor
+from gemwire_kernels.gpu.matmul import opened, operand
 
 # Beyond every distance, and far enough from 2^31 to be added to a position.
 NO_WINDOW = 1 << 30
 # Below every score there is, and finite: a row whose first blocks are masked whole gathers weights of 1
-# that the first real score multiplies by exp2(-1e30) = 0, where -inf would give NaN.
-MASKED_SCORE = tl.constexpr(-1.0e30)
+# that the first real score multiplies by 0, where -inf would give NaN. A power of two, so that its product
+# with the scale is exact: a GPU fuses multiplication and subtraction, and would find of a rounded product
+# the rounding, 1e20 of 1e30, where the same number less itself should be 0.
+MASKED_SCORE = tl.constexpr(-(2.0**100))
 
 
 @triton.jit
 def _attend(
-    q, first_row, k_desc, v_desc, begin, length, low, high, whole_low, whole_high, column, scale_log2,
+    q, first_row, k, v, begin, length, low, high, whole_low, whole_high, column, scale_log2,
     WINDOW: tl.constexpr, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
@@ -40,7 +42,7 @@ def _attend(
     # Without it the way past the loop defines the accumulator, and ptxas waits after every wgmma (C7515).
     tl.assume(low < high)
     for start in tl.range(low, high, BLOCK_N):
-        keys = k_desc.load([begin + start, column])
+        keys = k.load([begin + start, column])
         scores = tl.dot(q, keys.T, input_precision="ieee")
         if (start < whole_low) | (start >= whole_high):
             at = start + tl.arange(0, BLOCK_N)
@@ -52,7 +54,7 @@ def _attend(
         weights = tl.exp2(scores * scale_log2 - (new_top * scale_log2)[:, None])
         shrink = tl.exp2((top - new_top) * scale_log2)
         total = total * shrink + tl.sum(weights, 1)
-        values = v_desc.load([begin + start, column])
+        values = v.load([begin + start, column])
         out = out * shrink[:, None]
         out = tl.dot(weights.to(values.dtype), values, out, input_precision="ieee")
         top = new_top
@@ -80,13 +82,26 @@ def _rows(
 
 @triton.jit
 def _attention_kernel(
-    q_desc, q_ptr, k_desc, v_desc, out_ptr, cu_seqlens_ptr, tile_text_ptr, tile_row_ptr, counts_ptr,
+    q_blocks, q_ptr, k, v, out_ptr, cu_seqlens_ptr, tile_text_ptr, tile_row_ptr, counts_ptr,
     scale_log2,
     WINDOW: tl.constexpr, NUM_KV_HEADS: tl.constexpr, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, CHAINED: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    CHAINED: tl.constexpr, COPY_ENGINE: tl.constexpr,
 ):  # fmt: skip
     chain(CHAINED)
     kv_head = tl.program_id(1)
+    num_tokens = tl.load(counts_ptr)
+    kv_size: tl.constexpr = NUM_KV_HEADS * HEAD_DIM
+    k = opened(k, (num_tokens, kv_size), (kv_size, 1), (BLOCK_N, HEAD_DIM), COPY_ENGINE)
+    v = opened(v, (num_tokens, kv_size), (kv_size, 1), (BLOCK_N, HEAD_DIM), COPY_ENGINE)
+    if NUM_KV_HEADS == 1:
+        q_blocks = opened(
+            q_blocks,
+            (num_tokens * GROUP, HEAD_DIM),
+            (HEAD_DIM, 1),
+            (BLOCK_M, HEAD_DIM),
+            COPY_ENGINE,
+        )
     for tile in tl.range(tl.program_id(0), tl.load(counts_ptr + 2), tl.num_programs(0)):
         text = tl.load(tile_text_ptr + tile)
         begin = tl.load(cu_seqlens_ptr + text)
@@ -94,7 +109,7 @@ def _attention_kernel(
         first_row = tl.load(tile_row_ptr + tile)
         if NUM_KV_HEADS == 1:
             # A tile's rows are one block of memory. Rows beyond it are not stored.
-            q = q_desc.load([begin * GROUP + first_row, 0])
+            q = q_blocks.load([begin * GROUP + first_row, 0])
         else:
             at, real = _rows(
                 q_ptr, begin, length, first_row, kv_head, NUM_KV_HEADS, GROUP, HEAD_DIM, BLOCK_M
@@ -107,7 +122,7 @@ def _attention_kernel(
         whole_low = last - WINDOW
         whole_high = tl.minimum(first + WINDOW + 1, length) - BLOCK_N + 1
         out = _attend(
-            q, first_row, k_desc, v_desc, begin, length, low, high, whole_low, whole_high,
+            q, first_row, k, v, begin, length, low, high, whole_low, whole_high,
             kv_head * HEAD_DIM, scale_log2, WINDOW, GROUP, HEAD_DIM, BLOCK_M, BLOCK_N,
         )  # fmt: skip
         # Not kept from above: the addresses would hold registers that the loop needs.
@@ -133,8 +148,8 @@ def attention(
     (rows, num_heads, head_dim), num_kv_heads = q.shape, k.shape[1]
     tile = plan.tiles.attention
     out = torch.empty(rows, num_heads * head_dim, dtype=q.dtype, device=q.device)
-    queries = descriptor(q.view(-1, head_dim), tile.block_m, head_dim)
-    keys, values = (descriptor(t.flatten(1), tile.block_n, head_dim) for t in (k, v))
+    queries = operand(plan, q.view(-1, head_dim), tile.block_m, head_dim)
+    keys, values = (operand(plan, t.flatten(1), tile.block_n, head_dim) for t in (k, v))
     (programs,) = plan.programs(len(plan.tile_text), tile.per_multiprocessor)
     _attention_kernel[programs, num_kv_heads](
         queries, q, keys, values, out, cu_seqlens, plan.tile_text, plan.tile_row, plan.counts,
@@ -142,6 +157,7 @@ def attention(
         WINDOW=NO_WINDOW if window is None else window,
         NUM_KV_HEADS=num_kv_heads, GROUP=num_heads // num_kv_heads, HEAD_DIM=head_dim,
         BLOCK_M=tile.block_m, BLOCK_N=tile.block_n,
-        num_warps=tile.num_warps, num_stages=tile.num_stages, **chaining(plan),
+        num_warps=tile.num_warps, num_stages=tile.num_stages,
+        COPY_ENGINE=plan.copy_engine, **chaining(plan),
     )  # fmt: skip
     return out

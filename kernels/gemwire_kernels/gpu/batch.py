@@ -39,17 +39,19 @@ class Attention:
 class Plan(NamedTuple):
     """What the kernels need besides ids and positions; int32.
 
-    counts [4]: tokens, texts and tiles of this batch, 0. Tile i covers the tokens of text tile_text[i]
-    from its token tile_token[i] on, at most tile_tokens of them; text j's tiles are cu_tiles[j] to
-    cu_tiles[j + 1]. What is beyond the counts is left from earlier batches. values [T, kv heads,
-    head_dim] is where v of each layer goes: nothing that is not finite is ever in it. chained: see
-    gemwire_kernels.gpu.launch.
+    counts [4]: tokens, texts and tiles of this batch, 0. The rows of attention are a text's tokens, each
+    as often as query heads share a kv head (`group`); tile i covers those of text tile_text[i] from row
+    tile_row[i] on, as many as attention's tile has; text j's tiles are cu_tiles[j] to cu_tiles[j + 1].
+    What is beyond the counts is left from earlier batches. values [T, kv heads, head_dim] is where v of
+    each layer goes: nothing that is not finite is ever in it. chained: see gemwire_kernels.gpu.launch;
+    copy_engine: whether the card has one (see gemwire_kernels.gpu.matmul).
     """
 
     tiles: TileSet
     group: int
     multiprocessors: int
     chained: bool
+    copy_engine: bool
     values: Tensor
     counts: Tensor
     cu_tiles: Tensor
@@ -72,11 +74,13 @@ class Block:
         multiprocessors: int,
         dtype: torch.dtype,
         device: torch.device,
+        *,
         chained: bool = False,
+        copy_engine: bool = True,
     ) -> None:
         """`dtype` is the serving dtype."""
         self.capacity = capacity
-        # Each text and each tile has a token.
+        # No more texts than tokens; nor tiles, which have at least a token's rows.
         sections = {
             "counts": ALIGNMENT,
             "input_ids": capacity,
@@ -96,8 +100,7 @@ class Block:
         values = torch.zeros(
             capacity, attention.num_kv_heads, attention.head_dim, dtype=dtype, device=device
         )
-        self._group = attention.group
-        plan = Plan(tiles, attention.group, multiprocessors, chained, values, **view)
+        plan = Plan(tiles, attention.group, multiprocessors, chained, copy_engine, values, **view)
         self.batch = Batch(ids, positions, cu_seqlens, plan)
 
     def host(self) -> Tensor:
@@ -110,7 +113,7 @@ class Block:
         if max(len(input_ids), texts) > self.capacity:
             raise ValueError(f"{len(input_ids)} tokens in {texts} texts do not fit {self.capacity}")
         tile_rows = self.batch.plan.tiles.attention.block_m
-        tiles = -(-np.diff(cu_seqlens) * self._group // tile_rows)
+        tiles = -(-np.diff(cu_seqlens) * self.batch.plan.group // tile_rows)
         cu_tiles = np.concatenate(([0], np.cumsum(tiles)))
         tile_text = np.repeat(np.arange(texts), tiles)
         tile_row = (np.arange(len(tile_text)) - cu_tiles[tile_text]) * tile_rows

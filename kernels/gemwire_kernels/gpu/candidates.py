@@ -48,7 +48,7 @@ def matmul_candidates(
             continue
         stage_bytes = (block_m + 2 * block_n) * block_k * element_size
         most = (shared_memory // per - RESERVED_BYTES) // stage_bytes
-        # Deep enough to hide the loads, or one less for what the estimate does not see.
+        # Deep enough to hide the loads, or the next fewer for what the estimate does not see.
         for num_stages in [stages for stages in STAGES if stages <= most][-2:]:
             tile = MatmulTile(
                 block_m=block_m,

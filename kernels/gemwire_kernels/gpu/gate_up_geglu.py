@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
 from gemwire_kernels.gpu.launch import chain, chaining, fetch, fetched
-from gemwire_kernels.gpu.matmul import descriptor, halves
+from gemwire_kernels.gpu.matmul import halves, opened, operand
 
 
 @triton.jit
@@ -19,25 +19,29 @@ def gelu_tanh(x):
 
 @triton.jit
 def _gate_up_geglu_kernel(
-    x_desc, w_desc, w_ptr, out_desc, counts_ptr,
+    x, w, w_ptr, out, counts_ptr,
     N: tl.constexpr, K: tl.constexpr, FETCHED: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHAINED: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    CHAINED: tl.constexpr, COPY_ENGINE: tl.constexpr,
 ):  # fmt: skip
     columns: tl.constexpr = tl.cdiv(N, BLOCK_N)
     w_ptr += tl.program_id(0) % columns * (BLOCK_N * K)
     fetch(w_ptr, FETCHED)
     fetch(w_ptr + N * K, FETCHED)
     chain(CHAINED)
-    tiles = tl.cdiv(tl.load(counts_ptr), BLOCK_M) * columns
+    num_tokens = tl.load(counts_ptr)
+    x = opened(x, (num_tokens, K), (K, 1), (BLOCK_M, BLOCK_K), COPY_ENGINE)
+    w = opened(w, (2, N, K), (N * K, K, 1), (2, BLOCK_N, BLOCK_K), COPY_ENGINE)
+    out = opened(out, (num_tokens, N), (N, 1), (BLOCK_M, BLOCK_N), COPY_ENGINE)
+    tiles = tl.cdiv(num_tokens, BLOCK_M) * columns
     for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), flatten=True):
         row, column = tile // columns * BLOCK_M, tile % columns * BLOCK_N
         gate_and_up = tl.zeros((BLOCK_M, 2 * BLOCK_N), tl.float32)
         for k in range(0, K, BLOCK_K):
-            w = w_desc.load([0, column, k]).reshape(2 * BLOCK_N, BLOCK_K)
-            x = x_desc.load([row, k])
-            gate_and_up = tl.dot(x, w.T, gate_and_up, input_precision="ieee")
+            both = w.load([0, column, k]).reshape(2 * BLOCK_N, BLOCK_K)
+            gate_and_up = tl.dot(x.load([row, k]), both.T, gate_and_up, input_precision="ieee")
         gate, up = halves(gate_and_up, BLOCK_M, 2 * BLOCK_N)
-        out_desc.store([row, column], (gelu_tanh(gate) * up).to(out_desc.dtype))
+        out.store([row, column], (gelu_tanh(gate) * up).to(out.dtype))
 
 
 def gate_up_geglu(plan: Plan, x: Tensor, gate_up_proj: Tensor) -> Tensor:
@@ -47,12 +51,13 @@ def gate_up_geglu(plan: Plan, x: Tensor, gate_up_proj: Tensor) -> Tensor:
     out = torch.empty(rows, columns, dtype=x.dtype, device=x.device)
     grid = plan.programs(tile.tiles(rows, 2 * columns), tile.per_multiprocessor)
     _gate_up_geglu_kernel[grid](
-        descriptor(x, tile.block_m, tile.block_k),
-        descriptor(gate_up_proj.view(2, columns, depth), 2, tile.block_n, tile.block_k), gate_up_proj,
-        descriptor(out, tile.block_m, tile.block_n),
+        operand(plan, x, tile.block_m, tile.block_k),
+        operand(plan, gate_up_proj.view(2, columns, depth), 2, tile.block_n, tile.block_k), gate_up_proj,
+        operand(plan, out, tile.block_m, tile.block_n),
         plan.counts,
         N=columns, K=depth, FETCHED=fetched(plan, gate_up_proj[:columns], tile.block_n),
         BLOCK_M=tile.block_m, BLOCK_N=tile.block_n, BLOCK_K=tile.block_k,
-        num_warps=tile.num_warps, num_stages=tile.num_stages, **chaining(plan),
+        num_warps=tile.num_warps, num_stages=tile.num_stages,
+        COPY_ENGINE=plan.copy_engine, **chaining(plan),
     )  # fmt: skip
     return out

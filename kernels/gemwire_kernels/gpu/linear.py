@@ -7,29 +7,33 @@ from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
 from gemwire_kernels.gpu.launch import chain, chaining, fetch, fetched
-from gemwire_kernels.gpu.matmul import descriptor, halves
+from gemwire_kernels.gpu.matmul import halves, opened, operand
 
 
 @triton.jit
 def _linear_kernel(
-    x_desc, w_desc, w_ptr, out_desc, counts_ptr,
+    x, w, w_ptr, out, counts_ptr,
     N: tl.constexpr, K: tl.constexpr, FETCHED: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHAINED: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    CHAINED: tl.constexpr, COPY_ENGINE: tl.constexpr,
 ):  # fmt: skip
     columns: tl.constexpr = tl.cdiv(N, 2 * BLOCK_N)
     fetch(w_ptr + tl.program_id(0) % columns * (2 * BLOCK_N * K), FETCHED)
     chain(CHAINED)
-    tiles = tl.cdiv(tl.load(counts_ptr), BLOCK_M) * columns
+    num_tokens = tl.load(counts_ptr)
+    x = opened(x, (num_tokens, K), (K, 1), (BLOCK_M, BLOCK_K), COPY_ENGINE)
+    w = opened(w, (N, K), (K, 1), (2 * BLOCK_N, BLOCK_K), COPY_ENGINE)
+    out = opened(out, (num_tokens, N), (N, 1), (BLOCK_M, BLOCK_N), COPY_ENGINE)
+    tiles = tl.cdiv(num_tokens, BLOCK_M) * columns
     for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), flatten=True):
         row, first = tile // columns * BLOCK_M, tile % columns * (2 * BLOCK_N)
         total = tl.zeros((BLOCK_M, 2 * BLOCK_N), tl.float32)
         for k in range(0, K, BLOCK_K):
-            x = x_desc.load([row, k])
             # float32 weights are for exactness: not through tf32.
-            total = tl.dot(x, w_desc.load([first, k]).T, total, input_precision="ieee")
+            total = tl.dot(x.load([row, k]), w.load([first, k]).T, total, input_precision="ieee")
         one, two = halves(total, BLOCK_M, 2 * BLOCK_N)
-        out_desc.store([row, first], one.to(out_desc.dtype))
-        out_desc.store([row, first + BLOCK_N], two.to(out_desc.dtype))
+        out.store([row, first], one.to(out.dtype))
+        out.store([row, first + BLOCK_N], two.to(out.dtype))
 
 
 def linear(plan: Plan, x: Tensor, weight: Tensor) -> Tensor:
@@ -39,12 +43,13 @@ def linear(plan: Plan, x: Tensor, weight: Tensor) -> Tensor:
     out = torch.empty(rows, columns, dtype=x.dtype, device=x.device)
     grid = plan.programs(tile.tiles(rows, columns), tile.per_multiprocessor)
     _linear_kernel[grid](
-        descriptor(x, tile.block_m, tile.block_k),
-        descriptor(weight, 2 * tile.block_n, tile.block_k), weight,
-        descriptor(out, tile.block_m, tile.block_n),
+        operand(plan, x, tile.block_m, tile.block_k),
+        operand(plan, weight, 2 * tile.block_n, tile.block_k), weight,
+        operand(plan, out, tile.block_m, tile.block_n),
         plan.counts,
         N=columns, K=depth, FETCHED=fetched(plan, weight, 2 * tile.block_n),
         BLOCK_M=tile.block_m, BLOCK_N=tile.block_n, BLOCK_K=tile.block_k,
-        num_warps=tile.num_warps, num_stages=tile.num_stages, **chaining(plan),
+        num_warps=tile.num_warps, num_stages=tile.num_stages,
+        COPY_ENGINE=plan.copy_engine, **chaining(plan),
     )  # fmt: skip
     return out

@@ -17,6 +17,8 @@ import triton.language as tl
 from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+from gemwire_kernels.gpu.batch import Plan
+
 
 @triton.jit
 def halves(tile, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
@@ -24,6 +26,19 @@ def halves(tile, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     return tl.split(tl.permute(tl.reshape(tile, (ROWS, 2, COLUMNS // 2)), (0, 2, 1)))
 
 
-def descriptor(matrix: Tensor, *block: int) -> TensorDescriptor:
-    """For loads and stores of blocks; what is outside the matrix reads as zero."""
+@triton.jit
+def opened(matrix, shape, strides, block, COPY_ENGINE: tl.constexpr):
+    """What `operand` gave as something to load blocks from and store them to. What is outside of the
+    shape reads as zero and is not written."""
+    if COPY_ENGINE:
+        return matrix
+    else:
+        return tl.make_tensor_descriptor(matrix, shape, strides, block)
+
+
+def operand(plan: Plan, matrix: Tensor, *block: int) -> TensorDescriptor | Tensor:
+    """A matrix that a kernel takes block by block: for cards with a copy engine (Hopper and newer) its
+    descriptor; for others itself, as `opened` then knows that rows are contiguous, and loads are wide."""
+    if not plan.copy_engine:
+        return matrix
     return TensorDescriptor(matrix, matrix.shape, matrix.stride(), list(block))

@@ -25,7 +25,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
-from gemwire_kernels.gpu import Attention, GpuOps, find_table
+from gemwire_kernels.gpu import Attention, GpuOps, TileTable, find_table
 from gemwire_kernels.ops import RotaryTable
 
 HIDDEN, INTERMEDIATE, VOCABULARY, POSITIONS, WINDOW = 768, 1152, 262144, 2048, 256
@@ -105,10 +105,11 @@ def compile_all(
     name = str(dtype).removeprefix("torch.")
     table = find_table(f"sm_{capability}", shared_memory, name)
     table = replace(table, chained=chained)
+    copy_engine = capability >= 90
     found = {}
     for tile_set in table.sets:
         tokens = tile_set.max_tokens or 16896
-        for note in _operations(table, tokens, dtype):
+        for note in _operations(table, tokens, dtype, copy_engine):
             for kernel_name, kernel in compiled:
                 label = " ".join(filter(None, (kernel_name, f"{tokens} tokens", note)))
                 found[label] = Resources.of(kernel)
@@ -116,10 +117,14 @@ def compile_all(
     return found
 
 
-def _operations(table: Any, tokens: int, dtype: torch.dtype) -> Iterator[str]:
+def _operations(
+    table: TileTable, tokens: int, dtype: torch.dtype, copy_engine: bool
+) -> Iterator[str]:
     """Calls every operation on tensors without memory, and after each says what was special."""
     device = torch.device("meta")
-    ops = GpuOps(ATTENTION, table, dtype=dtype, device=device, multiprocessors=132)
+    ops = GpuOps(
+        ATTENTION, table, dtype=dtype, device=device, multiprocessors=132, copy_engine=copy_engine
+    )
     batch = ops.block(tokens).batch
 
     def tensor(*shape: int, dtype: torch.dtype = dtype) -> torch.Tensor:

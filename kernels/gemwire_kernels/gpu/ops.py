@@ -36,11 +36,13 @@ class GpuOps:
         dtype: torch.dtype,
         device: torch.device,
         multiprocessors: int,
+        copy_engine: bool = True,
         residual_dtype: torch.dtype = torch.float32,
         deterministic: bool = True,
     ) -> None:
         """`deterministic`: the same text has the same bits in every batch; else o_proj and down_proj go
-        through cuBLAS, which chooses its order of summation by the batch's size.
+        through cuBLAS, which chooses its order of summation by the batch's size. `copy_engine`: whether
+        the card has one, as Hopper and newer do.
 
         Raises ValueError for sizes of attention that the kernels do not have.
         """
@@ -61,6 +63,7 @@ class GpuOps:
         self._multiprocessors = multiprocessors
         self._residual_dtype = residual_dtype
         self._deterministic = deterministic
+        self._copy_engine = copy_engine
 
     @classmethod
     def on(
@@ -87,6 +90,7 @@ class GpuOps:
             dtype=dtype,
             device=device,
             multiprocessors=properties.multi_processor_count,
+            copy_engine=properties.major >= 9,
             residual_dtype=residual_dtype,
             deterministic=deterministic,
         )
@@ -104,7 +108,8 @@ class GpuOps:
             self._multiprocessors,
             self._dtype,
             self._device,
-            self.table.chained,
+            chained=self.table.chained and self._copy_engine,  # the same cards can
+            copy_engine=self._copy_engine,
         )
 
     def pack(self, weight: Tensor) -> Tensor:

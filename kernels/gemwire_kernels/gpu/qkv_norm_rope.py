@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
 from gemwire_kernels.gpu.launch import chain, chaining, fetch, fetched
-from gemwire_kernels.gpu.matmul import descriptor
+from gemwire_kernels.gpu.matmul import opened, operand
 from gemwire_kernels.ops import RotaryTable
 
 # Of the rotary tables, by the serving dtype.
@@ -48,15 +48,23 @@ def _store_finite(desc, row, column, half):
 
 @triton.jit
 def _qkv_norm_rope_kernel(
-    x_desc, w_desc, w_ptr, q_desc, k_desc, v_desc,
+    x, w, w_ptr, q, k, v,
     q_norm_ptr, k_norm_ptr, cos_ptr, sin_ptr, positions_ptr, counts_ptr, eps,
     NUM_HEADS: tl.constexpr, NUM_KV_HEADS: tl.constexpr, HALF: tl.constexpr, K: tl.constexpr,
-    FETCHED: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr, CHAINED: tl.constexpr,
+    FETCHED: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr,
+    CHAINED: tl.constexpr, COPY_ENGINE: tl.constexpr,
 ):  # fmt: skip
     heads: tl.constexpr = NUM_HEADS + 2 * NUM_KV_HEADS
     fetch(w_ptr + tl.program_id(0) % heads * (2 * HALF * K), FETCHED)
     chain(CHAINED)
     num_tokens = tl.load(counts_ptr)
+    x = opened(x, (num_tokens, K), (K, 1), (BLOCK_M, BLOCK_K), COPY_ENGINE)
+    w = opened(w, (heads * 2 * HALF, K), (K, 1), (HALF, BLOCK_K), COPY_ENGINE)
+    q_size: tl.constexpr = NUM_HEADS * 2 * HALF
+    kv_size: tl.constexpr = NUM_KV_HEADS * 2 * HALF
+    q = opened(q, (num_tokens, q_size), (q_size, 1), (BLOCK_M, HALF), COPY_ENGINE)
+    k = opened(k, (num_tokens, kv_size), (kv_size, 1), (BLOCK_M, HALF), COPY_ENGINE)
+    v = opened(v, (num_tokens, kv_size), (kv_size, 1), (BLOCK_M, HALF), COPY_ENGINE)
     tiles = tl.cdiv(num_tokens, BLOCK_M) * heads
     for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0)):
         row, head = tile // heads * BLOCK_M, tile % heads
@@ -65,24 +73,24 @@ def _qkv_norm_rope_kernel(
         positions = tl.load(positions_ptr + rows, mask=rows < num_tokens, other=0)
         one = tl.zeros((BLOCK_M, HALF), tl.float32)
         two = tl.zeros((BLOCK_M, HALF), tl.float32)
-        for k in range(0, K, BLOCK_K):
-            x = x_desc.load([row, k])
-            one = tl.dot(x, w_desc.load([first, k]).T, one, input_precision="ieee")
-            two = tl.dot(x, w_desc.load([first + HALF, k]).T, two, input_precision="ieee")
+        for at in range(0, K, BLOCK_K):
+            rows_of_x = x.load([row, at])
+            one = tl.dot(rows_of_x, w.load([first, at]).T, one, input_precision="ieee")
+            two = tl.dot(rows_of_x, w.load([first + HALF, at]).T, two, input_precision="ieee")
         if head < NUM_HEADS + NUM_KV_HEADS:
             if head < NUM_HEADS:
                 _store_rotated(
-                    q_desc, row, first, one, two, q_norm_ptr, cos_ptr, sin_ptr, positions, eps, HALF
+                    q, row, first, one, two, q_norm_ptr, cos_ptr, sin_ptr, positions, eps, HALF
                 )
             else:
                 _store_rotated(
-                    k_desc, row, first - NUM_HEADS * 2 * HALF, one, two, k_norm_ptr,
+                    k, row, first - q_size, one, two, k_norm_ptr,
                     cos_ptr, sin_ptr, positions, eps, HALF,
                 )  # fmt: skip
         else:
-            column = first - (NUM_HEADS + NUM_KV_HEADS) * 2 * HALF
-            _store_finite(v_desc, row, column, one)
-            _store_finite(v_desc, row, column + HALF, two)
+            column = first - q_size - kv_size
+            _store_finite(v, row, column, one)
+            _store_finite(v, row, column + HALF, two)
 
 
 def qkv_norm_rope(
@@ -107,17 +115,18 @@ def qkv_norm_rope(
         for heads in (num_heads, num_kv_heads)
     )
     v = plan.values
-    outputs = (descriptor(t.flatten(1), tile.block_m, head_dim // 2) for t in (q, k, v))
+    outputs = (operand(plan, t.flatten(1), tile.block_m, head_dim // 2) for t in (q, k, v))
     tiles = triton.cdiv(rows, tile.block_m) * (num_heads + 2 * num_kv_heads)
     grid = plan.programs(tiles, tile.per_multiprocessor)
     _qkv_norm_rope_kernel[grid](
-        descriptor(x, tile.block_m, tile.block_k),
-        descriptor(qkv_proj, head_dim // 2, tile.block_k), qkv_proj,
+        operand(plan, x, tile.block_m, tile.block_k),
+        operand(plan, qkv_proj, head_dim // 2, tile.block_k), qkv_proj,
         *outputs,
         q_norm, k_norm, rotary.cos, rotary.sin, positions, plan.counts, eps,
         NUM_HEADS=num_heads, NUM_KV_HEADS=num_kv_heads, HALF=head_dim // 2, K=depth,
         FETCHED=fetched(plan, qkv_proj, head_dim),
         BLOCK_M=tile.block_m, BLOCK_K=tile.block_k,
-        num_warps=tile.num_warps, num_stages=tile.num_stages, **chaining(plan),
+        num_warps=tile.num_warps, num_stages=tile.num_stages,
+        COPY_ENGINE=plan.copy_engine, **chaining(plan),
     )  # fmt: skip
     return q, k, v

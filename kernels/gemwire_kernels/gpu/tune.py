@@ -27,7 +27,7 @@ from gemwire_kernels.gpu.candidates import (
 )
 from gemwire_kernels.gpu.gate_up_geglu import gate_up_geglu
 from gemwire_kernels.gpu.linear import linear
-from gemwire_kernels.gpu.qkv_norm_rope import qkv_norm_rope
+from gemwire_kernels.gpu.qkv_norm_rope import ROTARY_DTYPES, qkv_norm_rope
 from gemwire_kernels.gpu.tiles import AttentionTile, MatmulTile, TileSet, TileTable
 from gemwire_kernels.gpu.timing import capture, input_sets, interleave, poisoned, relative_error
 from gemwire_kernels.gpu.workbench import Inputs, Workbench, lengths_of, mixed_lengths
@@ -97,7 +97,7 @@ class _Search:
         self._deadline, self._report = deadline, report
         # The small sizes of a table by its limits, the last by what serving and bulk use.
         self._tokens = (*MEASURED_TOKENS[: len(table.sets) - 1], LARGEST_TOKENS)
-        self._rotary = bench.rotary()
+        self._rotary = bench.rotary(ROTARY_DTYPES[bench.dtype])
         self._element = torch.empty((), dtype=bench.dtype).element_size()
         self._steps = len(MATMULS) * 2 * len(table.sets) + 1
         self._done = 0

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Attention, Block
-from gemwire_kernels.gpu.qkv_norm_rope import ROTARY_DTYPES
 from gemwire_kernels.gpu.tiles import TileSet
 from gemwire_kernels.ops import Batch, RotaryTable
 
@@ -65,6 +64,7 @@ class Workbench:
         self.multiprocessors = properties.multi_processor_count
         self.shared_memory = properties.shared_memory_per_block_optin
         self.l2_bytes = properties.L2_cache_size
+        self.copy_engine = properties.major >= 9
         # Other ids in each batch: the same rows of the embedding would come from the L2.
         self._ids = np.random.default_rng(seed)
         self._generator = torch.Generator(device).manual_seed(seed)
@@ -81,8 +81,8 @@ class Workbench:
     def norm(self, size: int) -> Tensor:
         return 1 + self.normal(size, scale=0.3, dtype=torch.float32)
 
-    def rotary(self) -> RotaryTable:
-        half, dtype = self.sizes.attention.head_dim // 2, ROTARY_DTYPES[self.dtype]
+    def rotary(self, dtype: torch.dtype) -> RotaryTable:
+        half = self.sizes.attention.head_dim // 2
         rates = 1e4 ** (-torch.arange(half, dtype=torch.float64) / half)
         angles = torch.outer(torch.arange(self.sizes.positions, dtype=torch.float64), rates)
         return RotaryTable(*(t.to(self.device, dtype) for t in (angles.cos(), angles.sin())))
@@ -92,7 +92,13 @@ class Workbench:
         cu_seqlens = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
         tokens = int(cu_seqlens[-1])
         block = Block(
-            tokens, tiles, self.sizes.attention, self.multiprocessors, self.dtype, self.device
+            tokens,
+            tiles,
+            self.sizes.attention,
+            self.multiprocessors,
+            self.dtype,
+            self.device,
+            copy_engine=self.copy_engine,
         )
         positions = np.arange(tokens, dtype=np.int32) - np.repeat(cu_seqlens[:-1], lengths)
         ids = self._ids.integers(0, vocabulary, tokens).astype(np.int32)

@@ -44,6 +44,7 @@ runs_kernels = pytest.mark.skipif(
     reason="no CUDA device, and the interpreter of Triton < 3.9 cannot take loop bounds that were "
     "loaded with numpy >= 2.4",
 )
+only_interpreted = pytest.mark.skipif(CUDA, reason="a card has a copy engine or has none")
 only_on_cuda = pytest.mark.skipif(not CUDA, reason="no CUDA device; too slow in the interpreter")
 
 
@@ -71,8 +72,9 @@ def make_ops(
     dtype: torch.dtype = torch.float32,
     tile: tuple[int, int] = (16, 16),
     residual_dtype: torch.dtype = torch.float32,
+    copy_engine: bool = True,
 ) -> GpuOps:
-    """`tile`: rows and keys of attention's tiles in the interpreter."""
+    """`tile`: rows and keys of attention's tiles in the interpreter; `copy_engine` there too."""
     sizes = Attention(num_heads=heads, num_kv_heads=kv_heads, head_dim=head_dim)
     if CUDA:
         return GpuOps.on(DEVICE, sizes, dtype, residual_dtype=residual_dtype)
@@ -83,6 +85,7 @@ def make_ops(
         dtype=dtype,
         device=DEVICE,
         multiprocessors=2,
+        copy_engine=copy_engine,
         residual_dtype=residual_dtype,
     )
 

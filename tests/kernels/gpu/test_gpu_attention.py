@@ -1,11 +1,14 @@
 """Attention over the lengths, windows and head counts at which its tiles change."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from gemwire_kernels import reference
 from gemwire_kernels.gpu import GpuOps
+from gemwire_kernels.gpu.attention import MASKED_SCORE
 from gemwire_kernels.ops import Batch
 from kernels import exact
 from kernels.gpu.setting import (
@@ -99,7 +102,7 @@ def test_head_counts_and_windows(
 def test_served_tiles(
     tile: tuple[int, int], lengths: list[int], window: int | None, dtype: torch.dtype
 ) -> None:
-    """Three heads of one kv head fill 21 tokens of 64 rows and 42 of 128, and leave rows over."""
+    """Of three heads of one kv head, tiles of 64 and 128 rows end amid a token."""
     ops = make_ops(3, 1, 256, dtype=dtype, tile=tile)
     check(ops, lengths, draw(sum(lengths), 3, 1, 256, dtype), window)
 
@@ -216,6 +219,13 @@ def test_a_text_has_the_same_bits_wherever_it_is(
         batch = placed(ops, [count, length, count], capacity=bucket)
         found = run(ops, batch, packed[0], packed[1], packed[2], 0.2, window)
         assert torch.equal(found[count : count + length], alone)
+
+
+def test_a_masked_score_is_exact_times_any_scale() -> None:
+    """GPUs fuse score * scale - top * scale, and the interpreter does not: of a product that is rounded,
+    a row that is masked whole would be left the rounding, and its weights would be infinite."""
+    fraction, _ = math.frexp(MASKED_SCORE.value)
+    assert fraction == -0.5 and MASKED_SCORE.value < -1e30
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

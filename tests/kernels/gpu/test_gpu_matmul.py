@@ -54,7 +54,7 @@ def run_qkv(
 ) -> Outputs:
     """q, k and v of the batch's rows, after a look at what v holds beyond them: see `_store_finite`."""
     half = ANGLES[:, : len(norms[0]) // 2]
-    rotary = RotaryTable(half.cos().float().to(DEVICE), half.sin().float().to(DEVICE))
+    rotary = RotaryTable(*(t.to(DEVICE, ops.rotary_dtype) for t in (half.cos(), half.sin())))
     q_norm, k_norm = (norm.to(DEVICE) for norm in norms)
     with guarded():
         q, k, v = ops.qkv_norm_rope(
@@ -86,7 +86,7 @@ def test_linear(tokens: int, rows: int, depth: int, dtype: torch.dtype, bucket: 
 def test_gate_up_geglu(
     tokens: int, inner: int, depth: int, dtype: torch.dtype, bucket: int
 ) -> None:
-    """No inner size is a multiple of the tiles' columns: gate's last block reaches into up's rows."""
+    """No inner size is a multiple of the tiles' columns: a last block ends where gate and up do."""
     ops = make_ops(dtype=dtype)
     x, weight = draw(tokens, 2 * inner, depth, dtype)
     found = run(ops, "gate_up_geglu", placed(ops, [tokens], capacity=bucket), x, weight)

@@ -173,7 +173,7 @@ def test_refuses_heads_that_the_kernels_do_not_have(head_dim: int) -> None:
 
 
 def test_refuses_more_heads_than_a_tile_has_rows() -> None:
-    """A tile would have no token at all."""
+    """A token would have more tiles than the lists of them have room for."""
     attention = Attention(num_heads=17, num_kv_heads=1, head_dim=32)
     with pytest.raises(ValueError, match="17 query heads"):
         GpuOps(
