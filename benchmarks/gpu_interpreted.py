@@ -3,7 +3,7 @@ Hopper card, the full geometry. It shows what they compute, and nothing of how f
 
     PYTHONPATH=tests python benchmarks/gpu_interpreted.py [--model DIR] [--texts FILE]
 
-Some 20 minutes for the texts that come with gemwire. Exits with 1 outside of the gate.
+Most of an hour for the texts that come with gemwire. Exits with 1 outside of the gate.
 """
 
 import argparse
