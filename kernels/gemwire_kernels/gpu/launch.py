@@ -49,5 +49,6 @@ def fetched(plan: Plan, weight: Tensor, rows: int) -> int:
 
 
 def chaining(plan: Plan) -> dict[str, Any]:
-    """Options of a launch whose kernel begins with `chain`."""
-    return {"CHAINED": plan.chained, "launch_pdl": plan.chained}
+    """Options of a launch, whose kernel begins with `chain`. A product and a sum are one instruction with
+    one rounding: not left to Triton's default, which would change a text's bits from version to version."""
+    return {"CHAINED": plan.chained, "launch_pdl": plan.chained, "enable_fp_fusion": True}
