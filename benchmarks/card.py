@@ -1,6 +1,9 @@
 """The GPU that figures are from, and what it can do at most."""
 
+import argparse
 import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +22,23 @@ def require_cuda() -> torch.device:
     if not torch.cuda.is_available():
         raise SystemExit("this benchmark needs a CUDA device, and PyTorch sees none here")
     return torch.device("cuda", torch.cuda.current_device())
+
+
+def gpu_parser(description: str | None, seconds: float) -> argparse.ArgumentParser:
+    """What every benchmark of a GPU can be told; `seconds` is how long it takes if it is not."""
+    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+    parser.add_argument(
+        "--seconds", type=float, default=seconds, help=f"when to stop (default: {seconds:g})"
+    )
+    parser.add_argument("--tile-table", type=Path, help="what `gemwire tune` wrote")
+    parser.add_argument("--output", type=Path)
+    return parser
+
+
+def print_goals(goals: Iterable[Mapping[str, Any]]) -> None:
+    for row in goals:
+        verdict = "met" if row["met"] else "MISSED"
+        print(f"{verdict:7} {row['reached']:7.3f} (wanted {row['wanted']:g})  {row['goal']}")
 
 
 def card() -> dict[str, Any]:

@@ -8,7 +8,6 @@ Throughput of packed batches with two steps under way, as the server's engine ru
 Prints tables, and the goals with what was reached; the last line is JSON.
 """
 
-import argparse
 import gc
 import json
 import sys
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from card import card, ceilings, quantile, require_cuda
+from card import card, ceilings, gpu_parser, print_goals, quantile, require_cuda
 from environment import environment, full_checkpoint
 from gemwire_kernels.gpu.tiles import find_table, merge, to_entry
 from gemwire_server.checkpoint import Checkpoint, open_checkpoint
@@ -53,11 +52,8 @@ ROUNDS = 5
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = gpu_parser(__doc__, seconds=240.0)
     parser.add_argument("--model", help="checkpoint folder; default: a seeded one of full geometry")
-    parser.add_argument("--seconds", type=float, default=240.0, help="when to stop (default: 240)")
-    parser.add_argument("--tile-table", type=Path, help="what `gemwire tune` wrote")
-    parser.add_argument("--output", type=Path)
     args = parser.parse_args()
     device = require_cuda()
     end = time.monotonic() + args.seconds
@@ -232,9 +228,7 @@ def report(result: dict[str, Any]) -> None:
     total = sum(result["step"].values()) or 1.0
     for name, microseconds in result["step"].items():
         print(f"{microseconds:9.0f} µs {microseconds / total:5.1%}  {name[:60]}")
-    for row in result.get("goals", ()):
-        verdict = "met" if row["met"] else "MISSED"
-        print(f"{verdict:7} {row['reached']:7.3f} (wanted {row['wanted']:g})  {row['goal']}")
+    print_goals(result.get("goals", ()))
 
 
 if __name__ == "__main__":

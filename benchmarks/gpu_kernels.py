@@ -10,7 +10,6 @@ at the speed of a copy and of the operations at that of a large cuBLAS product, 
 Prints a table; the last line is JSON. Exits with 1 if a kernel of gemwire's fails or is wrong.
 """
 
-import argparse
 import gc
 import json
 import sys
@@ -18,12 +17,11 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from card import card, ceilings, require_cuda
+from card import card, ceilings, gpu_parser, require_cuda
 from environment import environment
 from gemwire_kernels.gpu import GpuOps
 from gemwire_kernels.gpu.timing import capture, input_sets, interleave, poisoned, relative_error
@@ -38,10 +36,7 @@ SECONDS_OF_A_CASE = 0.25
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("--seconds", type=float, default=180.0, help="when to stop (default: 180)")
-    parser.add_argument("--tile-table", type=Path, help="what `gemwire tune` wrote")
+    parser = gpu_parser(__doc__, seconds=180.0)
     parser.add_argument("--only", default="", metavar="NAME", help="operations that begin with it")
     args = parser.parse_args()
     device = require_cuda()

@@ -10,32 +10,30 @@ engine's before anything is timed.
 Prints a table; the last line is JSON. Exits with 1 if a rival's vectors are others.
 """
 
-import argparse
 import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from card import card, require_cuda
+from card import card, gpu_parser, print_goals, require_cuda
 from environment import environment, full_checkpoint
 from gemwire_server.checkpoint import Checkpoint, open_checkpoint
 from gemwire_server.config import ServerConfig
 from gemwire_server.errors import one_line
 from gemwire_server.verify import Errors
-from gpu_engine import Embed, load, packed, random_ids, timed
+from gpu_engine import BUDGETS, Embed, load, packed, random_ids, timed
 from measure import keep, median_ratio, turns
 from peers.packed_gpu import Packed
 from peers.padded_gpu import Padded
 
 OURS, GOAL = "gemwire", 6.0
-BUDGET = 16896
+BUDGET = BUDGETS[-1]
 ROUNDS = 5
 TIMING_SECONDS = 40.0  # for all rounds, which no rival's preparation may use
 AGREEMENT = 1e-2  # largest 1 - cos between contenders: a gross check, both err
@@ -61,11 +59,8 @@ class Contenders(NamedTuple):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = gpu_parser(__doc__, seconds=180.0)
     parser.add_argument("--model", help="checkpoint folder; default: a seeded one of full geometry")
-    parser.add_argument("--seconds", type=float, default=180.0, help="when to stop (default: 180)")
-    parser.add_argument("--tile-table", type=Path, help="what `gemwire tune` wrote")
-    parser.add_argument("--output", type=Path)
     args = parser.parse_args()
     device = require_cuda()
     end = time.monotonic() + args.seconds
@@ -206,9 +201,7 @@ def report(result: dict[str, Any]) -> None:
             print(f"{mix:22} {name:26} {median(rates) / 1e6:6.3f} M tokens/s")
     for name, why in result["not_run"].items():
         print(f"not run: {name}: {why}")
-    for row in result["goals"]:
-        verdict = "met" if row["met"] else "MISSED"
-        print(f"{verdict:7} {row['reached']:7.3f} (wanted {row['wanted']:g})  {row['goal']}")
+    print_goals(result["goals"])
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from peers.contender import Vectors
 from peers.gemwire import batches
 
 BLOCK = 128  # FlexAttention's, in queries and in keys
-NOBODY = -1
 
 Ids = NDArray[np.int32]
 Kind = Literal["flex", "varlen"]
@@ -92,12 +91,12 @@ class PackedOps:
         lengths = np.diff(cu_seqlens)
         filling = self._budget - len(input_ids)
         owner = np.repeat(np.arange(len(lengths) + 1), [*lengths, filling])
-        self._attend.prepare(cu_seqlens)
         ids, at = np.pad([input_ids, positions], ((0, 0), (0, filling)))
         ids, at, owners, bounds = (
             _host(array, self._device).to(self._device, non_blocking=True)
             for array in (ids, at, owner, cu_seqlens)
         )
+        self._attend.prepare(cu_seqlens, owners)
         return Batch(ids, at, bounds, Texts(len(lengths), int(lengths.max()), owners, bounds))
 
     def embed_norm(self, batch: Batch, *arguments: Any) -> Any:
@@ -134,15 +133,13 @@ class _Flex:
     def __init__(self, budget: int, device: str, wrap: Any) -> None:
         self._call = wrap(flex_attention)
         self._budget = budget
-        self._owner = torch.full((budget,), NOBODY, dtype=torch.int32, device=device)
+        self._owner = torch.zeros(budget, dtype=torch.int32, device=device)
         self._masks: dict[int | None, BlockMask] = {}
         self._cu_seqlens: Ids = np.zeros(1, np.int32)
 
-    def prepare(self, cu_seqlens: Ids) -> None:
+    def prepare(self, cu_seqlens: Ids, owner: Tensor) -> None:
         self._cu_seqlens = cu_seqlens
-        owner = np.full(self._budget, NOBODY, np.int32)
-        owner[: cu_seqlens[-1]] = np.repeat(np.arange(len(cu_seqlens) - 1), np.diff(cu_seqlens))
-        _copy(self._owner, owner)
+        self._owner.copy_(owner)
         for window, mask in self._masks.items():
             self._fill(mask, window)
 
@@ -212,7 +209,7 @@ class _Varlen:
         # PyTorch before 2.12 wants as many heads of keys as of queries.
         self._groups = "enable_gqa" in inspect.signature(varlen_attn).parameters
 
-    def prepare(self, cu_seqlens: Ids) -> None:
+    def prepare(self, cu_seqlens: Ids, owner: Tensor) -> None:
         pass
 
     def __call__(

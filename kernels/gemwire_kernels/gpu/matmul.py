@@ -36,6 +36,11 @@ def opened(matrix, shape, strides, block, COPY_ENGINE: tl.constexpr):
         return tl.make_tensor_descriptor(matrix, shape, strides, block)
 
 
+def has_copy_engine(major: int) -> bool:
+    """By the compute capability's first number: Hopper and newer."""
+    return major >= 9
+
+
 def operand(plan: Plan, matrix: Tensor, *block: int) -> TensorDescriptor | Tensor:
     """A matrix that a kernel takes block by block: for cards with a copy engine (Hopper and newer) its
     descriptor; for others itself, as `opened` then knows that rows are contiguous, and loads are wide."""

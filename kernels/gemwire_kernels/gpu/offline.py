@@ -26,6 +26,7 @@ from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
 from gemwire_kernels.gpu import Attention, GpuOps, TileTable, find_table
+from gemwire_kernels.gpu.matmul import has_copy_engine
 from gemwire_kernels.ops import RotaryTable
 
 HIDDEN, INTERMEDIATE, VOCABULARY, POSITIONS, WINDOW = 768, 1152, 262144, 2048, 256
@@ -105,7 +106,7 @@ def compile_all(
     name = str(dtype).removeprefix("torch.")
     table = find_table(f"sm_{capability}", shared_memory, name)
     table = replace(table, chained=chained)
-    copy_engine = capability >= 90
+    copy_engine = has_copy_engine(capability // 10)
     found = {}
     for tile_set in table.sets:
         tokens = tile_set.max_tokens or 16896

@@ -14,6 +14,7 @@ from gemwire_kernels.gpu.embed_norm import embed_norm
 from gemwire_kernels.gpu.gate_up_geglu import gate_up_geglu
 from gemwire_kernels.gpu.head import head
 from gemwire_kernels.gpu.linear import linear
+from gemwire_kernels.gpu.matmul import has_copy_engine
 from gemwire_kernels.gpu.norm_residual_norm import norm_residual_norm
 from gemwire_kernels.gpu.pool import pool
 from gemwire_kernels.gpu.qkv_norm_rope import ROTARY_DTYPES, qkv_norm_rope
@@ -90,7 +91,7 @@ class GpuOps:
             dtype=dtype,
             device=device,
             multiprocessors=properties.multi_processor_count,
-            copy_engine=properties.major >= 9,
+            copy_engine=has_copy_engine(properties.major),
             residual_dtype=residual_dtype,
             deterministic=deterministic,
         )

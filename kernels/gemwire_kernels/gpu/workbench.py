@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Attention, Block
+from gemwire_kernels.gpu.matmul import has_copy_engine
 from gemwire_kernels.gpu.tiles import TileSet
 from gemwire_kernels.ops import Batch, RotaryTable
 
@@ -64,7 +65,7 @@ class Workbench:
         self.multiprocessors = properties.multi_processor_count
         self.shared_memory = properties.shared_memory_per_block_optin
         self.l2_bytes = properties.L2_cache_size
-        self.copy_engine = properties.major >= 9
+        self.copy_engine = has_copy_engine(properties.major)
         # Other ids in each batch: the same rows of the embedding would come from the L2.
         self._ids = np.random.default_rng(seed)
         self._generator = torch.Generator(device).manual_seed(seed)
