@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SERVER := .venv/.server-installed
 DEV := .venv/.dev-installed
+REFERENCES := .venv/.references-installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 PROTO := gemwire/v1/embedding.proto
 PROTOC = PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -Iproto \
@@ -16,7 +17,7 @@ demo: $(SERVER)  ## start a server, rank the model card's documents, stop it: ma
 serve: $(SERVER)  ## a server in the foreground: make serve [MODEL=DIR|ID] [ARGS=--help]
 	@$(BIN)/gemwire serve $(if $(MODEL),--model $(MODEL)) $(ARGS)
 
-test: $(DEV)  ## every test
+test: $(DEV) $(REFERENCES)  ## every test
 	@$(BIN)/python -m pytest $(ARGS)
 
 soak: $(DEV)  ## what is promised under faults and load, at full size: make soak [ARGS='--rows drain --scale 0.1']
@@ -67,4 +68,14 @@ $(SERVER): pyproject.toml .ci/constraints.txt | $(BIN)/python
 $(DEV): $(SERVER)
 	@echo "installing what tests and lint need into .venv (once)" >&2
 	@$(INSTALL) -e '.[dev]'
+	@touch $@
+
+# Older and newer sentence-transformers and transformers, each set in a folder that a test's process reads first.
+$(REFERENCES): .ci/references.txt $(DEV)
+	@echo "installing versions of the reference libraries into .venv/references (once)" >&2
+	@rm -rf .venv/references
+	@grep -v '^#' $< | while read -r name packages; do \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile \
+			--target .venv/references/$$name $$packages || exit 1; \
+	done
 	@touch $@
