@@ -21,6 +21,8 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from gemwire_server.errors import CheckpointError
 
 SPACE = "▁"
+TO_SPACE = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
+LOWERCASE = {"type": "Lowercase"}
 
 
 class Backend(Protocol):
@@ -41,18 +43,33 @@ class Backend(Protocol):
 def load_backend(directory: Path, vocab_size: int, *, lower: bool = False) -> Backend:
     """tokenizer.model if there is one, else tokenizer.json. Raises CheckpointError.
 
-    With `lower` a text is read in small letters, but for special tokens that it spells.
+    With `lower`, or where tokenizer.json says so, as sentence-transformers 5.4 and newer save it, a text
+    is read in small letters, but for special tokens that it spells.
     """
     backend: Backend
+    converted = directory / "tokenizer.json"
     if (model := directory / "tokenizer.model").exists():
+        lower = lower or (converted.exists() and _lowercases(read_json(converted)))
         backend, path = SentencePieceBackend(model, lower), model
-    elif (model := directory / "tokenizer.json").exists():
-        backend, path = HuggingFaceBackend(model, vocab_size, lower), model
+    elif converted.exists():
+        backend, path = HuggingFaceBackend(converted, vocab_size, lower), converted
     else:
         raise CheckpointError(f"{directory}: neither tokenizer.model nor tokenizer.json is here")
     if backend.size > vocab_size:
         raise CheckpointError(f"{path}: {backend.size} pieces; the model has {vocab_size} tokens")
     return backend
+
+
+def _lowercases(raw: dict[str, Any]) -> bool:
+    """Whether a tokenizer.json has a text read in small letters."""
+    return LOWERCASE in _normalizers(raw.get("normalizer"))
+
+
+def _normalizers(normalizer: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The steps of a tokenizer.json's normalizer."""
+    if normalizer is None:
+        return []
+    return normalizer["normalizers"] if normalizer["type"] == "Sequence" else [normalizer]
 
 
 def lowered(text: str) -> str:
@@ -122,22 +139,19 @@ class HuggingFaceBackend:
     def __init__(self, path: Path, vocab_size: int, lower: bool = False) -> None:
         raw = read_json(path)
         try:
-            model, normalizer = raw["model"], raw["normalizer"]
+            model, steps = raw["model"], _normalizers(raw["normalizer"])
             # A token past the embedding (EmbeddingGemma's <image_soft_token>) has no row in it.
             raw["added_tokens"] = [t for t in raw["added_tokens"] if t["id"] < vocab_size]
             if model["type"] != "BPE" or not model["byte_fallback"]:
                 raise CheckpointError(f"{path}: only BPE with byte_fallback is implemented")
-            if normalizer != {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}:
+            if [step for step in steps if step != LOWERCASE] != [TO_SPACE]:
                 raise CheckpointError(
-                    f"{path}: only the normalizer ' ' to '{SPACE}' is implemented"
+                    f"{path}: only the normalizer ' ' to '{SPACE}' is implemented, and Lowercase"
                 )
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{path}: not a tokenizer.json: {error!r}") from None
-        if lower:
-            raw["normalizer"] = {
-                "type": "Sequence",
-                "normalizers": [{"type": "Lowercase"}, normalizer],
-            }
+        if lower or LOWERCASE in steps:
+            raw["normalizer"] = {"type": "Sequence", "normalizers": [LOWERCASE, TO_SPACE]}
         self._tokenizer = _parse(path, raw)
         vocab = self._tokenizer.get_vocab()
         self.size = max(vocab.values()) + 1

@@ -227,6 +227,7 @@ def reference_vectors(
     reference = SentenceTransformer(
         str(checkpoint.path), device=str(device), model_kwargs={"dtype": dtype}
     )
+    reference.truncate_dim = None  # whole vectors are compared
     vectors = reference.encode(
         list(texts),
         batch_size=batch_size,

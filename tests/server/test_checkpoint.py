@@ -127,7 +127,7 @@ FILE_DAMAGE: list[tuple[str, Callable[[Any], None], str]] = [
     (
         "modules.json",
         lambda m: m.insert(
-            2, {"idx": 2, "name": "2", "path": "x", "type": "sentence_transformers.models.LSTM"}
+            2, {"idx": 2, "name": "x", "path": "x", "type": "sentence_transformers.models.LSTM"}
         ),
         "LSTM",
     ),
@@ -136,7 +136,7 @@ FILE_DAMAGE: list[tuple[str, Callable[[Any], None], str]] = [
     (
         "1_Pooling/config.json",
         lambda c: c.update(pooling_mode_mean_tokens=False, pooling_mode_cls_token=True),
-        "pooling_mode_cls_token",
+        "pooling cls_token",
     ),
     ("1_Pooling/config.json", lambda c: c.update(include_prompt=False), "include_prompt"),
     (
@@ -151,15 +151,31 @@ FILE_DAMAGE: list[tuple[str, Callable[[Any], None], str]] = [
     ("2_Dense/config.json", lambda c: c.pop("out_features"), "out_features"),
     (
         "config_sentence_transformers.json",
-        lambda c: c.update(similarity_fn_name="euclidean"),
-        "euclidean",
-    ),
-    (
-        "config_sentence_transformers.json",
         lambda c: c.update(default_prompt_name="nowhere"),
         "nowhere",
     ),
-    ("config_sentence_transformers.json", lambda c: c.update(truncate_dim=128), "truncate_dim"),
+    ("config_sentence_transformers.json", lambda c: c.update(truncate_dim=0), "truncate_dim"),
+    ("config_sentence_transformers.json", lambda c: c.update(truncate_dim=True), "truncate_dim"),
+    ("config_sentence_transformers.json", lambda c: c.update(truncate_dim=-8), "truncate_dim"),
+    (
+        "config_sentence_transformers.json",
+        lambda c: c.update(model_type="SparseEncoder"),
+        "SparseEncoder",
+    ),
+    ("sentence_bert_config.json", lambda c: c.update(transformer_task="fill-mask"), "fill-mask"),
+    (
+        "sentence_bert_config.json",
+        lambda c: c.update(modality_config={"message": {"method": "forward"}}),
+        "message",
+    ),
+    ("sentence_bert_config.json", lambda c: c.update(module_output_name="x"), "module_output_name"),
+    ("sentence_bert_config.json", lambda c: c.update(query_length=32), "query_length"),
+    (
+        "sentence_bert_config.json",
+        lambda c: c.update(processing_kwargs={"text": {"max_length": 9}}),
+        r"processing_kwargs\.text\.max_length",
+    ),
+    ("tokenizer_config.json", lambda c: c.update(model_max_length="many"), "model_max_length"),
 ]
 
 
@@ -169,6 +185,8 @@ FILE_DAMAGE: list[tuple[str, Callable[[Any], None], str]] = [
 def test_pipeline_that_is_not_implemented_is_named(
     folder: Path, file: str, change: Callable[[Any], None], named: str
 ) -> None:
+    if file == "tokenizer_config.json":
+        edit(folder / "sentence_bert_config.json", lambda c: c.pop("max_seq_length"))
     edit(folder / file, change)
     with pytest.raises(CheckpointError, match=named):
         open_checkpoint(str(folder))

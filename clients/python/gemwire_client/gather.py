@@ -12,7 +12,8 @@ class Gathered:
     """[n, dimensions], row by row."""
 
     def __init__(self, count: int, options: pb.EmbedOptions, model: Model) -> None:
-        none = empty(options.output_dimensionality or model.dimensions, options.encoding)
+        size = options.output_dimensionality or model.default_dimensions
+        none = empty(size, options.encoding)
         self._vectors: Vector = np.zeros((count, none.shape[1]), none.dtype)
         self._errors: dict[int, GemwireError] = {}
         self._revisions: set[str] = set()

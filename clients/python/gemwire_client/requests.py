@@ -52,7 +52,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a server serves. `dimensions` is the full size of a vector, `supported_dimensions` all."""
+    """What a server serves. `dimensions` is the full size of a vector, `supported_dimensions` are all
+    sizes, and `default_dimensions` is the size where no other is asked for."""
 
     name: str
     revision: str
@@ -60,6 +61,7 @@ class Model:
     engine: str
     dimensions: int
     supported_dimensions: tuple[int, ...]
+    default_dimensions: int
     max_input_tokens: int
     vocabulary_size: int
     default_task: str | None
@@ -78,6 +80,8 @@ class Model:
             engine=message.engine,
             dimensions=message.dimensions,
             supported_dimensions=tuple(message.supported_dimensions),
+            # Servers before this field gave the full size.
+            default_dimensions=message.default_dimensions or message.dimensions,
             max_input_tokens=message.max_input_tokens,
             vocabulary_size=message.vocabulary_size,
             default_task=names.get(message.default_task),

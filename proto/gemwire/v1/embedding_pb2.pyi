@@ -315,7 +315,7 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "display_name", "revision", "dtype", "dimensions", "supported_dimensions", "max_input_tokens", "supported_tasks", "default_task", "prompts", "supported_encodings", "limits", "server_version", "vocabulary_size", "engine")
+    __slots__ = ("name", "display_name", "revision", "dtype", "dimensions", "supported_dimensions", "max_input_tokens", "supported_tasks", "default_task", "prompts", "supported_encodings", "limits", "server_version", "vocabulary_size", "engine", "default_dimensions")
     class PromptsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -338,6 +338,7 @@ class Model(_message.Message):
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     VOCABULARY_SIZE_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_DIMENSIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     display_name: str
     revision: str
@@ -353,7 +354,8 @@ class Model(_message.Message):
     server_version: str
     vocabulary_size: int
     engine: str
-    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., revision: _Optional[str] = ..., dtype: _Optional[str] = ..., dimensions: _Optional[int] = ..., supported_dimensions: _Optional[_Iterable[int]] = ..., max_input_tokens: _Optional[int] = ..., supported_tasks: _Optional[_Iterable[_Union[TaskType, str]]] = ..., default_task: _Optional[_Union[TaskType, str]] = ..., prompts: _Optional[_Mapping[str, str]] = ..., supported_encodings: _Optional[_Iterable[_Union[VectorEncoding, str]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., server_version: _Optional[str] = ..., vocabulary_size: _Optional[int] = ..., engine: _Optional[str] = ...) -> None: ...
+    default_dimensions: int
+    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., revision: _Optional[str] = ..., dtype: _Optional[str] = ..., dimensions: _Optional[int] = ..., supported_dimensions: _Optional[_Iterable[int]] = ..., max_input_tokens: _Optional[int] = ..., supported_tasks: _Optional[_Iterable[_Union[TaskType, str]]] = ..., default_task: _Optional[_Union[TaskType, str]] = ..., prompts: _Optional[_Mapping[str, str]] = ..., supported_encodings: _Optional[_Iterable[_Union[VectorEncoding, str]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., server_version: _Optional[str] = ..., vocabulary_size: _Optional[int] = ..., engine: _Optional[str] = ..., default_dimensions: _Optional[int] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("max_inputs_per_request", "max_request_bytes", "max_batch_tokens", "max_queue_tokens", "max_stream_inflight_inputs")

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 from gemwire_server.checkpoint.config import parse_config
 from gemwire_server.checkpoint.hub import ResolvedCheckpoint, resolve
-from gemwire_server.checkpoint.modules import Pipeline, read_json, read_pipeline, read_prompts
+from gemwire_server.checkpoint.keys import read_json
+from gemwire_server.checkpoint.modules import Pipeline, read_pipeline
+from gemwire_server.checkpoint.reading import Reading, read_reading
+from gemwire_server.checkpoint.settings import read_settings
 from gemwire_server.errors import CheckpointError
 from gemwire_server.model.config import EncoderConfig
 from gemwire_server.prompts import PromptTable
@@ -25,15 +28,18 @@ GEMMA_DIMENSIONS = (768, 512, 256, 128)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """What a checkpoint says of itself. `dimensions` are the sizes of its vectors, largest first."""
+    """What a checkpoint says of itself. `dimensions` are the sizes of its vectors, largest first;
+    `default_dimensions` is the size where nobody asks for one."""
 
     path: Path
     name: str
     commit: str | None
     config: EncoderConfig
     pipeline: Pipeline
+    reading: Reading
     prompts: PromptTable
     dimensions: tuple[int, ...]
+    default_dimensions: int
     max_tokens: int
 
     def load_tokenizer(self) -> Tokenizer:
@@ -41,7 +47,7 @@ class Checkpoint:
             self.pipeline.encoder,
             max_tokens=self.max_tokens,
             vocab_size=self.config.vocab_size,
-            lower=self.pipeline.lower,
+            lower=self.reading.lower,
         )
 
     def load_encoder(self, ops: "Ops", dtype: "torch.dtype", device: "torch.device") -> "Encoder":
@@ -84,29 +90,34 @@ def _read(resolved: ResolvedCheckpoint) -> Checkpoint:
     pipeline = read_pipeline(resolved.path)
     raw = read_json(pipeline.encoder / "config.json")
     config = parse_config(raw)
+    reading = read_reading(pipeline.encoder)
+    settings = read_settings(resolved.path)
     full = config.hidden_size
     for folder in pipeline.dense:
         full = int(read_json(folder / "config.json")["out_features"])
+    # As sentence-transformers cuts: to any size, and a larger one than there is cuts nothing.
+    default = min(settings.truncate_dim or full, full)
     return Checkpoint(
         path=resolved.path,
         name=resolved.name,
         commit=resolved.revision,
         config=config,
         pipeline=pipeline,
-        prompts=read_prompts(resolved.path),
-        dimensions=_dimensions(raw.get("matryoshka_dimensions"), full),
+        reading=reading,
+        prompts=settings.prompts,
+        dimensions=_dimensions(raw.get("matryoshka_dimensions"), full, default),
+        default_dimensions=default,
         max_tokens=min(
-            pipeline.max_seq_length or config.max_position_embeddings,
-            config.max_position_embeddings,
+            reading.max_tokens or config.max_position_embeddings, config.max_position_embeddings
         ),
     )
 
 
-def _dimensions(trained: list[int] | None, full: int) -> tuple[int, ...]:
+def _dimensions(trained: list[int] | None, full: int, default: int) -> tuple[int, ...]:
     if trained is None:
         trained = [size for size in GEMMA_DIMENSIONS if full == GEMMA_DIMENSIONS[0]]
     if any(not 0 < size <= full for size in trained):
         raise CheckpointError(
             f"config.json: matryoshka_dimensions {trained} do not fit vectors of {full}"
         )
-    return tuple(sorted({full, *trained}, reverse=True))
+    return tuple(sorted({full, default, *trained}, reverse=True))

@@ -59,6 +59,7 @@ def of_checkpoint(config: ServerConfig) -> Facts:
         "path": str(checkpoint.path),
         "revision": checkpoint.commit,
         "dimensions": checkpoint.dimensions,
+        "default_dimensions": checkpoint.default_dimensions,
         "max_input_tokens": checkpoint.max_tokens,
         "vocabulary_size": sizes.vocab_size,
         "layers": len(sizes.layer_types),

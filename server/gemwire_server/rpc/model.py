@@ -51,6 +51,7 @@ def describe(checkpoint: Checkpoint, runner: Described, config: ServerConfig) ->
         dtype=runner.dtype_name,
         dimensions=checkpoint.dimensions[0],
         supported_dimensions=checkpoint.dimensions,
+        default_dimensions=checkpoint.default_dimensions,
         max_input_tokens=checkpoint.max_tokens,
         supported_tasks=TASK_NAMES,
         default_task=f"TASK_TYPE_{config.default_task.upper() or 'UNSPECIFIED'}",
