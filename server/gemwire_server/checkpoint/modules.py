@@ -5,6 +5,7 @@ factor before that end changes nothing, and matrices that follow each other are 
 not of that form is refused by name.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,11 @@ def read_pipeline(directory: Path) -> Pipeline:
             f"{where}: the modules are {', '.join(kinds)}; only {ORDER}, is implemented"
         )
     if after[-1:] != ["Normalize"]:
+        entry = {"idx": len(names), "name": str(len(names)), "path": f"{len(names)}_Normalize"}
+        entry |= {"type": "sentence_transformers.models.Normalize"}
         raise CheckpointError(
-            f"{where}: the modules end without Normalize, and vectors of another length than one are not "
-            "served; cosines stay as they are with it: append "
-            "sentence_transformers.models.Normalize() to the model and save it"
+            f"{where}: the modules end without Normalize, and only vectors of length one are served. "
+            f"Cosines stay as they are with it: append `{json.dumps(entry)}` to the file"
         )
     encoder = folders[0][1]
     refuse_adapter(encoder)
@@ -100,10 +102,10 @@ def refuse_adapter(folder: Path) -> None:
         return
     base = read_json(path).get("base_model_name_or_path")
     raise CheckpointError(
-        f"{path}: this is a PEFT adapter for {base}, and adapters are not merged here. Merge it: "
-        "peft.AutoPeftModelForFeatureExtraction.from_pretrained(FOLDER).merge_and_unload()"
-        ".save_pretrained(FOLDER), FOLDER being a copy of its folder, then remove adapter_config.json "
-        "and adapter_model.safetensors from it"
+        f"{path}: this is a PEFT adapter for {base}, and adapters are not merged here. Merge it into a "
+        f'copy of its folder: PeftModel.from_pretrained(AutoModel.from_pretrained("{base}", '
+        'dtype="float32"), COPY).merge_and_unload().save_pretrained(COPY), then remove '
+        "adapter_config.json and adapter_model.safetensors from the copy"
     )
 
 
