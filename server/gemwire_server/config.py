@@ -111,6 +111,13 @@ class ServerConfig:
     revision: str = _option(
         "", "commit, tag or branch of the hub id; empty: its newest", metavar="REV"
     )
+    sliding_window: int = _option(
+        0,
+        "the sliding_window that config.json means, where a tool that saved the checkpoint changed it "
+        "(EmbeddingGemma's is 512); 0: as config.json says",
+        metavar="TOKENS",
+        check=_between(0),
+    )
     address: str = _option(
         "127.0.0.1:50051",
         "where to listen: host:port (port 0: any free one), [IPv6]:port or unix:/path",

@@ -23,12 +23,13 @@ NAMES = {
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """What modules.json says: the encoder's folder, its window, whether texts are read in small
-    letters, and the Dense folders in order."""
+    letters, the Dense folders in order, and the folders of all modules."""
 
     encoder: Path
     max_seq_length: int | None
     lower: bool
     dense: tuple[Path, ...]
+    folders: tuple[Path, ...]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -80,7 +81,11 @@ def read_pipeline(directory: Path) -> Pipeline:
         _check_dense(folder / "config.json")
     length, lower = _read_transformer(folders[0])
     return Pipeline(
-        encoder=folders[0], max_seq_length=length, lower=lower, dense=tuple(folders[2:-1])
+        encoder=folders[0],
+        max_seq_length=length,
+        lower=lower,
+        dense=tuple(folders[2:-1]),
+        folders=tuple(folder for folder in folders if folder.exists()),
     )
 
 
