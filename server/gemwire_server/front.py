@@ -12,11 +12,12 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.admin import AdminServer, reflect, set_health
+from gemwire_server.admin import AdminServer, set_health
 from gemwire_server.config import ServerConfig, is_local
 from gemwire_server.engine import Engine
 from gemwire_server.listening import bind
 from gemwire_server.metrics import CallMetrics
+from gemwire_server.reflection import add_reflection
 from gemwire_server.rpc.embedder import Embedder
 from gemwire_server.rpc.embedding import EmbeddingService
 from gemwire_server.rpc.methods import Calls, Method
@@ -164,7 +165,7 @@ class Front:
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if config.reflection and not config.admin_address:
-            reflect(self._server)
+            add_reflection(self._server)
         await self._server.start()
         self._timer = asyncio.create_task(self._measure_lag())
 
