@@ -5,6 +5,7 @@ and has v1alpha only. The two versions have the same messages under another pack
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from typing import Any
 
 import grpc
 from google.protobuf.descriptor import FileDescriptor
@@ -19,7 +20,7 @@ from gemwire.v1 import embedding_pb2 as pb
 V1ALPHA, V1 = "grpc.reflection.v1alpha", "grpc.reflection.v1"
 METHOD = "ServerReflectionInfo"
 # Details of errors travel as google.protobuf.Any: tools ask reflection for their types.
-FILES: tuple[FileDescriptor, ...] = (
+FILES: tuple[Any, ...] = (
     pb.DESCRIPTOR,
     health_pb2.DESCRIPTOR,
     error_details_pb2.DESCRIPTOR,
@@ -56,7 +57,8 @@ class Schema:
         for symbol in _declared(prefix, file):
             self._symbols[symbol] = file.name
         self._messages.update(name for name, _ in _messages(prefix, file.message_type))
-        scopes = [file, *(message for _, message in _messages(prefix, file.message_type))]
+        scopes: list[FileDescriptorProto | DescriptorProto] = [file]
+        scopes += [message for _, message in _messages(prefix, file.message_type)]
         for scope in scopes:
             for field in scope.extension:
                 of = self._extensions.setdefault(field.extendee.removeprefix("."), {})
@@ -101,8 +103,10 @@ def _declared(prefix: str, file: FileDescriptorProto) -> Iterator[str]:
     for name, message in _messages(prefix, file.message_type):
         yield name
         yield from _values(f"{name}.", message.enum_type)
-        for part in (*message.field, *message.oneof_decl, *message.extension):
-            yield f"{name}.{part.name}"
+        for field in (*message.field, *message.extension):
+            yield f"{name}.{field.name}"
+        for oneof in message.oneof_decl:
+            yield f"{name}.{oneof.name}"
 
 
 def _values(prefix: str, enums: Sequence[EnumDescriptorProto]) -> Iterator[str]:
@@ -164,7 +168,7 @@ def add_reflection(server: grpc.aio.Server) -> None:
                 )
             yield answer(schema, request).SerializeToString()
 
-    handler = grpc.stream_stream_rpc_method_handler(behaviour)
+    handler: Any = grpc.stream_stream_rpc_method_handler(behaviour)
     for package in (V1, V1ALPHA):
         service = grpc.method_handlers_generic_handler(
             f"{package}.ServerReflection", {METHOD: handler}
