@@ -103,10 +103,10 @@ class Client:
     ) -> Vector:
         """Vectors of texts, in order: [n, dimensions], or [dimensions] of a single str or Document.
 
-        float32, whatever the encoding, but for "binary": uint8 [n, dimensions / 8] as numpy.packbits. See
-        `Options`. Any number of texts: what is over the server's limits goes in several requests, and
-        `timeout` is for each. If some texts fail, raises the error of the first of them: its `index` says
-        which, its `errors` has all. For partial results see `embed_iter`.
+        float32, but for the encodings "int8_fixed", "ubinary", "binary" and "ubinary_lsb", which come as
+        int8 or uint8 for an index: see `Options`. Any number of texts: what is over the server's limits is
+        sent in several requests, and `timeout` is for each. If some texts fail, raises the error of the
+        first of them: its `index` says which, its `errors` has all. For partial results see `embed_iter`.
         """
         settings = requests.options(**options)
         timeout = self._timeout if timeout is None else timeout

@@ -100,7 +100,9 @@ class Options(TypedDict, total=False):
     model card ("retrieval_query", "clustering", … or a TaskType), a name of `Model.prompts`, or a text as
     it is. `dimensions` is one of `Model.supported_dimensions`. `normalize` False leaves a shortened vector
     as it is. `truncation` is "error", "end" or "start". `encoding`, how vectors travel, is "float32",
-    "bfloat16", "float16", "int8" or "binary". A higher `priority` runs first; 0 is normal.
+    "bfloat16", "float16" or "int8", all decoded to float32, or for an index, as they are, "int8_fixed",
+    "ubinary", "binary" or "ubinary_lsb": see VectorEncoding in the .proto. A higher `priority` runs first;
+    0 is normal.
     """
 
     task: str | int | None

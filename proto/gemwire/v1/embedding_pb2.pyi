@@ -37,7 +37,10 @@ class VectorEncoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VECTOR_ENCODING_BFLOAT16: _ClassVar[VectorEncoding]
     VECTOR_ENCODING_FLOAT16: _ClassVar[VectorEncoding]
     VECTOR_ENCODING_INT8: _ClassVar[VectorEncoding]
+    VECTOR_ENCODING_UBINARY: _ClassVar[VectorEncoding]
     VECTOR_ENCODING_BINARY: _ClassVar[VectorEncoding]
+    VECTOR_ENCODING_UBINARY_LSB: _ClassVar[VectorEncoding]
+    VECTOR_ENCODING_INT8_FIXED: _ClassVar[VectorEncoding]
 TASK_TYPE_UNSPECIFIED: TaskType
 TASK_TYPE_RETRIEVAL_QUERY: TaskType
 TASK_TYPE_RETRIEVAL_DOCUMENT: TaskType
@@ -56,7 +59,10 @@ VECTOR_ENCODING_FLOAT32: VectorEncoding
 VECTOR_ENCODING_BFLOAT16: VectorEncoding
 VECTOR_ENCODING_FLOAT16: VectorEncoding
 VECTOR_ENCODING_INT8: VectorEncoding
+VECTOR_ENCODING_UBINARY: VectorEncoding
 VECTOR_ENCODING_BINARY: VectorEncoding
+VECTOR_ENCODING_UBINARY_LSB: VectorEncoding
+VECTOR_ENCODING_INT8_FIXED: VectorEncoding
 
 class EmbedOptions(_message.Message):
     __slots__ = ("model", "task", "prompt_name", "prompt_text", "output_dimensionality", "normalize", "truncation", "encoding", "priority", "include_timing")

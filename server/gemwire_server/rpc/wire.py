@@ -122,7 +122,7 @@ def _embedding(answers: Answers, rows: slice, how: Vectors) -> list[Field]:
 def encode(
     vectors: NDArray[np.float32], encoding: pb.VectorEncoding
 ) -> tuple[Bytes, NDArray[np.float32] | None]:
-    """uint8 [n, bytes a vector], and for INT8 the scale of each, fp32 [n]."""
+    """uint8 [n, bytes a vector], and for INT8 and INT8_FIXED the scale of each, fp32 [n]."""
     if encoding == pb.VECTOR_ENCODING_FLOAT32:
         return _little_endian(vectors, "<f4"), None
     if encoding == pb.VECTOR_ENCODING_BFLOAT16:
@@ -136,8 +136,16 @@ def encode(
         largest = np.abs(vectors).max(axis=1)
         scale = np.where(largest > 0, largest / np.float32(127), np.float32(1))
         return np.rint(vectors / scale[:, None]).astype(np.int8).view(np.uint8), scale
+    if encoding == pb.VECTOR_ENCODING_INT8_FIXED:
+        steps = np.rint(np.clip(vectors, -1, 1) * np.float32(127))
+        scale = np.full(len(vectors), 1 / 127, np.float32)
+        return steps.astype(np.int8).view(np.uint8), scale
+    if encoding == pb.VECTOR_ENCODING_UBINARY:
+        return np.packbits(vectors > 0, axis=1), None
     if encoding == pb.VECTOR_ENCODING_BINARY:
-        return np.packbits(vectors >= 0, axis=1), None
+        return np.packbits(vectors > 0, axis=1) - np.uint8(128), None
+    if encoding == pb.VECTOR_ENCODING_UBINARY_LSB:
+        return np.packbits(vectors > 0, axis=1, bitorder="little"), None
     raise AssertionError(f"encoding {encoding} passed validation; this is a bug")
 
 
