@@ -223,6 +223,13 @@ class ServerConfig:
     max_request_bytes: int = _option(
         16 * 2**20, "size of one message", metavar="BYTES", check=_between(1024)
     )
+    max_response_bytes: int = _option(
+        4 * 2**20,
+        "size of one answer: what would be larger is refused, BatchEmbed before it is computed; most "
+        "clients receive no more than the default unless told to",
+        metavar="BYTES",
+        check=_between(65536),
+    )
     max_stream_inflight_inputs: int = _option(
         256, "texts a stream may have unanswered at once", check=_between(1)
     )

@@ -26,6 +26,7 @@ from gemwire_server.rpc.stream import StreamLimits, StreamService
 from gemwire_server.rpc.time_limit import within
 from gemwire_server.rpc.validate import Served
 from gemwire_server.rpc.watch import Watch
+from gemwire_server.rpc.wire import Vectors, results_that_fit
 from gemwire_server.security import open_certificates, open_tokens
 from gemwire_server.tokenizer import Tokenizer
 
@@ -75,7 +76,11 @@ class Front:
         tokens = open_tokens(config, metrics.bad_file)
         self._watch = Watch(metrics, _tracing(config))
         self._calls = Calls(
-            config.max_concurrent_calls, config.max_inputs_per_request, self._watch, tokens
+            config.max_concurrent_calls,
+            config.max_inputs_per_request,
+            config.max_response_bytes,
+            self._watch,
+            tokens,
         )
         self._timer: asyncio.Task[None] | None = None
         self._engine: Engine | None = None
@@ -137,15 +142,30 @@ class Front:
             tokenizer_threads=config.tokenizer_threads or max(1, (os.cpu_count() or 2) - 1),
         )
         unary = EmbeddingService(
-            embedder, revision=model.revision, max_inputs=config.max_inputs_per_request
+            embedder,
+            revision=model.revision,
+            max_inputs=config.max_inputs_per_request,
+            max_response_bytes=config.max_response_bytes,
         )
         limits = StreamLimits(
             max_inputs=config.max_inputs_per_request,
             max_inflight_inputs=config.max_stream_inflight_inputs,
             group_tokens=min(config.max_batch_tokens, config.max_queue_tokens),
+            max_response_bytes=config.max_response_bytes,
             max_age=config.max_connection_age * STREAM_AGE,
         )
         self._streams = StreamService(embedder, revision=model.revision, limits=limits)
+        full = Vectors(model.dimensions, normalize=True, encoding=pb.VECTOR_ENCODING_FLOAT32)
+        if (
+            fit := results_that_fit(full, config.max_response_bytes)
+        ) < config.max_inputs_per_request:
+            log.warning(
+                "--max-response-bytes %d holds %d vectors of float32: BatchEmbed of more is refused, "
+                "though --max-inputs-per-request is %d",
+                config.max_response_bytes,
+                fit,
+                config.max_inputs_per_request,
+            )
         embedding: dict[str, Method] = {
             "Embed": unary.embed,
             "BatchEmbed": unary.batch_embed,

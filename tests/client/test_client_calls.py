@@ -146,6 +146,25 @@ def decoded(text: str, encoding: str) -> Any:
     }[encoding]
 
 
+def test_no_request_asks_for_more_than_an_answer_holds(call: Run, scripted: Scripted) -> None:
+    scripted.limits = pb.Limits(
+        max_inputs_per_request=1000, max_request_bytes=200_000, max_response_bytes=1024 + 5 * 512
+    )
+    some = texts(23)
+    found = call("embed", some)
+    np.testing.assert_array_equal(found, [vector(text) for text in some])
+    assert sorted(len(request.inputs) for request in scripted.requests) == [3, 5, 5, 5, 5]
+
+
+def test_no_similarity_asks_for_more_than_an_answer_holds(call: Run, scripted: Scripted) -> None:
+    scripted.limits = pb.Limits(
+        max_inputs_per_request=1000, max_request_bytes=200_000, max_response_bytes=1024 + 7 * 4
+    )
+    some = texts(20)
+    assert call("similarity", "a", some).tolist() == [len(text) for text in some]
+    assert [len(request.targets) for request in scripted.requests] == [7, 7, 6]
+
+
 # Type and width of a vector of 16.
 DECODED: dict[str, tuple[type, int]] = {
     "float32": (np.float32, 16),

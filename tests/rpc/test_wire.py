@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.errors import EngineFailure, GemwireError, InvalidInput
-from gemwire_server.rpc.status import to_status
+from gemwire_server.rpc.status import duration, to_status
 from gemwire_server.rpc.wire import (
     Answers,
     Vectors,
@@ -14,6 +14,7 @@ from gemwire_server.rpc.wire import (
     cut,
     embed_response,
     encode,
+    results_that_fit,
     stream_results,
     varint,
 )
@@ -184,6 +185,37 @@ def test_the_order_of_bits() -> None:
         pb.VECTOR_ENCODING_UBINARY: [[0b10000000, 0b01000000]],
         pb.VECTOR_ENCODING_UBINARY_LSB: [[0b00000001, 0b00000010]],
     }
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("dimensions", [768, 128, 12])
+@pytest.mark.parametrize("limit", [65536, 4 * 2**20])
+def test_so_many_results_fit(encoding: pb.VectorEncoding, dimensions: int, limit: int) -> None:
+    how = Vectors(dimensions, normalize=False, encoding=encoding)
+    most = results_that_fit(how, limit)
+    one = answers(1, seed=9)
+    made = Answers(
+        vectors=np.repeat(one.vectors, most, axis=0),
+        token_counts=np.full(most, 2048, np.uint32),
+        truncated=np.ones(most, np.bool_),
+        errors={},
+    )
+    timing = pb.Timing(
+        tokenize=duration(1e6 + 1e-9),
+        queue=duration(1e6 + 1e-9),
+        compute=duration(1e6 + 1e-9),
+        total=duration(1e6 + 1e-9),
+        batch_texts=2**31,
+        batch_tokens=2**31,
+    )
+    rest = pb.BatchEmbedResponse(timing=timing, model_revision="r" * 128)
+    size = len(batch_response(made, how, rest))
+    assert size <= limit
+    if (encoding, limit) == (pb.VECTOR_ENCODING_FLOAT32, 4 * 2**20) and dimensions == 768:
+        assert size > 0.98 * limit
+    ids = np.full(most, 2**64 - 1, np.uint64)
+    granted = pb.StreamResults(timing=timing, granted_inputs=2**31)
+    assert len(stream_results(made, ids, how)) + granted.ByteSize() + 16 <= limit
 
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**21, 2**32 - 1])

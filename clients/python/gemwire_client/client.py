@@ -118,7 +118,7 @@ class Client:
         gathered = Gathered(len(inputs), settings, self.model())
         method = self._embedding.BatchEmbed
         waiting: deque[tuple[slice, pb.BatchEmbedRequest, Any]] = deque()
-        slices = requests.request_slices(inputs, self.model().limits)
+        slices = gathered.slices(inputs)
         try:
             for part in itertools.chain(slices, [None] * CALLS_IN_FLIGHT):
                 if part is not None:
@@ -220,7 +220,8 @@ class Client:
         request = requests.similarity(source, task, target_task, dimensions)
         inputs = [requests.text_input(target) for target in targets]
         scores: list[float] = []
-        for part in requests.request_slices(inputs, requests.less_one(self.model().limits)):
+        limits = requests.less_one(self.model().limits)
+        for part in requests.request_slices(inputs, limits, requests.SCORE_BYTES):
             del request.targets[:]
             request.targets.extend(inputs[part])
             response = self._call(

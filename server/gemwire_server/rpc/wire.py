@@ -48,6 +48,29 @@ class Answers:
     errors: dict[int, GemwireError]
 
 
+# Of an answer beside its results: timing, revision.
+BESIDE_RESULTS = 1024
+# Of a result beside its vector, at most; and of an error in a vector's place.
+BESIDE_VECTOR, ERROR_BYTES = 48, 512
+# Bits of a dimension.
+BITS = {
+    pb.VECTOR_ENCODING_FLOAT32: 32,
+    pb.VECTOR_ENCODING_BFLOAT16: 16,
+    pb.VECTOR_ENCODING_FLOAT16: 16,
+    pb.VECTOR_ENCODING_INT8: 8,
+    pb.VECTOR_ENCODING_INT8_FIXED: 8,
+    pb.VECTOR_ENCODING_UBINARY: 1,
+    pb.VECTOR_ENCODING_BINARY: 1,
+    pb.VECTOR_ENCODING_UBINARY_LSB: 1,
+}
+
+
+def results_that_fit(how: Vectors, limit: int) -> int:
+    """How many results an answer of `limit` bytes surely holds, as Limits.max_response_bytes counts."""
+    vector = -(-how.dimensions * BITS[how.encoding] // 8)
+    return (limit - BESIDE_RESULTS) // max(vector + BESIDE_VECTOR, ERROR_BYTES)
+
+
 def cut(vectors: NDArray[np.float32], how: Vectors) -> NDArray[np.float32]:
     """The first dimensions of unit rows, of length one again if asked; fp32 [n, how.dimensions]."""
     part = vectors[:, : how.dimensions]
