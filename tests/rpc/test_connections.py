@@ -161,6 +161,7 @@ def test_the_admin_address_has_health_and_reflection(
             "grpc.reflection.v1alpha.ServerReflection",
         }
         for channel, path in (
+            (main, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"),
             (main, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"),
             (admin, "/gemwire.v1.ModelService/ListModels"),
         ):
