@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gemwire_server.checkpoint import Checkpoint, open_checkpoint
+from gemwire_server.checkpoint import Checkpoint, open_configured
 from gemwire_server.config import ServerConfig
 from gemwire_server.devices import Runner, batch_tokens, load_runner
 from gemwire_server.errors import CheckpointError, InvalidInput
@@ -109,7 +109,7 @@ def run(
     load: Callable[[Checkpoint, ServerConfig], Runner] = load_runner,
 ) -> int:
     """Prints the table; 0 inside the gate, 1 outside. `against` is "fp32" or "bf16"."""
-    checkpoint = open_checkpoint(config.model, config.revision or None)
+    checkpoint = open_configured(config)
     tokenizer = checkpoint.load_tokenizer()
     corpus = read_texts(texts) if texts else sample_texts(tokenizer)
     ids = [tokenizer.encode(text, truncation=Truncation.END).ids for text in corpus]
@@ -136,6 +136,12 @@ def run(
         errors = Errors.of(ours, truth)
         failures = gate_int8(errors) if int8 else gate(errors, Errors.of(bf16, truth))
     print(f"{description}; {len(corpus)} texts")
+    if checkpoint.rereads_window:
+        print(
+            f"sliding_window {checkpoint.written_sliding_window} of config.json is read as "
+            f"{checkpoint.config.window} tokens to each side, here and in the reference "
+            "(--sliding-window)"
+        )
     print_table(rows, lengths, against)
     for name, (vectors, reference) in rows.items():
         print(f"top-{NEIGHBOURS} overlap, {name}: {overlap(vectors, reference):.4f}")
@@ -228,6 +234,8 @@ def reference_vectors(
         str(checkpoint.path), device=str(device), model_kwargs={"dtype": dtype}
     )
     reference.truncate_dim = None  # whole vectors are compared
+    if checkpoint.rereads_window:
+        _set_window(reference, checkpoint.config.window)
     vectors = reference.encode(
         list(texts),
         batch_size=batch_size,
@@ -237,6 +245,15 @@ def reference_vectors(
     )
     result: Vectors = vectors.float().cpu().numpy()
     return result
+
+
+def _set_window(reference: Any, reach: int) -> None:
+    """Has transformers' Gemma 3 compute |i - j| <= reach in its sliding layers."""
+    encoder = reference[0].auto_model
+    encoder.config.sliding_window = reach + 1  # its bound is exclusive
+    for layer in encoder.layers:
+        if layer.self_attn.sliding_window is not None:
+            layer.self_attn.sliding_window = reach + 1
 
 
 def card_row(runner: Runs, checkpoint: Checkpoint, tokenizer: Tokenizer) -> Vectors:

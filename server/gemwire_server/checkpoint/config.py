@@ -1,13 +1,11 @@
 """config.json of a Gemma 3 text encoder → EncoderConfig. What is not implemented is refused by name."""
 
-import logging
 from typing import Any
 
 from gemwire_server.checkpoint.keys import Keys
+from gemwire_server.checkpoint.window import read_window
 from gemwire_server.errors import CheckpointError
 from gemwire_server.model.config import EncoderConfig, LayerKind
-
-log = logging.getLogger(__name__)
 
 CONFIG = Keys(
     file="config.json",
@@ -60,8 +58,10 @@ THETA = {
 }
 
 
-def parse_config(raw: dict[str, Any]) -> EncoderConfig:
-    """Raises CheckpointError, naming the key, for anything unknown, missing or not implemented."""
+def parse_config(raw: dict[str, Any], sliding_window: int = 0) -> EncoderConfig:
+    """`sliding_window` replaces the one in the file unless it is 0.
+
+    Raises CheckpointError, naming the key, for anything unknown, missing or not implemented."""
     CONFIG.check(CONFIG.file, raw)
     # Absent, it is transformers' default: a causal decoder.
     if raw.get("use_bidirectional_attention") is not True:
@@ -82,7 +82,7 @@ def parse_config(raw: dict[str, Any]) -> EncoderConfig:
             rms_norm_eps=raw["rms_norm_eps"],
             query_pre_attn_scalar=raw["query_pre_attn_scalar"],
             rope_theta=_rope_theta(raw),
-            window=_window(raw["sliding_window"]),
+            window=read_window(raw["sliding_window"], sliding_window),
         )
     except KeyError as error:
         raise CheckpointError(f"config.json: {error.args[0]} is missing") from None
@@ -139,14 +139,3 @@ def _is_plain(rope: dict[str, Any] | None) -> bool:
     """Whether nothing scales the rotation; `type` is the older name of `rope_type`."""
     rest = {key: value for key, value in (rope or {}).items() if value is not None}
     return all(key in ("rope_type", "type") and rest[key] == "default" for key in rest)
-
-
-def _window(sliding_window: int) -> int:
-    """The reach to each side: half of `sliding_window`, which counts both sides."""
-    if sliding_window == 257:
-        # transformers turns 512 into half + 1 on load, and some versions saved it so.
-        log.warning("config.json: sliding_window 257 is a re-saved 512; read as 512")
-        sliding_window = 512
-    if sliding_window < 2 or sliding_window % 2:
-        raise CheckpointError(f"config.json: sliding_window is {sliding_window}: not implemented")
-    return sliding_window // 2

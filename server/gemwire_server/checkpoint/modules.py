@@ -50,10 +50,11 @@ ORDER = "Transformer and Pooling, then Dense and Normalize in any number and ord
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The encoder's folder, and the Dense folders in order."""
+    """The encoder's folder, the Dense folders in order, and the folders of all modules."""
 
     encoder: Path
     dense: tuple[Path, ...]
+    folders: tuple[Path, ...]
 
 
 def read_pipeline(directory: Path) -> Pipeline:
@@ -92,7 +93,11 @@ def read_pipeline(directory: Path) -> Pipeline:
             _check_dense(folder / "config.json")
         elif (config := folder / "config.json").exists():
             NORMALIZE.check(config, read_json(config))
-    return Pipeline(encoder, tuple(path for kind, path in folders if kind == "Dense"))
+    return Pipeline(
+        encoder=encoder,
+        dense=tuple(path for kind, path in folders if kind == "Dense"),
+        folders=tuple(path for _, path in folders if path.exists()),
+    )
 
 
 def refuse_adapter(folder: Path) -> None:

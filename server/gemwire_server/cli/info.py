@@ -50,9 +50,9 @@ def of_server(args: argparse.Namespace) -> Facts:
 
 def of_checkpoint(config: ServerConfig) -> Facts:
     """A checkpoint's facts, without its weights."""
-    from gemwire_server.checkpoint import open_checkpoint
+    from gemwire_server.checkpoint import open_configured
 
-    checkpoint = open_checkpoint(config.model, config.revision or None)
+    checkpoint = open_configured(config)
     sizes = checkpoint.config
     return {
         "name": checkpoint.name,

@@ -60,6 +60,7 @@ def describe(checkpoint: Checkpoint, runner: Described, config: ServerConfig) ->
         limits=pb.Limits(
             max_inputs_per_request=config.max_inputs_per_request,
             max_request_bytes=config.max_request_bytes,
+            max_response_bytes=config.max_response_bytes,
             max_batch_tokens=config.max_batch_tokens,
             max_queue_tokens=config.max_queue_tokens,
             max_stream_inflight_inputs=config.max_stream_inflight_inputs,
