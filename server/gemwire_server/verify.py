@@ -26,6 +26,7 @@ from gemwire_server.errors import CheckpointError, InvalidInput
 from gemwire_server.packing import PackedBatch, TokenIds, pack
 from gemwire_server.prompts import TASKS
 from gemwire_server.tokenizer import Tokenizer, Truncation
+from gemwire_server.tokenizer_backends import lowered
 
 Vectors = NDArray[np.float32]
 CPU = torch.device("cpu")
@@ -236,6 +237,9 @@ def reference_vectors(
     reference.truncate_dim = None  # whole vectors are compared
     if checkpoint.rereads_window:
         _set_window(reference, checkpoint.config.window)
+    if _reads_small(checkpoint.load_tokenizer()):
+        # transformers 5 forgets a Lowercase of tokenizer.json when it loads a Gemma tokenizer.
+        texts = [lowered(text) for text in texts]
     vectors = reference.encode(
         list(texts),
         batch_size=batch_size,
@@ -245,6 +249,11 @@ def reference_vectors(
     )
     result: Vectors = vectors.float().cpu().numpy()
     return result
+
+
+def _reads_small(tokenizer: Tokenizer) -> bool:
+    """Whether texts are read in small letters."""
+    return np.array_equal(tokenizer.encode("A").ids, tokenizer.encode("a").ids)
 
 
 def _set_window(reference: Any, reach: int) -> None:
