@@ -46,7 +46,8 @@ def whole(served: Served) -> NDArray[np.float32]:
 
 
 def units(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    shorter: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return shorter
 
 
 def test_the_model_tells_it(served: Served) -> None:

@@ -12,14 +12,13 @@ from gemwire_server.checkpoint.synthetic import make_checkpoint
 from gemwire_server.errors import CheckpointError
 from gemwire_server.packing import pack
 from gemwire_server.runner import ModelRunner
-from server.reference_versions import PARAMETERS, Reference
+from server.reference_versions import Reference, parameters
 
 SCRIPT = Path(__file__).with_name("reference_scripts") / "adapter.py"
-WITH_PEFT = [p for p in PARAMETERS if "peft" in p.values[0].pins]
 FP32_TOLERANCE = 5e-6  # of a unit vector's entries; sums are taken in another order
 
 
-@pytest.mark.parametrize("reference", WITH_PEFT)
+@pytest.mark.parametrize("reference", parameters("peft"))
 def test_an_adapter_is_merged_as_the_error_says(reference: Reference, tmp_path: Path) -> None:
     make_checkpoint(tmp_path / "tiny", geometry="tiny", seed=0, dtype="float32")
     reference.run(SCRIPT, tmp_path / "tiny", tmp_path)

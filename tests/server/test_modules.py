@@ -38,9 +38,9 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Modules:
     return list(SentenceTransformer(str(folder), device="cpu"))
 
 
-def dense(out: int = WIDTH, into: int = WIDTH, **changes: Any) -> Dense:
-    torch.manual_seed(out)
-    return Dense(into, out, **{"bias": False, "activation_function": nn.Identity()} | changes)
+def dense(**changes: Any) -> Dense:
+    torch.manual_seed(1)
+    return Dense(WIDTH, WIDTH, **{"bias": False, "activation_function": nn.Identity()} | changes)
 
 
 def save(modules: Modules, folder: Path) -> SentenceTransformer:
@@ -79,7 +79,7 @@ def test_what_is_implemented_agrees(
 
 
 def test_modules_come_in_the_order_of_the_file(modules: Modules, tmp_path: Path) -> None:
-    save([*modules[:-1], dense(WIDTH), modules[-1]], tmp_path)
+    save([*modules[:-1], dense(), modules[-1]], tmp_path)
     where = tmp_path / "modules.json"
     entries = json.loads(where.read_text())
     entries[3], entries[4] = entries[4], entries[3]
