@@ -1,7 +1,7 @@
 """The versions of sentence-transformers and transformers that checkpoints are compared with.
 
 They are the venv's own and the sets of .ci/references.txt, which `make test` installs into
-.venv/references, one folder a set; GEMWIRE_REFERENCES names another folder.
+.venv/references, one folder a set; REFERENCE_LIBRARIES names another folder.
 """
 
 import os
@@ -14,7 +14,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 LIST = Path(__file__).parents[2] / ".ci" / "references.txt"
-FOLDER = Path(os.environ.get("GEMWIRE_REFERENCES") or Path(sys.prefix) / "references")
+FOLDER = Path(os.environ.get("REFERENCE_LIBRARIES") or Path(sys.prefix) / "references")
 
 
 @dataclass(frozen=True, slots=True)
