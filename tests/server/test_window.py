@@ -4,13 +4,14 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from gemwire_mini import CHECKPOINT as MINI
-from gemwire_server import verify
+from gemwire_server import cli, verify
 from gemwire_server.checkpoint import Checkpoint, open_checkpoint
 from gemwire_server.checkpoint.window import read_window
 from gemwire_server.config import ServerConfig
@@ -89,6 +90,33 @@ def test_another_odd_window_is_explained(written: int, origin: str) -> None:
 def test_a_window_of_nothing_is_refused(written: int) -> None:
     with pytest.raises(CheckpointError, match="at least 2"):
         read_window(written)
+
+
+@pytest.mark.parametrize("written", [None, 512.0, "512", True, [512]])
+@pytest.mark.parametrize("chosen", [0, 512])
+def test_a_window_that_is_no_number_is_refused(written: Any, chosen: int) -> None:
+    with pytest.raises(CheckpointError, match="sliding_window is .*a whole number is expected"):
+        read_window(written, chosen)
+
+
+@pytest.mark.parametrize("sliding_window", [2**31, 2**32 - 2, 2**33, 10**30])
+def test_a_window_beyond_32_bits_sees_the_whole_text(
+    sliding_window: int, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = with_window(tiny_checkpoint, tmp_path / "copy", sliding_window)
+    ids = [np.random.default_rng(1).integers(0, 2048, n, dtype=np.int32) for n in (5, 600)]
+    found = vectors(open_checkpoint(str(folder)), ids)
+    np.testing.assert_array_equal(found, vectors(open_checkpoint(str(folder), None, 4096), ids))
+
+
+@pytest.mark.parametrize("command", [["info"], ["tokenize", "a text"]])
+def test_commands_that_open_a_checkpoint_take_the_option(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = with_window(MINI, tmp_path / "mini", 129)
+    assert cli.main([*command, "--model", str(folder)]) != 0
+    assert "--sliding-window 512" in capsys.readouterr().err
+    assert cli.main([*command, "--model", str(folder), "--sliding-window", "512"]) == 0
 
 
 def test_the_revision_says_that_the_window_is_read_otherwise(tmp_path: Path) -> None:

@@ -13,14 +13,20 @@ log = logging.getLogger(__name__)
 
 PUBLISHED = 512
 OPTION = "--sliding-window"
+# More than any text has; kernels add it to positions in 32 bits.
+LONGEST_REACH = 1 << 24
 
 
 def read_window(written: int, chosen: int = 0) -> int:
     """The reach to each side. `chosen` is what the user says that config.json means; 0: nothing.
 
     257 is taken for a re-saved 512, with a warning. Raises CheckpointError for other odd values unless
-    one is chosen.
+    one is chosen, and for what is no whole number.
     """
+    if type(written) is not int:
+        raise CheckpointError(
+            f"config.json: sliding_window is {written!r}: a whole number is expected"
+        )
     if chosen:
         return literal_window(chosen)
     if written < 2:
@@ -45,8 +51,8 @@ def read_window(written: int, chosen: int = 0) -> int:
 
 
 def literal_window(sliding_window: int) -> int:
-    """The reach to each side as transformers reads it."""
-    return sliding_window // 2
+    """The reach to each side as transformers reads it, or LONGEST_REACH, which no text tells from more."""
+    return min(sliding_window // 2, LONGEST_REACH)
 
 
 def resaved(sliding_window: int) -> int:

@@ -45,7 +45,9 @@ def add_parser(subparsers: Subparsers) -> Parser:
     _add_traffic(parser)
     _add_output(parser)
     add_remote_flags(parser)
-    add_flags(parser, ("model", "revision", "dtype", "device", "weights", "threads"))
+    add_flags(
+        parser, ("model", "revision", "sliding_window", "dtype", "device", "weights", "threads")
+    )
     return parser
 
 

@@ -23,7 +23,7 @@ def add_parser(subparsers: Subparsers) -> Parser:
     parser.add_argument("--server", metavar="ADDRESS", help="host:port or unix:/path of a server")
     parser.add_argument("--json", action="store_true", help="as one JSON object")
     add_remote_flags(parser)
-    add_flags(parser, ("model", "revision"))
+    add_flags(parser, ("model", "revision", "sliding_window"))
     return parser
 
 

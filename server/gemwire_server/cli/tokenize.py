@@ -33,7 +33,7 @@ def add_parser(subparsers: Subparsers) -> Parser:
     parser.add_argument("--server", metavar="ADDRESS", help="host:port or unix:/path of a server")
     add_remote_flags(parser)
     add_prompt_flags(parser)
-    add_flags(parser, ("model", "revision"))
+    add_flags(parser, ("model", "revision", "sliding_window"))
     return parser
 
 
