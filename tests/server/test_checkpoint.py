@@ -292,6 +292,33 @@ def test_revision_follows_modules_and_shards_of_other_folders(folder: Path, tmp_
     assert len({before, dense, open_checkpoint(str(folder)).revision()}) == 3
 
 
+def test_revision_follows_folders_that_a_link_tells_apart(folder: Path, tmp_path: Path) -> None:
+    """For the system link/../2_Dense is beside what the link leads to, not beside the link."""
+    (tmp_path / "elsewhere" / "inner").mkdir(parents=True)
+    (folder / "link").symlink_to(tmp_path / "elsewhere" / "inner")
+    dense = tmp_path / "elsewhere" / "2_Dense"
+    (folder / "3_Dense").rename(dense)
+    edit(folder / "modules.json", lambda m: m[3].update(path="link/../2_Dense"))
+    before = open_checkpoint(str(folder)).revision()
+    retensor(dense / "model.safetensors", lambda t: t["linear.weight"].add_(1))
+    changed = open_checkpoint(str(folder)).revision()
+    retensor(folder / "2_Dense" / "model.safetensors", lambda t: t["linear.weight"].add_(1))
+    assert len({before, changed, open_checkpoint(str(folder)).revision()}) == 3
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"weight_map": []}', '{"weight_map": {"norm.weight": 5}}',
+                '{"weight_map": {}}', '{"weight_map": {"norm.weight": []}}'],
+)  # fmt: skip
+def test_a_damaged_index_is_named(folder: Path, content: str) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(content)
+    opened = open_checkpoint(str(folder))
+    for read in (opened.revision, lambda: ModelRunner.load(opened, dtype="float32", threads=0)):
+        with pytest.raises(CheckpointError, match=r"model\.safetensors\.index\.json"):
+            read()
+
+
 def test_revision_leaves_out_what_no_vector_depends_on(folder: Path) -> None:
     before = open_checkpoint(str(folder)).revision()
     (folder / "README.md").write_text("a model")

@@ -95,7 +95,7 @@ def test_a_window_of_nothing_is_refused(written: int) -> None:
 @pytest.mark.parametrize("written", [None, 512.0, "512", True, [512]])
 @pytest.mark.parametrize("chosen", [0, 512])
 def test_a_window_that_is_no_number_is_refused(written: Any, chosen: int) -> None:
-    with pytest.raises(CheckpointError, match="sliding_window is .*a whole number is expected"):
+    with pytest.raises(CheckpointError, match="a whole number is expected"):
         read_window(written, chosen)
 
 

@@ -21,9 +21,15 @@ def weight_files(folder: Path) -> list[Path]:
         raise CheckpointError(
             f"{folder}: neither model.safetensors nor an index of shards; other weight files are not read"
         )
-    shards = sorted(
-        {folder / name for name in json.loads(index.read_text())["weight_map"].values()}
-    )
+    try:
+        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+        shards = sorted(folder / name for name in names)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise CheckpointError(
+            f"{index}: damaged: a JSON object is expected, whose weight_map has a file for each tensor"
+        ) from None
+    if not shards:
+        raise CheckpointError(f"{index} names no files")
     for shard in shards:
         if not shard.exists():
             raise CheckpointError(f"{shard} is missing; {index.name} names it")
@@ -41,10 +47,10 @@ def digest(root: Path, modules: Iterable[Path]) -> str:
         paths |= {path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file()}
         if (folder / INDEX).exists():
             paths |= set(weight_files(folder))  # an index may name files of other folders
-    names = {os.path.relpath(path, root): path for path in paths}
     whole = hashlib.sha256()
-    for name in sorted(names):
-        with names[name].open("rb") as file:
+    # Two files may have one name: "link/../1_Dense" is another folder than "1_Dense".
+    for name, path in sorted((os.path.relpath(path, root), path) for path in paths):
+        with path.open("rb") as file:
             whole.update(name.encode())
             whole.update(hashlib.file_digest(file, "sha256").digest())
     return f"sha256-{whole.hexdigest()[:16]}"
