@@ -10,6 +10,7 @@ from gemwire_server.rpc.methods import response_too_large
 from gemwire_server.rpc.validate import Served, check_options
 from gemwire_server.rpc.wire import (
     BESIDE_RESULTS,
+    ERROR_BYTES,
     Answers,
     batch_response,
     cut,
@@ -49,7 +50,9 @@ class EmbeddingService:
         options = check_options(request.options, self._served)
         check_count(len(request.inputs), self._max_inputs, "inputs")
         most = results_that_fit(options.vectors, self._max_response_bytes)
-        self._check_answer(len(request.inputs), most, "inputs")
+        of_errors = (self._max_response_bytes - BESIDE_RESULTS) // ERROR_BYTES
+        smaller = ", or ask for fewer dimensions or a smaller encoding" if most < of_errors else ""
+        self._check_answer(len(request.inputs), most, "inputs", smaller)
         answers, timing = await self._embedder.embed(
             request.inputs,
             options,
@@ -61,13 +64,13 @@ class EmbeddingService:
         )
         return batch_response(answers, options.vectors, rest)
 
-    def _check_answer(self, count: int, most: int, field: str) -> None:
+    def _check_answer(self, count: int, most: int, field: str, otherwise: str = "") -> None:
         """Refuses, before any work, what is answered with more bytes than a client may take."""
         if count > most:
             raise response_too_large(
-                f"the answer to {count} {field} of these options can have too many bytes",
+                f"the answer to {count} {field} can have too many bytes",
                 self._max_response_bytes,
-                f"send at most {most} at once, or ask for fewer dimensions or a smaller encoding",
+                f"send at most {most} at once{otherwise}",
                 field=field,
                 count=count,
                 most=most,

@@ -164,7 +164,7 @@ class Calls:
                     raise response_too_large(
                         f"the answer has {len(answer)} bytes",
                         self._max_response_bytes,
-                        "ask for less",
+                        "send a shorter text, or do without its pieces",
                     )
                 self._watch.ended(call, Code.OK)
                 return answer
