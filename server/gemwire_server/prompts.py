@@ -7,7 +7,7 @@ from gemwire_server.errors import InvalidInput
 
 DOCUMENT_TASK = "retrieval_document"
 UNTITLED = "title: none | "
-# Of names in an error: it travels in trailers, of which gRPC's clients take 8 KiB.
+# The longest list of names in an error, which travels in trailers: gRPC's clients take 8 KiB of them.
 LISTED_CHARACTERS = 500
 
 # Task → name in the checkpoint's table, and the model card's prompt where the table lacks the name.

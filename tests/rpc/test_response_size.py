@@ -15,7 +15,8 @@ import pytest
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from gemwire_client import AsyncClient, Client
-from gemwire_server.rpc.wire import ERROR_BYTES
+from gemwire_client.requests import ANSWER_OVERHEAD, result_bytes
+from gemwire_server.rpc.wire import ERROR_BYTES, Vectors, results_that_fit
 from rpc.harness import Served, failure, running, text
 from scrape import at_rest, scrape, scrape_until
 
@@ -176,6 +177,15 @@ def test_our_clients_ask_for_what_fits(served: Served) -> None:
     np.testing.assert_allclose(asyncio.run(embed()), found, atol=2e-6)
     page = scrape(served.metrics_address)
     assert page.total("gemwire_calls_started_total", method="BatchEmbed") >= 8
+
+
+@pytest.mark.parametrize("dimensions", [12, 128, 768])
+@pytest.mark.parametrize("encoding", [number for number in pb.VectorEncoding.values() if number])
+def test_client_and_server_count_alike(encoding: pb.VectorEncoding, dimensions: int) -> None:
+    """The client counts as for float32, whatever the encoding."""
+    asked = (SMALL - ANSWER_OVERHEAD) // result_bytes(dimensions)
+    served = results_that_fit(Vectors(dimensions, normalize=True, encoding=encoding), SMALL)
+    assert asked == served if encoding == pb.VECTOR_ENCODING_FLOAT32 else asked <= served
 
 
 def test_an_error_does_not_list_more_prompts_than_trailers_hold(

@@ -48,11 +48,10 @@ class Answers:
     errors: dict[int, GemwireError]
 
 
-# Of an answer beside its results: timing, revision.
-BESIDE_RESULTS = 1024
-# Of a result beside its vector, at most; and of an error in a vector's place.
-BESIDE_VECTOR, ERROR_BYTES = 48, 512
-# Bits of a dimension.
+# Bytes of an answer beside its results, which are timing and revision, at most; of a result beside its
+# vector; and of an error in a vector's place. Clients count so too: see Limits.max_response_bytes.
+BESIDE_RESULTS, BESIDE_VECTOR, ERROR_BYTES = 1024, 48, 512
+# Bits that a number of a vector takes.
 BITS = {
     pb.VECTOR_ENCODING_FLOAT32: 32,
     pb.VECTOR_ENCODING_BFLOAT16: 16,
