@@ -9,7 +9,11 @@ from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.checkpoint import Checkpoint
 from gemwire_server.config import RUNNER, ServerConfig
 from gemwire_server.engine import Runner
+from gemwire_server.errors import CheckpointError
 from gemwire_server.rpc.model import describe
+
+# Bytes of an answer beside the model that it describes: a tag and a length.
+MODEL_OVERHEAD = 6
 
 
 class DescribedRunner(Runner, Protocol):
@@ -44,4 +48,11 @@ def load(checkpoint: Checkpoint, config: ServerConfig, loader: str = RUNNER) -> 
     make: Loader = getattr(importlib.import_module(module), name)
     runner = make(checkpoint, config)
     config = replace(config, max_batch_tokens=config.max_batch_tokens or runner.batch_tokens)
-    return Loaded(runner, config, describe(checkpoint, runner, config))
+    model = describe(checkpoint, runner, config)
+    # Every client asks for the model first: without that answer it learns of no limit.
+    if (size := model.ByteSize() + MODEL_OVERHEAD) > config.max_response_bytes:
+        raise CheckpointError(
+            f"{checkpoint.path}: GetModel, which lists its prompts, takes {size} bytes; "
+            f"--max-response-bytes is {config.max_response_bytes}: raise it, or shorten the prompts"
+        )
+    return Loaded(runner, config, model)

@@ -16,6 +16,7 @@ from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from gemwire_client import AsyncClient, Client
 from gemwire_client.requests import ANSWER_OVERHEAD, result_bytes
+from gemwire_server.errors import CheckpointError
 from gemwire_server.rpc.wire import ERROR_BYTES, Vectors, results_that_fit
 from rpc.harness import Served, failure, running, text
 from scrape import at_rest, scrape, scrape_until
@@ -23,6 +24,16 @@ from scrape import at_rest, scrape, scrape_until
 WAIT = 60.0
 SMALL = 65536
 TOO_LARGE = (grpc.StatusCode.INVALID_ARGUMENT, "RESPONSE_TOO_LARGE")
+
+
+def with_prompts(source: Path, folder: Path, count: int) -> Path:
+    """A copy of a checkpoint with so many prompts more, of 100 bytes each."""
+    shutil.copytree(source, folder)
+    file = folder / "config_sentence_transformers.json"
+    config = json.loads(file.read_text())
+    config["prompts"] |= {f"a prompt of number {i}": "p: " * 25 for i in range(count)}
+    file.write_text(json.dumps(config))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +101,21 @@ def test_limits_that_disagree_are_told_of(
         assert "--max-response-bytes" not in caplog.text
     with running(str(tiny_checkpoint), max_response_bytes=SMALL):
         assert "--max-response-bytes 65536 holds 126 vectors" in caplog.text
+
+
+def test_a_model_that_no_client_could_be_told_of_is_refused(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = str(with_prompts(tiny_checkpoint, tmp_path / "prompts", 1000))
+    with (
+        pytest.raises(CheckpointError, match="--max-response-bytes is 65536: raise it"),
+        running(folder, max_response_bytes=SMALL),
+    ):
+        pass
+    size = 200_000
+    with running(folder, max_response_bytes=size) as server:
+        answer = server.model.GetModel(pb.GetModelRequest())
+        assert SMALL < answer.ByteSize() <= size
 
 
 def test_similarity_is_counted_too(served: Served) -> None:
@@ -191,12 +217,7 @@ def test_client_and_server_count_alike(encoding: pb.VectorEncoding, dimensions: 
 def test_an_error_does_not_list_more_prompts_than_trailers_hold(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    checkpoint = tmp_path / "prompts"
-    shutil.copytree(tiny_checkpoint, checkpoint)
-    file = checkpoint / "config_sentence_transformers.json"
-    config = json.loads(file.read_text())
-    config["prompts"] |= {f"a prompt of number {i}": "p: " for i in range(1000)}
-    file.write_text(json.dumps(config))
+    checkpoint = with_prompts(tiny_checkpoint, tmp_path / "prompts", 1000)
     with running(str(checkpoint)) as server, grpc.insecure_channel(server.address) as channel:
         embedding: Any = EmbeddingServiceStub(channel)
         options = pb.EmbedOptions(prompt_name="unknown")
