@@ -1,0 +1,185 @@
+"""Whether SentencePiece on tokenizer.model gives the ids of tokenizer.json, for every text.
+
+SentencePiece makes the piece of the best score of two neighbours, from the left; HF's BPE applies the
+first merge of a list, from the left. They agree where the list has every way to make a piece, in the
+order of the scores, and where nothing else divides a text differently. None of it is tried out on
+texts: each condition is compared for the whole vocabulary.
+"""
+
+import random
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gemwire_server.sentencepiece_model import KIND, SPACE, Pieces
+from gemwire_server.space_runs import SpaceRuns
+from gemwire_server.tokenizer_files import BYTES, AddedToken
+
+# A longer piece than any that is trained: the comparison takes memory for each character.
+LONGEST = 128
+TABLE_BITS = 24
+
+
+def difference(
+    pieces: Pieces,
+    model: dict[str, Any],
+    added: Sequence[AddedToken],
+    vocab_size: int,
+    *,
+    lower: bool = False,
+) -> str | None:
+    """What differs, or is not certain to be equal, as a clause; None if all ids are equal.
+
+    `model` is the section of tokenizer.json, of BPE; of `added` those below `vocab_size` count. With
+    `lower` texts are read in small letters.
+    """
+    vocabulary: dict[str, int] = model["vocab"]
+    count = len(pieces.names)
+    in_order = list(vocabulary) == pieces.names and [*vocabulary.values()] == [*range(count)]
+    if not in_order and vocabulary != pieces.ids:
+        return f"the vocabularies differ ({len(vocabulary)} and {count} pieces)"
+    symbols = pieces.symbols
+    ours = {token.content: token.id for token in added if token.id < vocab_size}
+    if ours != symbols:
+        name = min(set(ours.items()) ^ set(symbols.items()))[0]
+        return f"the added token {name!r} is in one of them alone"
+    for token in added:
+        if token.id < vocab_size and not token.plain:
+            return f"the added token {token.content!r} does not match plainly"
+    return uncertain(pieces, lower=lower) or _merges_differ(pieces, model)
+
+
+def uncertain(pieces: Pieces, *, lower: bool = False) -> str | None:
+    """What of the vocabulary itself SentencePiece may read otherwise than a conversion of it."""
+    normal = pieces.named(KIND.NORMAL)
+    symbols = pieces.named(KIND.USER_DEFINED)
+    if (pieces.kinds == KIND.UNUSED).any():
+        return "there are unused pieces"
+    if pieces.named(KIND.BYTE).keys() != BYTES:
+        return "there are not 256 pieces for the bytes"
+    if max(map(len, normal), default=0) > LONGEST:
+        return f"a piece has more than {LONGEST} characters"
+    if np.unique(pieces.scores[list(normal.values())]).size != len(normal):
+        return "pieces have the same score"
+    everything = "\n".join(normal)
+    if "<0x" in everything and any(byte in everything for byte in BYTES):
+        return "a piece holds the name of a byte"
+    if not set("".join(normal)) <= normal.keys() | symbols.keys():
+        return "a character of a piece is no piece"
+    runs = pieces.runs.keys()
+    spaced = {symbol for symbol in pieces.symbols if SPACE in symbol}
+    if SPACE not in normal or not spaced == runs == {SPACE * n for n in range(2, len(runs) + 2)}:
+        return f"the symbols with '{SPACE}' are not the runs of spaces"
+    if runs and SPACE * 2 in everything:
+        return f"a piece holds '{SPACE * 2}'"
+    special = pieces.named(KIND.CONTROL, KIND.UNKNOWN).keys()
+    if _overlap(special | runs, symbols.keys() - runs):
+        return "symbols overlap"
+    # HF finds symbols before it makes letters small, and pieces after that.
+    if lower and any(symbol.lower() != symbol.upper() for symbol in symbols):
+        return "a symbol has letters, and texts are read in small ones"
+    if lower and any(_cuts(token, normal) for token in special):
+        return "a special token can be made of pieces, and texts are read in small letters"
+    return None
+
+
+def _cuts(word: str, pieces: Collection[str]) -> bool:
+    """Whether two pieces make the word."""
+    return any(word[:i] in pieces and word[i:] in pieces for i in range(1, len(word)))
+
+
+def _overlap(some: Collection[str], others: Collection[str]) -> bool:
+    """Whether one of each may share characters of a text."""
+
+    def heads(words: Collection[str]) -> set[str]:
+        return {word[:i] for word in words for i in range(1, len(word) + 1)}
+
+    def tails(words: Collection[str]) -> set[str]:
+        return {word[i:] for word in words for i in range(len(word))}
+
+    return any(
+        not heads(a).isdisjoint(tails(b)) or any(word in "\0".join(b) for word in a)
+        for a, b in ((some, others), (others, some))
+    )
+
+
+def space_runs(pieces: Pieces, model: dict[str, Any]) -> SpaceRuns | None:
+    """What tokenizer.json's merges make of spaces in a row; None where no piece is a run of them."""
+    if not (runs := pieces.runs):
+        return None
+    merges = [(left, right) for left, right in _pairs(model) if left + right in runs]
+    return SpaceRuns({SPACE: pieces.names.index(SPACE)} | runs, merges)
+
+
+def _pairs(model: dict[str, Any]) -> Iterator[Sequence[str]]:
+    return (merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"])
+
+
+def _merges_differ(pieces: Pieces, model: dict[str, Any]) -> str | None:
+    vocabulary: dict[str, int] = model["vocab"]
+    pairs = list(_pairs(model))
+    results = np.array([vocabulary.get(left + right, -1) for left, right in pairs], np.int64)
+    if (results < 0).any():
+        return "a merge makes no piece"
+    kinds = pieces.kinds[results]
+    if (kinds == KIND.BYTE).any():
+        return "a merge makes a byte"
+    normal = np.flatnonzero(kinds == KIND.NORMAL)
+    first = int(normal[0]) if len(normal) else len(pairs)
+    # SentencePiece never breaks a run for another piece.
+    if any(
+        SPACE in pairs[i][0] for i in np.flatnonzero(kinds != KIND.NORMAL).tolist() if i > first
+    ):
+        return f"a merge of '{SPACE}' comes late"
+    # By falling score, and of one piece the longest left part first.
+    results = results[normal]
+    cuts = np.array([len(left) for left, _ in pairs], np.int64)[normal]
+    falls = np.diff(pieces.scores[results]) < 0
+    falls |= (np.diff(results) == 0) & (np.diff(cuts) < 0)
+    if not falls.all():
+        return "the merges are in another order than the scores"
+    if next(_missing(pieces, results, cuts), None) is not None:
+        return "a merge is missing"
+    return None
+
+
+def _missing(
+    pieces: Pieces, results: NDArray[np.int64], cuts: NDArray[np.int64]
+) -> Iterator[tuple[str, str]]:
+    """Two pieces that make a third, which no merge does: merge i cuts piece `results[i]` at `cuts[i]`.
+
+    There are millions of places to cut. A table of hashes says of most that one side is no piece;
+    it is never wrong in that, and the others are looked up.
+    """
+    numbers = np.flatnonzero(pieces.kinds == KIND.NORMAL)
+    names = [pieces.names[number] for number in numbers.tolist()]
+    known = set(names)
+    lengths = np.array(list(map(len, names)), np.int64)
+    longest = int(lengths.max(initial=1))
+    # [longest, pieces]
+    codes = np.array(names, f"U{longest}").view(np.uint32).reshape(len(names), longest).T.copy()
+    listed = np.zeros((len(names), longest), bool)
+    listed[np.searchsorted(numbers, results), cuts] = True
+    base, mix = (np.uint64(random.getrandbits(64) | 1) for _ in range(2))
+    powers = np.cumprod(np.full(longest, base, np.uint64), dtype=np.uint64)
+
+    def place(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        return hashes * mix >> np.uint64(64 - TABLE_BITS)
+
+    whole = np.zeros(len(names), np.uint64)
+    for i in range(longest):
+        whole = np.where(i < lengths, whole * base + codes[i], whole)
+    table = np.zeros(1 << TABLE_BITS, bool)
+    table[place(whole)] = True
+    head = np.zeros(len(names), np.uint64)
+    for i in range(1, longest):
+        head = head * base + codes[i - 1]
+        rows = np.flatnonzero((i < lengths) & ~listed[:, i])
+        tail = whole[rows] - head[rows] * powers[lengths[rows] - i - 1]
+        likely = table[place(head[rows])] & table[place(tail)]
+        for row in rows[likely].tolist():
+            left, right = names[row][:i], names[row][i:]
+            if left in known and right in known:
+                yield left, right
