@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gemwire_server.errors import InvalidInput
 from gemwire_server.special_tokens import read_special_tokens
 from gemwire_server.tokenizer_backends import Backend, load_backend
-from gemwire_server.tokenizer_files import read_files
+from gemwire_server.tokenizer_files import read_files, without_garbage_collection
 
 # Characters tokenized past the most that a window can hold: where a text is cut changes the tokens
 # next to the cut, and these are thrown away.
@@ -65,9 +65,8 @@ class Tokenizer:
 
         Raises CheckpointError if they are missing, contradict each other or are not implemented.
         """
-        files = read_files(directory)
-        backend = load_backend(files, vocab_size, lower=lower)
-        special = read_special_tokens(files, backend, vocab_size)
+        with without_garbage_collection():
+            backend, special = _read(directory, vocab_size, lower=lower)
         return cls(backend, special, max_tokens=max_tokens, vocab_size=vocab_size)
 
     def encode(
@@ -214,3 +213,11 @@ class Tokenizer:
             f"the prompt fills the model's window of {self.max_tokens} tokens",
             limit=self.max_tokens,
         )
+
+
+def _read(
+    directory: Path, vocab_size: int, *, lower: bool
+) -> tuple[Backend, tuple[Sequence[int], Sequence[int]]]:
+    files = read_files(directory)
+    backend = load_backend(files, vocab_size, lower=lower)
+    return backend, read_special_tokens(files, backend, vocab_size)

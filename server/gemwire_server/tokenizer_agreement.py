@@ -8,6 +8,7 @@ texts: each condition is compared for the whole vocabulary.
 
 import random
 from collections.abc import Collection, Iterator, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -22,55 +23,66 @@ LONGEST = 128
 TABLE_BITS = 24
 
 
-def difference(
+class Disagreement(Exception):
+    """What differs, or is not certain to be equal, as a clause."""
+
+
+def agree(
     pieces: Pieces,
     model: dict[str, Any],
     added: Sequence[AddedToken],
     vocab_size: int,
     *,
     lower: bool = False,
-) -> str | None:
-    """What differs, or is not certain to be equal, as a clause; None if all ids are equal.
+) -> SpaceRuns | None:
+    """What SentencePiece needs to be told of spaces in a row, if all ids are equal.
 
     `model` is the section of tokenizer.json, of BPE; of `added` those below `vocab_size` count. With
-    `lower` texts are read in small letters.
+    `lower` texts are read in small letters. Raises Disagreement.
     """
     vocabulary: dict[str, int] = model["vocab"]
     count = len(pieces.names)
     in_order = list(vocabulary) == pieces.names and [*vocabulary.values()] == [*range(count)]
     if not in_order and vocabulary != pieces.ids:
-        return f"the vocabularies differ ({len(vocabulary)} and {count} pieces)"
+        raise Disagreement(f"the vocabularies differ ({len(vocabulary)} and {count} pieces)")
     symbols = pieces.symbols
     ours = {token.content: token.id for token in added if token.id < vocab_size}
     if ours != symbols:
         name = min(set(ours.items()) ^ set(symbols.items()))[0]
-        return f"the added token {name!r} is in one of them alone"
+        raise Disagreement(f"the added token {name!r} is in one of them alone")
     for token in added:
         if token.id < vocab_size and not token.plain:
-            return f"the added token {token.content!r} does not match plainly"
-    return uncertain(pieces, lower=lower) or _merges_differ(pieces, model)
+            raise Disagreement(f"the added token {token.content!r} does not match plainly")
+    if (reason := uncertain(pieces, lower=lower)) is not None:
+        raise Disagreement(reason)
+    # Older files have the two pieces of a merge as one text.
+    merges = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
+    results = np.array([vocabulary.get(left + right, -1) for left, right in merges], np.int64)
+    _check_merges(pieces, merges, results)
+    return _space_runs(pieces, merges, results)
 
 
 def uncertain(pieces: Pieces, *, lower: bool = False) -> str | None:
     """What of the vocabulary itself SentencePiece may read otherwise than a conversion of it."""
-    normal = pieces.named(KIND.NORMAL)
-    symbols = pieces.named(KIND.USER_DEFINED)
+    chosen = pieces.kinds == KIND.NORMAL
+    normal = list(compress(pieces.names, chosen.tolist()))
+    known, symbols = {*normal}, pieces.named(KIND.USER_DEFINED)
     if (pieces.kinds == KIND.UNUSED).any():
         return "there are unused pieces"
     if pieces.named(KIND.BYTE).keys() != BYTES:
         return "there are not 256 pieces for the bytes"
     if max(map(len, normal), default=0) > LONGEST:
         return f"a piece has more than {LONGEST} characters"
-    if np.unique(pieces.scores[list(normal.values())]).size != len(normal):
+    if np.unique(pieces.scores[chosen]).size != len(normal):
         return "pieces have the same score"
     everything = "\n".join(normal)
     if "<0x" in everything and any(byte in everything for byte in BYTES):
         return "a piece holds the name of a byte"
-    if not set("".join(normal)) <= normal.keys() | symbols.keys():
+    if not {*"".join(normal)} <= known | symbols.keys():
         return "a character of a piece is no piece"
     runs = pieces.runs.keys()
     spaced = {symbol for symbol in pieces.symbols if SPACE in symbol}
-    if SPACE not in normal or not spaced == runs == {SPACE * n for n in range(2, len(runs) + 2)}:
+    if SPACE not in known or not spaced == runs == {SPACE * n for n in range(2, len(runs) + 2)}:
         return f"the symbols with '{SPACE}' are not the runs of spaces"
     if runs and SPACE * 2 in everything:
         return f"a piece holds '{SPACE * 2}'"
@@ -80,7 +92,7 @@ def uncertain(pieces: Pieces, *, lower: bool = False) -> str | None:
     # HF finds symbols before it makes letters small, and pieces after that.
     if lower and any(symbol.lower() != symbol.upper() for symbol in symbols):
         return "a symbol has letters, and texts are read in small ones"
-    if lower and any(_cuts(token, normal) for token in special):
+    if lower and any(_cuts(token, known) for token in special):
         return "a special token can be made of pieces, and texts are read in small letters"
     return None
 
@@ -99,50 +111,51 @@ def _overlap(some: Collection[str], others: Collection[str]) -> bool:
     def tails(words: Collection[str]) -> set[str]:
         return {word[i:] for word in words for i in range(len(word))}
 
-    return any(
-        not heads(a).isdisjoint(tails(b)) or any(word in "\0".join(b) for word in a)
-        for a, b in ((some, others), (others, some))
-    )
+    def meet(a: Collection[str], b: Collection[str]) -> bool:
+        all_of_b = "\0".join(b)
+        return not heads(a).isdisjoint(tails(b)) or any(word in all_of_b for word in a)
+
+    return meet(some, others) or meet(others, some)
 
 
-def space_runs(pieces: Pieces, model: dict[str, Any]) -> SpaceRuns | None:
-    """What tokenizer.json's merges make of spaces in a row; None where no piece is a run of them."""
-    if not (runs := pieces.runs):
+def _space_runs(
+    pieces: Pieces, merges: Sequence[Sequence[str]], results: NDArray[np.int64]
+) -> SpaceRuns | None:
+    """What the merges make of spaces in a row; None where no piece is a run of them."""
+    if not (ids := pieces.runs):
         return None
-    merges = [(left, right) for left, right in _pairs(model) if left + right in runs]
-    return SpaceRuns({SPACE: pieces.names.index(SPACE)} | runs, merges)
+    chosen = np.flatnonzero(np.isin(results, list(ids.values()))).tolist()
+    runs = SpaceRuns(
+        {SPACE: pieces.names.index(SPACE)} | ids, [(merges[i][0], merges[i][1]) for i in chosen]
+    )
+    if not runs.whole:
+        raise Disagreement(f"the merges of '{SPACE}' differ")
+    return runs
 
 
-def _pairs(model: dict[str, Any]) -> Iterator[Sequence[str]]:
-    return (merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"])
-
-
-def _merges_differ(pieces: Pieces, model: dict[str, Any]) -> str | None:
-    vocabulary: dict[str, int] = model["vocab"]
-    pairs = list(_pairs(model))
-    results = np.array([vocabulary.get(left + right, -1) for left, right in pairs], np.int64)
+def _check_merges(
+    pieces: Pieces, merges: Sequence[Sequence[str]], results: NDArray[np.int64]
+) -> None:
+    """`results` has the piece that each merge makes, -1 for none."""
     if (results < 0).any():
-        return "a merge makes no piece"
+        raise Disagreement("a merge makes no piece")
     kinds = pieces.kinds[results]
     if (kinds == KIND.BYTE).any():
-        return "a merge makes a byte"
-    normal = np.flatnonzero(kinds == KIND.NORMAL)
-    first = int(normal[0]) if len(normal) else len(pairs)
+        raise Disagreement("a merge makes a byte")
+    normal, other = np.flatnonzero(kinds == KIND.NORMAL), np.flatnonzero(kinds != KIND.NORMAL)
+    first = normal.min(initial=len(merges))
     # SentencePiece never breaks a run for another piece.
-    if any(
-        SPACE in pairs[i][0] for i in np.flatnonzero(kinds != KIND.NORMAL).tolist() if i > first
-    ):
-        return f"a merge of '{SPACE}' comes late"
+    if any(SPACE in merges[i][0] for i in other[other > first].tolist()):
+        raise Disagreement(f"a merge of '{SPACE}' comes late")
     # By falling score, and of one piece the longest left part first.
     results = results[normal]
-    cuts = np.array([len(left) for left, _ in pairs], np.int64)[normal]
+    cuts = np.array([len(left) for left, _ in merges], np.int64)[normal]
     falls = np.diff(pieces.scores[results]) < 0
     falls |= (np.diff(results) == 0) & (np.diff(cuts) < 0)
     if not falls.all():
-        return "the merges are in another order than the scores"
+        raise Disagreement("the merges are in another order than the scores")
     if next(_missing(pieces, results, cuts), None) is not None:
-        return "a merge is missing"
-    return None
+        raise Disagreement("a merge is missing")
 
 
 def _missing(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gemwire_server.errors import CheckpointError
 from gemwire_server.sentencepiece_model import KIND, SPACE, Pieces
 from gemwire_server.space_runs import SpaceRuns
-from gemwire_server.tokenizer_agreement import difference, space_runs, uncertain
+from gemwire_server.tokenizer_agreement import Disagreement, agree, uncertain
 from gemwire_server.tokenizer_files import TokenizerFiles, parse
 
 log = logging.getLogger(__name__)
@@ -101,20 +101,17 @@ def _from_model(
     files: TokenizerFiles, tokenizer: dict[str, Any], vocab_size: int, lower: bool
 ) -> "SentencePieceBackend | None":
     """SentencePiece on the tokenizer.model beside a tokenizer.json, if it gives the same ids."""
-    path, model = files.path("tokenizer.model"), tokenizer["model"]
+    path = files.path("tokenizer.model")
     if not path.exists():
         return None
-    reason = "split_special_tokens is true" if files.split_special_tokens else None
     try:
+        if files.split_special_tokens:
+            raise Disagreement("split_special_tokens is true")
         pieces = Pieces.read(path)
-        reason = reason or difference(pieces, model, files.added, vocab_size, lower=lower)
-    except CheckpointError as error:
+        runs = agree(pieces, tokenizer["model"], files.added, vocab_size, lower=lower)
+        return SentencePieceBackend(pieces, runs, lower=lower)
+    except (CheckpointError, Disagreement) as error:
         reason = str(error)
-    if reason is None:
-        runs = space_runs(pieces, model)
-        if runs is None or runs.whole:
-            return SentencePieceBackend(pieces, runs, lower=lower)
-        reason = f"the merges of '{SPACE}' differ"
     log.info(
         "%s: tokenizer.json decides; tokenizer.model may give other ids and is not used: %s",
         files.directory,

@@ -245,8 +245,7 @@ def read_json_if_there(path: Path) -> dict[str, Any]:
 def read_json(path: Path) -> dict[str, Any]:
     """Raises CheckpointError for a file that holds anything but one JSON object."""
     try:
-        with _without_garbage_collection():
-            value = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes())
     except ValueError as error:
         raise CheckpointError(f"{path}: not JSON: {error}") from None
     if not isinstance(value, dict):
@@ -255,8 +254,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """The collector goes through a big file's values again and again while it is parsed."""
+def without_garbage_collection() -> Iterator[None]:
+    """While a vocabulary is read: the collector would go through its millions of values many times."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -16,7 +16,7 @@ from tokenizers.normalizers import Lowercase, Sequence
 
 from gemwire_server.checkpoint.synthetic_tokenizer import convert
 from gemwire_server.sentencepiece_model import KIND, Pieces
-from gemwire_server.tokenizer_agreement import difference, space_runs
+from gemwire_server.tokenizer_agreement import Disagreement, agree
 from gemwire_server.tokenizer_backends import SentencePieceBackend
 from gemwire_server.tokenizer_files import AddedToken
 
@@ -68,11 +68,13 @@ class Pair:
         (directory / "tokenizer.model").write_bytes(model.SerializeToString())
         self.pieces = Pieces.read(directory / "tokenizer.model")
         added = [AddedToken(**token) for token in raw["added_tokens"]]
-        self.reason = difference(self.pieces, raw["model"], added, ROWS, lower=lower)
-        self.runs = space_runs(self.pieces, raw["model"]) if self.reason is None else None
-        if self.runs is not None and not self.runs.whole:
-            self.reason = "runs"
-        self.ours = SentencePieceBackend(self.pieces, self.runs, lower=lower)
+        self.reason: str | None = None
+        runs = None
+        try:
+            runs = agree(self.pieces, raw["model"], added, ROWS, lower=lower)
+        except Disagreement as error:
+            self.reason = str(error)
+        self.ours = SentencePieceBackend(self.pieces, runs, lower=lower)
         self.theirs = tokenizers.Tokenizer.from_str(json.dumps(raw))
         if lower:
             self.theirs.normalizer = Sequence([Lowercase(), self.theirs.normalizer])
