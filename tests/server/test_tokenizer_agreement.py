@@ -81,7 +81,7 @@ class Pair:
 
     def same(self, text: str) -> bool:
         expected: list[int] = self.theirs.encode(text, add_special_tokens=False).ids
-        return self.ours.encode(text).tolist() == expected
+        return bool(self.ours.encode(text).tolist() == expected)
 
 
 def random_model(rng: random.Random, alphabet: str) -> ModelProto:
