@@ -5,7 +5,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gemwire_server.checkpoint import Checkpoint
-from gemwire_server.checkpoint.weights import weight_files
+from gemwire_server.checkpoint.files import weight_files
 
 
 def encoder_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:

@@ -128,7 +128,8 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None) 
     return out[0].unflatten(1, (group, -1)).permute(2, 0, 1, 3).flatten(1, 2)
 
 
-@lru_cache(maxsize=64)
+# The chunks of a text share few masks; its last chunk has one that depends on the text's length.
+@lru_cache(maxsize=8)
 def window_mask(
     offset: int, rows: int, keys: int, window: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:

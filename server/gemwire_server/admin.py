@@ -1,16 +1,13 @@
 """The admin address: health and reflection apart from the calls, for those who run the server."""
 
-from collections.abc import Sequence
-
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import OVERALL_HEALTH
-from grpc_health.v1.health import SERVICE_NAME as HEALTH_SERVICE
 from grpc_health.v1.health import aio as health_aio
-from grpc_reflection.v1alpha import reflection
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.listening import bind
+from gemwire_server.reflection import add_reflection
 
 SERVICES = tuple(service.full_name for service in pb.DESCRIPTOR.services_by_name.values())
 HEALTH_NAMES = (OVERALL_HEALTH, *SERVICES)
@@ -26,7 +23,7 @@ class AdminServer:
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", int(share_port))])
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflected:
-            reflect(self._server)
+            add_reflection(self._server)
 
     async def start(self) -> None:
         """Takes the address and answers NOT_SERVING; raises OSError if it cannot be had."""
@@ -41,12 +38,6 @@ class AdminServer:
     async def stop(self) -> None:
         """Ends who watches too."""
         await self._server.stop(None)
-
-
-def reflect(server: grpc.aio.Server) -> None:
-    """Offers reflection of everything that the main address serves."""
-    names: Sequence[str] = (*SERVICES, HEALTH_SERVICE, reflection.SERVICE_NAME)
-    reflection.enable_server_reflection(names, server)
 
 
 async def set_health(health: health_aio.HealthServicer, serving: bool) -> None:

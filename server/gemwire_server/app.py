@@ -15,9 +15,10 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from gemwire.v1 import embedding_pb2 as pb
+from gemwire_server.checkpoint import open_configured
 from gemwire_server.config import RUNNER, ServerConfig
 from gemwire_server.front import Front
-from gemwire_server.loading import Loaded, load, open_configured
+from gemwire_server.loading import Loaded, load
 from gemwire_server.metrics import CallMetrics, EngineMetrics, PartMetrics
 from gemwire_server.metrics_page import MetricsPage
 from gemwire_server.rpc.validate import Served

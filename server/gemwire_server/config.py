@@ -111,6 +111,13 @@ class ServerConfig:
     revision: str = _option(
         "", "commit, tag or branch of the hub id; empty: its newest", metavar="REV"
     )
+    sliding_window: int = _option(
+        0,
+        "the sliding_window that config.json means, where a tool that saved the checkpoint changed it "
+        "(EmbeddingGemma's is 512); 0: as config.json says",
+        metavar="TOKENS",
+        check=_between(0),
+    )
     address: str = _option(
         "127.0.0.1:50051",
         "where to listen: host:port (port 0: any free one), [IPv6]:port or unix:/path",
@@ -215,6 +222,13 @@ class ServerConfig:
     )
     max_request_bytes: int = _option(
         16 * 2**20, "size of one message", metavar="BYTES", check=_between(1024)
+    )
+    max_response_bytes: int = _option(
+        4 * 2**20,
+        "size of one answer: what would be larger is refused, BatchEmbed before it is computed; most "
+        "clients receive no more than the default unless told to",
+        metavar="BYTES",
+        check=_between(65536),
     )
     max_stream_inflight_inputs: int = _option(
         256, "texts a stream may have unanswered at once", check=_between(1)

@@ -12,11 +12,12 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.admin import AdminServer, reflect, set_health
+from gemwire_server.admin import AdminServer, set_health
 from gemwire_server.config import ServerConfig, is_local
 from gemwire_server.engine import Engine
 from gemwire_server.listening import bind
 from gemwire_server.metrics import CallMetrics
+from gemwire_server.reflection import add_reflection
 from gemwire_server.rpc.embedder import Embedder
 from gemwire_server.rpc.embedding import EmbeddingService
 from gemwire_server.rpc.methods import Calls, Method
@@ -25,6 +26,7 @@ from gemwire_server.rpc.stream import StreamLimits, StreamService
 from gemwire_server.rpc.time_limit import within
 from gemwire_server.rpc.validate import Served
 from gemwire_server.rpc.watch import Watch
+from gemwire_server.rpc.wire import Vectors, results_that_fit
 from gemwire_server.security import open_certificates, open_tokens
 from gemwire_server.tokenizer import Tokenizer
 
@@ -74,7 +76,11 @@ class Front:
         tokens = open_tokens(config, metrics.bad_file)
         self._watch = Watch(metrics, _tracing(config))
         self._calls = Calls(
-            config.max_concurrent_calls, config.max_inputs_per_request, self._watch, tokens
+            config.max_concurrent_calls,
+            config.max_inputs_per_request,
+            config.max_response_bytes,
+            self._watch,
+            tokens,
         )
         self._timer: asyncio.Task[None] | None = None
         self._engine: Engine | None = None
@@ -136,15 +142,30 @@ class Front:
             tokenizer_threads=config.tokenizer_threads or max(1, (os.cpu_count() or 2) - 1),
         )
         unary = EmbeddingService(
-            embedder, revision=model.revision, max_inputs=config.max_inputs_per_request
+            embedder,
+            revision=model.revision,
+            max_inputs=config.max_inputs_per_request,
+            max_response_bytes=config.max_response_bytes,
         )
         limits = StreamLimits(
             max_inputs=config.max_inputs_per_request,
             max_inflight_inputs=config.max_stream_inflight_inputs,
             group_tokens=min(config.max_batch_tokens, config.max_queue_tokens),
+            max_response_bytes=config.max_response_bytes,
             max_age=config.max_connection_age * STREAM_AGE,
         )
         self._streams = StreamService(embedder, revision=model.revision, limits=limits)
+        full = Vectors(model.dimensions, normalize=True, encoding=pb.VECTOR_ENCODING_FLOAT32)
+        if (
+            fit := results_that_fit(full, config.max_response_bytes)
+        ) < config.max_inputs_per_request:
+            log.warning(
+                "--max-response-bytes %d holds %d vectors of float32: BatchEmbed of more is refused, "
+                "though --max-inputs-per-request is %d",
+                config.max_response_bytes,
+                fit,
+                config.max_inputs_per_request,
+            )
         embedding: dict[str, Method] = {
             "Embed": unary.embed,
             "BatchEmbed": unary.batch_embed,
@@ -164,7 +185,7 @@ class Front:
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if config.reflection and not config.admin_address:
-            reflect(self._server)
+            add_reflection(self._server)
         await self._server.start()
         self._timer = asyncio.create_task(self._measure_lag())
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.checkpoint import Checkpoint, open_checkpoint
+from gemwire_server.checkpoint import Checkpoint
 from gemwire_server.config import RUNNER, ServerConfig
 from gemwire_server.engine import Runner
 from gemwire_server.rpc.model import describe
@@ -45,8 +45,3 @@ def load(checkpoint: Checkpoint, config: ServerConfig, loader: str = RUNNER) -> 
     runner = make(checkpoint, config)
     config = replace(config, max_batch_tokens=config.max_batch_tokens or runner.batch_tokens)
     return Loaded(runner, config, describe(checkpoint, runner, config))
-
-
-def open_configured(config: ServerConfig) -> Checkpoint:
-    """The configured checkpoint. Raises CheckpointError."""
-    return open_checkpoint(config.model, config.revision or None)

@@ -7,6 +7,8 @@ from gemwire_server.errors import InvalidInput
 
 DOCUMENT_TASK = "retrieval_document"
 UNTITLED = "title: none | "
+# Of names in an error: it travels in trailers, of which gRPC's clients take 8 KiB.
+LISTED_CHARACTERS = 500
 
 # Task → name in the checkpoint's table, and the model card's prompt where the table lacks the name.
 TASKS: dict[str, tuple[str, str]] = {
@@ -45,5 +47,7 @@ class PromptTable:
     def by_name(self, name: str) -> str:
         if (prompt := self.prompts.get(name)) is None:
             known = ", ".join(sorted(self.prompts)) or "none"
+            if len(known) > LISTED_CHARACTERS:
+                known = f"{len(self.prompts)} others, which Model.prompts lists"
             raise InvalidInput("UNKNOWN_PROMPT", f"no prompt has this name; the model has {known}")
         return prompt

@@ -112,12 +112,14 @@ def banner(server: Server) -> str:
     address, model, limits = server.address, server.model, server.model.limits
     command = "gemwire" if shutil.which("gemwire") else f"{sys.executable} -m gemwire_server"
     metrics = server.metrics_address
+    cut = model.default_dimensions != model.dimensions
     return "\n".join(
         [
             f"gemwire {__version__} serves {model.name} on {address}",
             f"  revision    {model.revision}",
             f"  engine      {model.engine}",
-            f"  dimensions  {', '.join(map(str, model.supported_dimensions))}",
+            f"  dimensions  {', '.join(map(str, model.supported_dimensions))}"
+            + (f"; {model.default_dimensions} where a request names none" if cut else ""),
             f"  window      {model.max_input_tokens} tokens",
             f"  limits      {limits.max_inputs_per_request} inputs and {limits.max_request_bytes} bytes a "
             f"request, {limits.max_batch_tokens} tokens a step, {limits.max_queue_tokens} in the queue",

@@ -13,19 +13,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gemwire_server.checkpoint import Checkpoint, open_checkpoint
+from gemwire_server.checkpoint import Checkpoint, open_configured
 from gemwire_server.config import ServerConfig
 from gemwire_server.devices import Runner, batch_tokens, load_runner
 from gemwire_server.errors import CheckpointError, InvalidInput
 from gemwire_server.packing import PackedBatch, TokenIds, pack
 from gemwire_server.prompts import TASKS
 from gemwire_server.tokenizer import Tokenizer, Truncation
+from gemwire_server.tokenizer_backends import lowered
 
 Vectors = NDArray[np.float32]
 CPU = torch.device("cpu")
@@ -109,7 +110,7 @@ def run(
     load: Callable[[Checkpoint, ServerConfig], Runner] = load_runner,
 ) -> int:
     """Prints the table; 0 inside the gate, 1 outside. `against` is "fp32" or "bf16"."""
-    checkpoint = open_checkpoint(config.model, config.revision or None)
+    checkpoint = open_configured(config)
     tokenizer = checkpoint.load_tokenizer()
     corpus = read_texts(texts) if texts else sample_texts(tokenizer)
     ids = [tokenizer.encode(text, truncation=Truncation.END).ids for text in corpus]
@@ -136,6 +137,12 @@ def run(
         errors = Errors.of(ours, truth)
         failures = gate_int8(errors) if int8 else gate(errors, Errors.of(bf16, truth))
     print(f"{description}; {len(corpus)} texts")
+    if checkpoint.rereads_window:
+        print(
+            f"sliding_window {checkpoint.written_sliding_window} of config.json is read as "
+            f"{checkpoint.config.window} tokens to each side, here and in the reference "
+            "(--sliding-window)"
+        )
     print_table(rows, lengths, against)
     for name, (vectors, reference) in rows.items():
         print(f"top-{NEIGHBOURS} overlap, {name}: {overlap(vectors, reference):.4f}")
@@ -227,6 +234,12 @@ def reference_vectors(
     reference = SentenceTransformer(
         str(checkpoint.path), device=str(device), model_kwargs={"dtype": dtype}
     )
+    reference.truncate_dim = None  # whole vectors are compared
+    if checkpoint.rereads_window:
+        _set_window(reference, checkpoint.config.window)
+    if _reads_small(checkpoint.load_tokenizer()):
+        # transformers 5 forgets a Lowercase of tokenizer.json when it loads a Gemma tokenizer.
+        texts = [lowered(text) for text in texts]
     vectors = reference.encode(
         list(texts),
         batch_size=batch_size,
@@ -236,6 +249,20 @@ def reference_vectors(
     )
     result: Vectors = vectors.float().cpu().numpy()
     return result
+
+
+def _reads_small(tokenizer: Tokenizer) -> bool:
+    """Whether texts are read in small letters."""
+    return np.array_equal(tokenizer.encode("A").ids, tokenizer.encode("a").ids)
+
+
+def _set_window(reference: Any, reach: int) -> None:
+    """Has transformers' Gemma 3 compute |i - j| <= reach in its sliding layers."""
+    encoder = reference[0].auto_model
+    encoder.config.sliding_window = reach + 1  # its bound is exclusive
+    for layer in encoder.layers:
+        if layer.self_attn.sliding_window is not None:
+            layer.self_attn.sliding_window = reach + 1
 
 
 def card_row(runner: Runs, checkpoint: Checkpoint, tokenizer: Tokenizer) -> Vectors:

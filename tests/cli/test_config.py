@@ -85,6 +85,7 @@ def test_every_field_comes_from_every_source(
         "tls_key": ("/tmp/key.pem", '"/tmp/key.pem"'),
         "tls_client_ca": ("/tmp/ca.pem", '"/tmp/ca.pem"'),
         "tokens_file": ("/tmp/tokens", '"/tmp/tokens"'),
+        "max_response_bytes": (65536, "65536"),
         "tile_table": ("/tmp/tiles.json", '"/tmp/tiles.json"'),
     }.get(option.name, (2048, "2048"))
     assert value != option.default and option.metadata["help"]

@@ -188,8 +188,15 @@ def _embedding(text: str, encoding: int) -> pb.Embedding:
         case pb.VECTOR_ENCODING_INT8:
             made.scale = float(np.abs(numbers).max()) / 127
             made.data = np.round(numbers / made.scale).astype(np.int8).tobytes()
+        case pb.VECTOR_ENCODING_INT8_FIXED:
+            made.scale = 1 / 127
+            made.data = np.round(np.clip(numbers, -1, 1) * 127).astype(np.int8).tobytes()
+        case pb.VECTOR_ENCODING_UBINARY:
+            made.data = np.packbits(numbers > 0).tobytes()
         case pb.VECTOR_ENCODING_BINARY:
-            made.data = np.packbits(numbers >= 0).tobytes()
+            made.data = (np.packbits(numbers > 0) - 128).astype(np.int8).tobytes()
+        case pb.VECTOR_ENCODING_UBINARY_LSB:
+            made.data = np.packbits(numbers > 0, bitorder="little").tobytes()
     return made
 
 

@@ -22,6 +22,7 @@ from gemwire_client import (
     Overloaded,
     Unavailable,
 )
+from gemwire_client.requests import ENCODINGS
 
 Run = Callable[..., Any]
 
@@ -138,13 +139,48 @@ def decoded(text: str, encoding: str) -> Any:
         "bfloat16": (exact.view(np.uint32) & 0xFFFF0000).view(np.float32),
         "float16": exact.astype(np.float16).astype(np.float32),
         "int8": np.round(exact / step).astype(np.float32) * step,
-        "binary": np.packbits(exact >= 0),
+        "int8_fixed": np.round(np.clip(exact, -1, 1) * 127).astype(np.int8),
+        "ubinary": np.packbits(exact > 0),
+        "binary": (np.packbits(exact > 0) - 128).astype(np.int8),
+        "ubinary_lsb": np.packbits(exact > 0, bitorder="little"),
     }[encoding]
 
 
-@pytest.mark.parametrize("encoding", ["float32", "bfloat16", "float16", "int8", "binary"])
+def test_no_request_asks_for_more_than_an_answer_holds(call: Run, scripted: Scripted) -> None:
+    scripted.limits = pb.Limits(
+        max_inputs_per_request=1000, max_request_bytes=200_000, max_response_bytes=1024 + 5 * 512
+    )
+    some = texts(23)
+    found = call("embed", some)
+    np.testing.assert_array_equal(found, [vector(text) for text in some])
+    assert sorted(len(request.inputs) for request in scripted.requests) == [3, 5, 5, 5, 5]
+
+
+def test_no_similarity_asks_for_more_than_an_answer_holds(call: Run, scripted: Scripted) -> None:
+    scripted.limits = pb.Limits(
+        max_inputs_per_request=1000, max_request_bytes=200_000, max_response_bytes=1024 + 7 * 4
+    )
+    some = texts(20)
+    assert call("similarity", "a", some).tolist() == [len(text) for text in some]
+    assert [len(request.targets) for request in scripted.requests] == [7, 7, 6]
+
+
+# Type and width of a vector of 16.
+DECODED: dict[str, tuple[type, int]] = {
+    "float32": (np.float32, 16),
+    "bfloat16": (np.float32, 16),
+    "float16": (np.float32, 16),
+    "int8": (np.float32, 16),
+    "ubinary": (np.uint8, 2),
+    "binary": (np.int8, 2),
+    "ubinary_lsb": (np.uint8, 2),
+    "int8_fixed": (np.int8, 16),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
 def test_every_encoding_is_decoded(call: Run, encoding: str) -> None:
-    kind = np.uint8 if encoding == "binary" else np.float32
+    kind, width = DECODED[encoding]
     some = texts(10)
     found = call("embed", some, encoding=encoding)
     assert found.dtype == kind
@@ -152,7 +188,7 @@ def test_every_encoding_is_decoded(call: Run, encoding: str) -> None:
     single = call("embed", some[0], encoding=encoding)
     assert single.dtype == kind and np.array_equal(single, found[0])
     empty = call("embed", [], encoding=encoding, dimensions=16)
-    assert empty.dtype == kind and empty.shape == (0, 2 if encoding == "binary" else 16)
+    assert empty.dtype == kind and empty.shape == (0, width)
 
 
 def test_a_single_text_is_a_single_vector(call: Run) -> None:

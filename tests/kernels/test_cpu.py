@@ -10,6 +10,7 @@ from torch import Tensor
 from gemwire_kernels import reference
 from gemwire_kernels.cpu import NativeOps, PortableOps
 from gemwire_kernels.cpu.build import BuildError, find_compiler
+from gemwire_kernels.cpu.portable_ops import ROWS, in_few_sizes
 from gemwire_kernels.ops import Batch, Ops, RotaryTable
 from kernels.formulas import (
     EPS,
@@ -134,6 +135,20 @@ def test_nothing_outside_text_and_window_is_seen(ops: Ops, dtype: torch.dtype) -
     assert changed[:90].all() and changed[690:].all()
     reach = torch.arange(90, 690).sub(390).abs() <= window
     assert torch.equal(changed[90:690], reach)
+
+
+def test_products_have_few_numbers_of_rows() -> None:
+    """However many rows there are, and each row is in its place: whole numbers multiply exactly."""
+    weight, seen = torch.randint(-9, 9, (5, 7)).float(), set()
+
+    def multiply(x: Tensor) -> Tensor:
+        seen.add(len(x))
+        return x @ weight.T
+
+    for rows in [0, 1, *(rows + more for rows in ROWS for more in (-1, 0, 1)), 1024, 1500]:
+        x = torch.randint(-9, 9, (rows, 7)).float()
+        assert torch.equal(in_few_sizes(multiply, x), x @ weight.T)
+    assert seen == set(ROWS)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 13, 14, 15, 29, 300])

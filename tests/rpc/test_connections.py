@@ -157,9 +157,11 @@ def test_the_admin_address_has_health_and_reflection(
             "gemwire.v1.EmbeddingService",
             "gemwire.v1.ModelService",
             "grpc.health.v1.Health",
+            "grpc.reflection.v1.ServerReflection",
             "grpc.reflection.v1alpha.ServerReflection",
         }
         for channel, path in (
+            (main, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"),
             (main, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"),
             (admin, "/gemwire.v1.ModelService/ListModels"),
         ):

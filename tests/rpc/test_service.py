@@ -285,6 +285,7 @@ def test_health_and_reflection(served: Served) -> None:
         "gemwire.v1.EmbeddingService",
         "gemwire.v1.ModelService",
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
     }
     pool = descriptor_pool.DescriptorPool(database)

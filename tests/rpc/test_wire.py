@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.errors import EngineFailure, GemwireError, InvalidInput
-from gemwire_server.rpc.status import to_status
+from gemwire_server.rpc.status import duration, to_status
 from gemwire_server.rpc.wire import (
     Answers,
     Vectors,
@@ -14,6 +14,7 @@ from gemwire_server.rpc.wire import (
     cut,
     embed_response,
     encode,
+    results_that_fit,
     stream_results,
     varint,
 )
@@ -149,11 +150,72 @@ def test_int8_is_within_half_a_step() -> None:
     assert np.abs(payload.view(np.int8)).max() == 127
 
 
-def test_binary_is_the_sign_most_significant_first() -> None:
+def test_fixed_int8_has_one_scale() -> None:
+    vectors = answers(20, seed=6).vectors
+    vectors[3] = 0
+    vectors[4] = 0
+    vectors[4, 7] = np.nextafter(np.float32(-1), np.float32(-2))  # as rounding may leave it
+    payload, scale = encode(vectors, pb.VECTOR_ENCODING_INT8_FIXED)
+    assert scale is not None and (scale == np.float32(1 / 127)).all()
+    found = payload.view(np.int8)
+    np.testing.assert_allclose(found, vectors * 127, rtol=0, atol=0.5001)
+    assert found[4, 7] == -127
+
+
+@pytest.mark.parametrize("width", [768, 128, 12])
+def test_bits_equal_sentence_transformers(width: int) -> None:
+    quantize = pytest.importorskip("sentence_transformers.util").quantize_embeddings
+    vectors = answers(30, seed=8).vectors[:, :width].copy()
+    vectors[2, :9] = (0.0, -0.0, 1, 0, -1, 0, 0, 0, 1)
+    unsigned, none = encode(vectors, pb.VECTOR_ENCODING_UBINARY)
+    assert none is None
+    np.testing.assert_array_equal(unsigned, quantize(vectors, precision="ubinary"))
+    signed, _ = encode(vectors, pb.VECTOR_ENCODING_BINARY)
+    np.testing.assert_array_equal(signed.view(np.int8), quantize(vectors, precision="binary"))
+
+
+def test_the_order_of_bits() -> None:
     vector = np.full((1, 16), -1, np.float32)
-    vector[0, [0, 9]] = (0.0, 1.0)
-    payload, _ = encode(vector, pb.VECTOR_ENCODING_BINARY)
-    assert payload.tolist() == [[0b10000000, 0b01000000]]
+    vector[0, [0, 9, 10]] = (1.0, 0.5, 0.0)  # zero is no positive number
+    found = {
+        encoding: encode(vector, encoding)[0].tolist()
+        for encoding in (pb.VECTOR_ENCODING_UBINARY, pb.VECTOR_ENCODING_UBINARY_LSB)
+    }
+    assert found == {
+        pb.VECTOR_ENCODING_UBINARY: [[0b10000000, 0b01000000]],
+        pb.VECTOR_ENCODING_UBINARY_LSB: [[0b00000001, 0b00000010]],
+    }
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("dimensions", [768, 128, 12])
+@pytest.mark.parametrize("limit", [65536, 4 * 2**20])
+def test_so_many_results_fit(encoding: pb.VectorEncoding, dimensions: int, limit: int) -> None:
+    how = Vectors(dimensions, normalize=False, encoding=encoding)
+    most = results_that_fit(how, limit)
+    one = answers(1, seed=9)
+    made = Answers(
+        vectors=np.repeat(one.vectors, most, axis=0),
+        token_counts=np.full(most, 2048, np.uint32),
+        truncated=np.ones(most, np.bool_),
+        errors={},
+    )
+    timing = pb.Timing(
+        tokenize=duration(1e6 + 1e-9),
+        queue=duration(1e6 + 1e-9),
+        compute=duration(1e6 + 1e-9),
+        total=duration(1e6 + 1e-9),
+        batch_texts=2**31,
+        batch_tokens=2**31,
+    )
+    rest = pb.BatchEmbedResponse(timing=timing, model_revision="r" * 128)
+    size = len(batch_response(made, how, rest))
+    assert size <= limit
+    if (encoding, limit) == (pb.VECTOR_ENCODING_FLOAT32, 4 * 2**20) and dimensions == 768:
+        assert size > 0.98 * limit
+    ids = np.full(most, 2**64 - 1, np.uint64)
+    granted = pb.StreamResults(timing=timing, granted_inputs=2**31)
+    assert len(stream_results(made, ids, how)) + granted.ByteSize() + 16 <= limit
 
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**21, 2**32 - 1])

@@ -1,33 +1,52 @@
 """What a process comes to hold by running batches, to be called in one that has done nothing else."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from gemwire_kernels.cpu import NativeOps, PortableOps, best_dtype, make_ops
+from gemwire_kernels.ops import Ops
 from gemwire_server.checkpoint import open_checkpoint
 from gemwire_server.packing import pack
 from gemwire_server.runner import ModelRunner
 
 STATUS = Path("/proc/self/status")
-VOCABULARY = 2048
+VOCABULARY, LONGEST = 2048, 2048
+THREADS = 2
+
+# Each is made for a dtype: as a server chooses, and what it would choose on other machines (with AMX,
+# without a compiler), forced here.
+MAKERS: dict[str, Callable[[torch.dtype], Ops]] = {
+    "chosen": lambda dtype: make_ops(dtype, int8=False, threads=THREADS),
+    "chosen, int8": lambda dtype: make_ops(dtype, int8=True, threads=THREADS),
+    "oneDNN products": lambda dtype: NativeOps(dtype, int8=False, threads=THREADS, products=False),
+    "portable": lambda dtype: PortableOps(dtype, int8=False),
+    "portable, int8": lambda dtype: PortableOps(dtype, int8=True),
+}
 
 
-def growth(checkpoint: Path, weights: str) -> int:
-    """kB that 500 batches add after 100."""
-    runner = ModelRunner.load(
-        open_checkpoint(str(checkpoint)), dtype="auto", weights=weights, threads=2
-    )
+def growth(checkpoint: Path, ops_name: str, dtype_name: str) -> int:
+    """kB that 150 batches of 1 to 2,048 tokens add after 50; dtype "auto" is the machine's best."""
+    torch.set_num_threads(THREADS)
+    dtype = best_dtype() if dtype_name == "auto" else getattr(torch, dtype_name)
+    opened = open_checkpoint(str(checkpoint))
+    ops = MAKERS[ops_name](dtype)
+    runner = ModelRunner(opened.load_encoder(ops, dtype, torch.device("cpu")))
     random = np.random.default_rng(6)
 
-    def run(lengths: list[int]) -> None:
-        runner.run(pack([random.integers(0, VOCABULARY, n, dtype=np.int32) for n in lengths]))
+    def run(tokens: int) -> None:
+        """Some texts of so many tokens together; most batches are small, as in service."""
+        lengths = np.diff([0, *np.sort(random.integers(0, tokens + 1, random.integers(5))), tokens])
+        runner.run(pack([random.integers(0, VOCABULARY, n, dtype=np.int32) for n in lengths if n]))
 
     def after(batches: int) -> int:
         for _ in range(batches):
-            run(random.integers(1, 60, random.integers(1, 20)).tolist())
+            run(int(np.exp(random.uniform(0, np.log(LONGEST)))))
         line = next(line for line in STATUS.read_text().splitlines() if "RssAnon" in line)
         return int(line.split()[1])
 
-    run([2048])
-    before = after(100)
-    return after(500) - before
+    run(LONGEST)
+    before = after(50)
+    return after(150) - before

@@ -1,7 +1,7 @@
 """The versions of sentence-transformers and transformers that checkpoints are compared with.
 
 They are the venv's own and the sets of .ci/references.txt, which `make test` installs into
-.venv/references, one folder a set; GEMWIRE_REFERENCES names another folder.
+.venv/references, one folder a set; REFERENCE_LIBRARIES names another folder.
 """
 
 import os
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 LIST = Path(__file__).parents[2] / ".ci" / "references.txt"
-FOLDER = Path(os.environ.get("GEMWIRE_REFERENCES") or Path(sys.prefix) / "references")
+FOLDER = Path(os.environ.get("REFERENCE_LIBRARIES") or Path(sys.prefix) / "references")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +47,21 @@ def _listed() -> list[Reference]:
     ]
 
 
-REFERENCES = [Reference("venv", {}, None), *_listed()]
-# For a fixture's `params` or a test's `parametrize`: a set that is not installed is skipped.
-PARAMETERS = [
-    pytest.param(
-        reference,
-        id=reference.name,
-        marks=pytest.mark.skipif(
-            reference.folder is not None and not reference.folder.is_dir(),
-            reason=f"{reference.folder} is not there: `make test` installs {LIST.name}",
-        ),
-    )
-    for reference in REFERENCES
-]
+def parameters(package: str = "") -> list[ParameterSet]:
+    """The sets, or those with a package, for a fixture's `params` or a test's `parametrize`; one that is
+    not installed is skipped."""
+    return [
+        pytest.param(
+            reference,
+            id=reference.name,
+            marks=pytest.mark.skipif(
+                reference.folder is not None and not reference.folder.is_dir(),
+                reason=f"{reference.folder} is not there: `make test` installs {LIST.name}",
+            ),
+        )
+        for reference in [Reference("venv", {}, None), *_listed()]
+        if not package or package in reference.pins
+    ]
+
+
+PARAMETERS = parameters()

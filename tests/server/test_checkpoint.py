@@ -104,12 +104,6 @@ def test_causal_by_absence_is_refused(folder: Path) -> None:
         open_checkpoint(str(folder))
 
 
-def test_resaved_window_is_read_as_it_was(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    edit(folder / "config.json", lambda raw: raw.update(sliding_window=257))
-    assert open_checkpoint(str(folder)).config.window == 256
-    assert "re-saved 512" in caplog.text
-
-
 def test_rope_parameters_of_newer_transformers(folder: Path) -> None:
     raw = json.loads((folder / "config.json").read_text())
     raw.pop("rope_theta"), raw.pop("rope_local_base_freq"), raw.pop("rope_scaling", None)
@@ -127,7 +121,7 @@ FILE_DAMAGE: list[tuple[str, Callable[[Any], None], str]] = [
     (
         "modules.json",
         lambda m: m.insert(
-            2, {"idx": 2, "name": "2", "path": "x", "type": "sentence_transformers.models.LSTM"}
+            2, {"idx": 2, "name": "x", "path": "x", "type": "sentence_transformers.models.LSTM"}
         ),
         "LSTM",
     ),
@@ -136,7 +130,7 @@ FILE_DAMAGE: list[tuple[str, Callable[[Any], None], str]] = [
     (
         "1_Pooling/config.json",
         lambda c: c.update(pooling_mode_mean_tokens=False, pooling_mode_cls_token=True),
-        "pooling_mode_cls_token",
+        "pooling cls_token",
     ),
     ("1_Pooling/config.json", lambda c: c.update(include_prompt=False), "include_prompt"),
     (
@@ -151,15 +145,31 @@ FILE_DAMAGE: list[tuple[str, Callable[[Any], None], str]] = [
     ("2_Dense/config.json", lambda c: c.pop("out_features"), "out_features"),
     (
         "config_sentence_transformers.json",
-        lambda c: c.update(similarity_fn_name="euclidean"),
-        "euclidean",
-    ),
-    (
-        "config_sentence_transformers.json",
         lambda c: c.update(default_prompt_name="nowhere"),
         "nowhere",
     ),
-    ("config_sentence_transformers.json", lambda c: c.update(truncate_dim=128), "truncate_dim"),
+    ("config_sentence_transformers.json", lambda c: c.update(truncate_dim=0), "truncate_dim"),
+    ("config_sentence_transformers.json", lambda c: c.update(truncate_dim=True), "truncate_dim"),
+    ("config_sentence_transformers.json", lambda c: c.update(truncate_dim=-8), "truncate_dim"),
+    (
+        "config_sentence_transformers.json",
+        lambda c: c.update(model_type="SparseEncoder"),
+        "SparseEncoder",
+    ),
+    ("sentence_bert_config.json", lambda c: c.update(transformer_task="fill-mask"), "fill-mask"),
+    (
+        "sentence_bert_config.json",
+        lambda c: c.update(modality_config={"message": {"method": "forward"}}),
+        "message",
+    ),
+    ("sentence_bert_config.json", lambda c: c.update(module_output_name="x"), "module_output_name"),
+    ("sentence_bert_config.json", lambda c: c.update(query_length=32), "query_length"),
+    (
+        "sentence_bert_config.json",
+        lambda c: c.update(processing_kwargs={"text": {"max_length": 9}}),
+        r"processing_kwargs\.text\.max_length",
+    ),
+    ("tokenizer_config.json", lambda c: c.update(model_max_length="many"), "model_max_length"),
 ]
 
 
@@ -169,6 +179,8 @@ FILE_DAMAGE: list[tuple[str, Callable[[Any], None], str]] = [
 def test_pipeline_that_is_not_implemented_is_named(
     folder: Path, file: str, change: Callable[[Any], None], named: str
 ) -> None:
+    if file == "tokenizer_config.json":
+        edit(folder / "sentence_bert_config.json", lambda c: c.pop("max_seq_length"))
     edit(folder / file, change)
     with pytest.raises(CheckpointError, match=named):
         open_checkpoint(str(folder))
@@ -244,6 +256,48 @@ def test_revision_follows_the_content(folder: Path, tiny_checkpoint: Path) -> No
     retensor(folder / "3_Dense" / "model.safetensors", lambda t: t["linear.weight"].add_(1))
     assert open_checkpoint(str(folder)).revision() != prompted
     assert open_checkpoint(str(folder)).revision() != before
+
+
+def test_revision_follows_what_links_lead_to(folder: Path, tmp_path: Path) -> None:
+    """Module folders and files that are links, as a hub's cache and shared disks have them."""
+    before = open_checkpoint(str(folder)).revision()
+    elsewhere = tmp_path / "elsewhere"
+    (folder / "3_Dense").rename(elsewhere)
+    (folder / "3_Dense").symlink_to(elsewhere, target_is_directory=True)
+    weights = tmp_path / "weights"
+    (folder / "model.safetensors").rename(weights)
+    (folder / "model.safetensors").symlink_to(weights)
+    assert open_checkpoint(str(folder)).revision() == before
+    retensor(elsewhere / "model.safetensors", lambda t: t["linear.weight"].add_(1))
+    dense = open_checkpoint(str(folder)).revision()
+    assert dense != before
+    retensor(weights, lambda t: t["norm.weight"].add_(1))
+    assert open_checkpoint(str(folder)).revision() not in (before, dense)
+
+
+def test_revision_follows_modules_and_shards_of_other_folders(folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (folder / "3_Dense").rename(elsewhere)
+    edit(folder / "modules.json", lambda m: m[3].update(path="../elsewhere"))
+    (folder / "shards").mkdir()
+    shard = (folder / "model.safetensors").rename(folder / "shards" / "1.safetensors")
+    names = {name: "shards/1.safetensors" for name in load_file(shard)}
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": names}))
+    before = open_checkpoint(str(folder)).revision()
+    assert len(vector(folder)) == 96
+    retensor(elsewhere / "model.safetensors", lambda t: t["linear.weight"].add_(1))
+    dense = open_checkpoint(str(folder)).revision()
+    retensor(shard, lambda t: t["norm.weight"].add_(1))
+    assert len({before, dense, open_checkpoint(str(folder)).revision()}) == 3
+
+
+def test_revision_leaves_out_what_no_vector_depends_on(folder: Path) -> None:
+    before = open_checkpoint(str(folder)).revision()
+    (folder / "README.md").write_text("a model")
+    (folder / "checkpoint-500").mkdir()
+    (folder / "checkpoint-500" / "trainer_state.json").write_text("{}")
+    assert open_checkpoint(str(folder)).revision() == before
 
 
 MEASURE = """

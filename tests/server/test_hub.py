@@ -15,7 +15,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from gemwire_server.checkpoint import hub
+from gemwire_server.checkpoint import hub, open_checkpoint
 from gemwire_server.checkpoint.hub import resolve
 from gemwire_server.errors import CheckpointError
 
@@ -234,3 +234,13 @@ def test_offline_mode(served: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve(REPO) == resolved
     (resolved.path / "model.safetensors").unlink()
     assert "not all in the cache" in failure(lambda: resolve(REPO))
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_an_adapter_of_the_hub_is_named(served: Hub, alone: bool) -> None:
+    adapter = b'{"base_model_name_or_path": "google/embeddinggemma-300m"}'
+    if alone:
+        served.files = {"README.md": b"# LoRA", "adapter_model.safetensors": b"weights"}
+    served.files["adapter_config.json"] = adapter
+    message = failure(lambda: open_checkpoint(REPO))
+    assert "this is a PEFT adapter for google/embeddinggemma-300m" in message

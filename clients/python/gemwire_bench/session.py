@@ -41,7 +41,8 @@ def on_server(
             return None
         content = _content(asked, measurement.plan.classes, corpus, measurement.plan.seed)
         facts = {"label": label, "environment": environment(target.address, model)}
-        arguments = (target, content, model.dimensions, connections)
+        size = model.default_dimensions or model.dimensions
+        arguments = (target, content, size, connections)
         with started(workers, worker.main, *arguments) as sending, live() as (watch, told):
             return measurement.run(
                 sending, asked=asked, golden=truth, watch=watch, told=told, facts=facts

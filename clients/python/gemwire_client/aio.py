@@ -114,10 +114,7 @@ class AsyncClient:
                 request = pb.BatchEmbedRequest(inputs=inputs[part], options=settings)
                 gathered.place(part, await self._call(self._embedding.BatchEmbed, request, timeout))
 
-        parts = [
-            asyncio.ensure_future(request_part(part))
-            for part in requests.request_slices(inputs, model.limits)
-        ]
+        parts = [asyncio.ensure_future(request_part(part)) for part in gathered.slices(inputs)]
         try:
             await asyncio.gather(*parts)
         finally:
@@ -217,7 +214,7 @@ class AsyncClient:
         inputs = [requests.text_input(target) for target in targets]
         limits = requests.less_one((await self.model()).limits)
         scores: list[float] = []
-        for part in requests.request_slices(inputs, limits):
+        for part in requests.request_slices(inputs, limits, requests.SCORE_BYTES):
             del request.targets[:]
             request.targets.extend(inputs[part])
             response = await self._call(

@@ -103,10 +103,10 @@ class Client:
     ) -> Vector:
         """Vectors of texts, in order: [n, dimensions], or [dimensions] of a single str or Document.
 
-        float32, whatever the encoding, but for "binary": uint8 [n, dimensions / 8] as numpy.packbits. See
-        `Options`. Any number of texts: what is over the server's limits goes in several requests, and
-        `timeout` is for each. If some texts fail, raises the error of the first of them: its `index` says
-        which, its `errors` has all. For partial results see `embed_iter`.
+        float32, but for the encodings "int8_fixed", "ubinary", "binary" and "ubinary_lsb", which come as
+        int8 or uint8 for an index: see `Options`. Any number of texts: what is over the server's limits is
+        sent in several requests, and `timeout` is for each. If some texts fail, raises the error of the
+        first of them: its `index` says which, its `errors` has all. For partial results see `embed_iter`.
         """
         settings = requests.options(**options)
         timeout = self._timeout if timeout is None else timeout
@@ -118,7 +118,7 @@ class Client:
         gathered = Gathered(len(inputs), settings, self.model())
         method = self._embedding.BatchEmbed
         waiting: deque[tuple[slice, pb.BatchEmbedRequest, Any]] = deque()
-        slices = requests.request_slices(inputs, self.model().limits)
+        slices = gathered.slices(inputs)
         try:
             for part in itertools.chain(slices, [None] * CALLS_IN_FLIGHT):
                 if part is not None:
@@ -220,7 +220,8 @@ class Client:
         request = requests.similarity(source, task, target_task, dimensions)
         inputs = [requests.text_input(target) for target in targets]
         scores: list[float] = []
-        for part in requests.request_slices(inputs, requests.less_one(self.model().limits)):
+        limits = requests.less_one(self.model().limits)
+        for part in requests.request_slices(inputs, limits, requests.SCORE_BYTES):
             del request.targets[:]
             request.targets.extend(inputs[part])
             response = self._call(

@@ -1,10 +1,12 @@
 """The vectors of one `embed`, put in place as its requests are answered."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_client.errors import GemwireError, from_status, model_changed
-from gemwire_client.requests import Model
+from gemwire_client.requests import Model, request_slices, result_bytes
 from gemwire_client.vectors import Vector, decode, empty
 
 
@@ -12,10 +14,16 @@ class Gathered:
     """[n, dimensions], row by row."""
 
     def __init__(self, count: int, options: pb.EmbedOptions, model: Model) -> None:
-        none = empty(options.output_dimensionality or model.dimensions, options.encoding)
+        self._dimensions = options.output_dimensionality or model.default_dimensions
+        self._limits = model.limits
+        none = empty(self._dimensions, options.encoding)
         self._vectors: Vector = np.zeros((count, none.shape[1]), none.dtype)
         self._errors: dict[int, GemwireError] = {}
         self._revisions: set[str] = set()
+
+    def slices(self, inputs: Sequence[pb.EmbedInput]) -> Iterator[slice]:
+        """The rows of each request. Raises InvalidInput for a text that fits in none."""
+        return request_slices(inputs, self._limits, result_bytes(self._dimensions))
 
     def place(self, rows: slice, response: pb.BatchEmbedResponse) -> None:
         """Takes the answer to the request for these rows. Raises GemwireError if it cannot be one."""

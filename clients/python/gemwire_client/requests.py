@@ -37,6 +37,10 @@ ENCODINGS = _words(pb.VectorEncoding, "VECTOR_ENCODING_")
 
 # Bytes of a message beside its texts: options, and a few for each text.
 MESSAGE_OVERHEAD = 65_536
+# Bytes of an answer beside its results, of a result beside its vector, and of an error in its place: see
+# Limits.max_response_bytes in the .proto.
+ANSWER_OVERHEAD, RESULT_OVERHEAD, ERROR_BYTES = 1_024, 48, 512
+SCORE_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +52,14 @@ class Limits:
     max_batch_tokens: int
     max_queue_tokens: int
     max_stream_inflight_inputs: int
+    max_response_bytes: int = 0
+    """0: a server older than this limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a server serves. `dimensions` is the full size of a vector, `supported_dimensions` all."""
+    """What a server serves. `dimensions` is the full size of a vector, `supported_dimensions` are all
+    sizes, and `default_dimensions` is the size where no other is asked for."""
 
     name: str
     revision: str
@@ -60,6 +67,7 @@ class Model:
     engine: str
     dimensions: int
     supported_dimensions: tuple[int, ...]
+    default_dimensions: int
     max_input_tokens: int
     vocabulary_size: int
     default_task: str | None
@@ -78,6 +86,8 @@ class Model:
             engine=message.engine,
             dimensions=message.dimensions,
             supported_dimensions=tuple(message.supported_dimensions),
+            # Servers before this field gave the full size.
+            default_dimensions=message.default_dimensions or message.dimensions,
             max_input_tokens=message.max_input_tokens,
             vocabulary_size=message.vocabulary_size,
             default_task=names.get(message.default_task),
@@ -88,6 +98,7 @@ class Model:
                 max_batch_tokens=limits.max_batch_tokens,
                 max_queue_tokens=limits.max_queue_tokens,
                 max_stream_inflight_inputs=limits.max_stream_inflight_inputs,
+                max_response_bytes=limits.max_response_bytes,
             ),
             server_version=message.server_version,
         )
@@ -100,7 +111,9 @@ class Options(TypedDict, total=False):
     model card ("retrieval_query", "clustering", … or a TaskType), a name of `Model.prompts`, or a text as
     it is. `dimensions` is one of `Model.supported_dimensions`. `normalize` False leaves a shortened vector
     as it is. `truncation` is "error", "end" or "start". `encoding`, how vectors travel, is "float32",
-    "bfloat16", "float16", "int8" or "binary". A higher `priority` runs first; 0 is normal.
+    "bfloat16", "float16" or "int8", all decoded to float32, or for an index, as they are, "int8_fixed",
+    "ubinary", "binary" or "ubinary_lsb": see VectorEncoding in the .proto. A higher `priority` runs first;
+    0 is normal.
     """
 
     task: str | int | None
@@ -186,15 +199,29 @@ def with_titles(texts: Sequence[Text], titles: Sequence[str] | None) -> Sequence
     return documents
 
 
-def request_slices(inputs: Sequence[pb.EmbedInput], limits: Limits) -> Iterator[slice]:
-    """Neighbours that fit in one request. Raises InvalidInput for a text that fits in none."""
+def result_bytes(dimensions: int) -> int:
+    """What a text takes of an answer, in any encoding, at most."""
+    return max(4 * dimensions + RESULT_OVERHEAD, ERROR_BYTES)
+
+
+def request_slices(
+    inputs: Sequence[pb.EmbedInput], limits: Limits, answer_bytes: int
+) -> Iterator[slice]:
+    """Neighbours that fit in one request, and their answers, of `answer_bytes` each, in one answer.
+
+    Raises InvalidInput for a text that fits in none.
+    """
     start = size = 0
     room = room_for_texts(limits)
+    most = limits.max_inputs_per_request
+    if limits.max_response_bytes:
+        answered = (limits.max_response_bytes - ANSWER_OVERHEAD) // answer_bytes
+        most = max(1, min(most, answered))
     for i, message in enumerate(inputs):
         own = message.ByteSize() + 8
         if own > room:
             raise too_large(own, limits.max_request_bytes, i)
-        if i > start and (i - start >= limits.max_inputs_per_request or size + own > room):
+        if i > start and (i - start >= most or size + own > room):
             yield slice(start, i)
             start, size = i, 0
         size += own

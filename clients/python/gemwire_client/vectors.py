@@ -5,12 +5,19 @@ from numpy.typing import NDArray
 
 from gemwire.v1 import embedding_pb2 as pb
 
-Vector = NDArray[np.float32] | NDArray[np.uint8]
-"""float32 [dimensions]; for the encoding "binary" uint8 [dimensions / 8], as numpy.packbits."""
+Vector = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int8]
+"""float32 [dimensions], but for the encodings that an index takes as they are: "ubinary" and "ubinary_lsb"
+are uint8 and "binary" is int8 [dimensions / 8], "int8_fixed" is int8 [dimensions], 127 times the vector."""
+
+BITS = (
+    pb.VECTOR_ENCODING_UBINARY,
+    pb.VECTOR_ENCODING_BINARY,
+    pb.VECTOR_ENCODING_UBINARY_LSB,
+)
 
 
 def decode(embedding: pb.Embedding) -> Vector:
-    """The vector, as float32 whatever smaller float or integer it travelled as."""
+    """The vector as `Vector` says; ValueError for an encoding that this client does not know."""
     match embedding.encoding:
         case pb.VECTOR_ENCODING_FLOAT32:
             return np.array(embedding.values, dtype=np.float32)
@@ -20,7 +27,9 @@ def decode(embedding: pb.Embedding) -> Vector:
             return np.frombuffer(embedding.data, "<f2").astype(np.float32)
         case pb.VECTOR_ENCODING_INT8:
             return np.frombuffer(embedding.data, np.int8) * np.float32(embedding.scale)
-        case pb.VECTOR_ENCODING_BINARY:
+        case pb.VECTOR_ENCODING_INT8_FIXED | pb.VECTOR_ENCODING_BINARY:
+            return np.frombuffer(embedding.data, np.int8).copy()
+        case pb.VECTOR_ENCODING_UBINARY | pb.VECTOR_ENCODING_UBINARY_LSB:
             return np.frombuffer(embedding.data, np.uint8).copy()
     raise ValueError(
         f"the server answered in encoding {embedding.encoding}, which was not asked for"
@@ -29,6 +38,10 @@ def decode(embedding: pb.Embedding) -> Vector:
 
 def empty(dimensions: int, encoding: pb.VectorEncoding) -> Vector:
     """No vectors: [0, width]."""
-    if encoding == pb.VECTOR_ENCODING_BINARY:
-        return np.empty((0, -(-dimensions // 8)), np.uint8)
-    return np.empty((0, dimensions), np.float32)
+    width = -(-dimensions // 8) if encoding in BITS else dimensions
+    match encoding:
+        case pb.VECTOR_ENCODING_INT8_FIXED | pb.VECTOR_ENCODING_BINARY:
+            return np.empty((0, width), np.int8)
+        case pb.VECTOR_ENCODING_UBINARY | pb.VECTOR_ENCODING_UBINARY_LSB:
+            return np.empty((0, width), np.uint8)
+    return np.empty((0, width), np.float32)

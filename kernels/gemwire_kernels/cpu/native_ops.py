@@ -151,7 +151,7 @@ class NativeOps:
     ) -> Tensor:
         heads, dim = q.shape[1:]
         if dim % (2 * self._lanes):
-            return reference.attention(batch, q, k, v, scale, window)
+            return self._portable.attention(batch, q, k, v, scale, window)
         out = torch.empty(len(q), heads * dim, dtype=q.dtype)
         self._library.gemwire_attention(
             self._half, q.data_ptr(), k.data_ptr(), v.data_ptr(), batch.cu_seqlens.data_ptr(),

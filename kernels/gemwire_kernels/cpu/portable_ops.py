@@ -1,5 +1,11 @@
-"""`Ops` by PyTorch alone: oneDNN's products on weights it has packed, the rest as the reference does it."""
+"""`Ops` by PyTorch alone: oneDNN's products on weights it has packed, the rest as the reference does it.
 
+oneDNN compiles code for every number of rows that it multiplies, some 0.5 MB for each shape of weight,
+and PyTorch keeps it for good. So products have one of a few numbers of rows (`ROWS`): rows of zeros
+fill the last product up. Attention is computed in fp32, whose products are not oneDNN's.
+"""
+
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +19,9 @@ from gemwire_kernels.ops import Batch, RotaryTable
 
 # Rows that oneDNN is told of when it packs a weight; the layout it chooses serves any number.
 PACKING_ROWS = 256
+# Numbers of rows of a product, ascending; more rows are several products. Multiples of 16, the rows of
+# an AMX tile. A product of few rows takes as long as its weight takes to read, so small sizes are close.
+ROWS = (16, 32, 64, 96, 128, 192, 256, 320, 384, 448, 512)
 
 
 class PortableWeight(NamedTuple):
@@ -34,8 +43,18 @@ class PortableOps:
         self._onednn = torch.backends.mkldnn.is_available()
         self.products = "ATen int8" if int8 else "oneDNN" if self._onednn else "ATen"
         self.name = f"portable, {self.products} products"
+        self._prepared: set[torch.Size] = set()
 
     def pack(self, weight: Tensor) -> PortableWeight:
+        packed = self._pack(weight)
+        if weight.shape not in self._prepared:
+            # Takes the memory of every product now, not while it serves.
+            self._prepared.add(weight.shape)
+            for rows in ROWS:
+                self._multiply(weight.new_zeros(rows, weight.shape[1], dtype=self._dtype), packed)
+        return packed
+
+    def _pack(self, weight: Tensor) -> PortableWeight:
         if self._int8:
             return PortableWeight(*quantize(weight), packed=False)
         if not self._onednn:
@@ -81,9 +100,13 @@ class PortableOps:
     def attention(
         self, batch: Batch, q: Tensor, k: Tensor, v: Tensor, scale: float, window: int | None
     ) -> Tensor:
-        return reference.attention(batch, q, k, v, scale, window)
+        out = reference.attention(batch, q.float(), k.float(), v.float(), scale, window)
+        return out.to(q.dtype)
 
     def linear(self, batch: Batch, x: Tensor, weight: PortableWeight) -> Tensor:
+        return in_few_sizes(lambda rows: self._multiply(rows, weight), x)
+
+    def _multiply(self, x: Tensor, weight: PortableWeight) -> Tensor:
         if weight.scales is not None:
             values, scales = quantize(x)
             sums = torch._int_mm(values, weight.values.t())
@@ -112,6 +135,19 @@ class PortableOps:
 
     def head(self, batch: Batch, pooled: Tensor, dense: Tensor) -> Tensor:
         return reference.head(batch, pooled, dense)
+
+
+def in_few_sizes(multiply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """multiply(x) for x [n, m], by products whose numbers of rows are in `ROWS`.
+
+    `multiply` gives a row for each row, whatever the others are.
+    """
+    products = []
+    for part in x.split(ROWS[-1]):
+        size = next(rows for rows in ROWS if rows >= len(part))
+        padded = part if size == len(part) else F.pad(part, (0, 0, 0, size - len(part)))
+        products.append(multiply(padded)[: len(part)])
+    return products[0] if len(products) == 1 else torch.cat(products)
 
 
 def quantize(x: Tensor) -> tuple[Tensor, Tensor]:

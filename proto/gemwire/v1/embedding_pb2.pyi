@@ -37,7 +37,10 @@ class VectorEncoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VECTOR_ENCODING_BFLOAT16: _ClassVar[VectorEncoding]
     VECTOR_ENCODING_FLOAT16: _ClassVar[VectorEncoding]
     VECTOR_ENCODING_INT8: _ClassVar[VectorEncoding]
+    VECTOR_ENCODING_UBINARY: _ClassVar[VectorEncoding]
     VECTOR_ENCODING_BINARY: _ClassVar[VectorEncoding]
+    VECTOR_ENCODING_UBINARY_LSB: _ClassVar[VectorEncoding]
+    VECTOR_ENCODING_INT8_FIXED: _ClassVar[VectorEncoding]
 TASK_TYPE_UNSPECIFIED: TaskType
 TASK_TYPE_RETRIEVAL_QUERY: TaskType
 TASK_TYPE_RETRIEVAL_DOCUMENT: TaskType
@@ -56,7 +59,10 @@ VECTOR_ENCODING_FLOAT32: VectorEncoding
 VECTOR_ENCODING_BFLOAT16: VectorEncoding
 VECTOR_ENCODING_FLOAT16: VectorEncoding
 VECTOR_ENCODING_INT8: VectorEncoding
+VECTOR_ENCODING_UBINARY: VectorEncoding
 VECTOR_ENCODING_BINARY: VectorEncoding
+VECTOR_ENCODING_UBINARY_LSB: VectorEncoding
+VECTOR_ENCODING_INT8_FIXED: VectorEncoding
 
 class EmbedOptions(_message.Message):
     __slots__ = ("model", "task", "prompt_name", "prompt_text", "output_dimensionality", "normalize", "truncation", "encoding", "priority", "include_timing")
@@ -315,7 +321,7 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "display_name", "revision", "dtype", "dimensions", "supported_dimensions", "max_input_tokens", "supported_tasks", "default_task", "prompts", "supported_encodings", "limits", "server_version", "vocabulary_size", "engine")
+    __slots__ = ("name", "display_name", "revision", "dtype", "dimensions", "supported_dimensions", "max_input_tokens", "supported_tasks", "default_task", "prompts", "supported_encodings", "limits", "server_version", "vocabulary_size", "engine", "default_dimensions")
     class PromptsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -338,6 +344,7 @@ class Model(_message.Message):
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     VOCABULARY_SIZE_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_DIMENSIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     display_name: str
     revision: str
@@ -353,18 +360,21 @@ class Model(_message.Message):
     server_version: str
     vocabulary_size: int
     engine: str
-    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., revision: _Optional[str] = ..., dtype: _Optional[str] = ..., dimensions: _Optional[int] = ..., supported_dimensions: _Optional[_Iterable[int]] = ..., max_input_tokens: _Optional[int] = ..., supported_tasks: _Optional[_Iterable[_Union[TaskType, str]]] = ..., default_task: _Optional[_Union[TaskType, str]] = ..., prompts: _Optional[_Mapping[str, str]] = ..., supported_encodings: _Optional[_Iterable[_Union[VectorEncoding, str]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., server_version: _Optional[str] = ..., vocabulary_size: _Optional[int] = ..., engine: _Optional[str] = ...) -> None: ...
+    default_dimensions: int
+    def __init__(self, name: _Optional[str] = ..., display_name: _Optional[str] = ..., revision: _Optional[str] = ..., dtype: _Optional[str] = ..., dimensions: _Optional[int] = ..., supported_dimensions: _Optional[_Iterable[int]] = ..., max_input_tokens: _Optional[int] = ..., supported_tasks: _Optional[_Iterable[_Union[TaskType, str]]] = ..., default_task: _Optional[_Union[TaskType, str]] = ..., prompts: _Optional[_Mapping[str, str]] = ..., supported_encodings: _Optional[_Iterable[_Union[VectorEncoding, str]]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., server_version: _Optional[str] = ..., vocabulary_size: _Optional[int] = ..., engine: _Optional[str] = ..., default_dimensions: _Optional[int] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ("max_inputs_per_request", "max_request_bytes", "max_batch_tokens", "max_queue_tokens", "max_stream_inflight_inputs")
+    __slots__ = ("max_inputs_per_request", "max_request_bytes", "max_batch_tokens", "max_queue_tokens", "max_stream_inflight_inputs", "max_response_bytes")
     MAX_INPUTS_PER_REQUEST_FIELD_NUMBER: _ClassVar[int]
     MAX_REQUEST_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_BATCH_TOKENS_FIELD_NUMBER: _ClassVar[int]
     MAX_QUEUE_TOKENS_FIELD_NUMBER: _ClassVar[int]
     MAX_STREAM_INFLIGHT_INPUTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_RESPONSE_BYTES_FIELD_NUMBER: _ClassVar[int]
     max_inputs_per_request: int
     max_request_bytes: int
     max_batch_tokens: int
     max_queue_tokens: int
     max_stream_inflight_inputs: int
-    def __init__(self, max_inputs_per_request: _Optional[int] = ..., max_request_bytes: _Optional[int] = ..., max_batch_tokens: _Optional[int] = ..., max_queue_tokens: _Optional[int] = ..., max_stream_inflight_inputs: _Optional[int] = ...) -> None: ...
+    max_response_bytes: int
+    def __init__(self, max_inputs_per_request: _Optional[int] = ..., max_request_bytes: _Optional[int] = ..., max_batch_tokens: _Optional[int] = ..., max_queue_tokens: _Optional[int] = ..., max_stream_inflight_inputs: _Optional[int] = ..., max_response_bytes: _Optional[int] = ...) -> None: ...

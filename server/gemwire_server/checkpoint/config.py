@@ -1,54 +1,74 @@
 """config.json of a Gemma 3 text encoder → EncoderConfig. What is not implemented is refused by name."""
 
-import logging
 from typing import Any
 
+from gemwire_server.checkpoint.keys import Keys
+from gemwire_server.checkpoint.window import read_window
 from gemwire_server.errors import CheckpointError
 from gemwire_server.model.config import EncoderConfig, LayerKind
 
-log = logging.getLogger(__name__)
-
-# Keys that change the result only if they leave these values.
-FIXED: dict[str, tuple[Any, ...]] = {
-    "model_type": ("gemma3_text",),
-    "use_bidirectional_attention": (True,),
-    "hidden_activation": ("gelu_pytorch_tanh",),
-    "attention_bias": (False, None),
-    "attn_logit_softcapping": (None,),
-    "final_logit_softcapping": (None,),
-    "rope_scaling": (None,),
-    "quantization_config": (None,),
-    "is_decoder": (False, None),
-    "add_cross_attention": (False, None),
+CONFIG = Keys(
+    file="config.json",
+    read={
+        "vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads",
+        "num_hidden_layers", "head_dim", "layer_types", "sliding_window_pattern",
+        "max_position_embeddings", "rms_norm_eps", "query_pre_attn_scalar", "rope_theta",
+        "rope_local_base_freq", "rope_scaling", "rope_parameters", "sliding_window",
+        "use_bidirectional_attention", "matryoshka_dimensions",
+    },
+    fixed={
+        "model_type": ("gemma3_text",),
+        "hidden_activation": ("gelu_pytorch_tanh",),
+        "attention_bias": (False, None),
+        "attn_logit_softcapping": (None,),
+        "final_logit_softcapping": (None,),
+        "quantization_config": (None,),
+        "is_decoder": (False, None),
+        "is_encoder_decoder": (False, None),
+        "add_cross_attention": (False, None),
+        "pruned_heads": ({}, None),
+    },
+    # Bookkeeping, training, classification and generation; none of it reaches an embedding.
+    ignored={
+        "architectures", "dtype", "torch_dtype", "transformers_version", "use_cache",
+        "initializer_range", "attention_dropout", "bos_token_id", "eos_token_id", "pad_token_id",
+        "sep_token_id", "unk_token_id", "decoder_start_token_id", "tie_word_embeddings",
+        "cache_implementation", "_name_or_path", "_attn_implementation",
+        "_attn_implementation_autoset", "attn_implementation", "_commit_hash", "id2label", "label2id",
+        "num_labels", "return_dict", "output_attentions", "output_hidden_states",
+        "problem_type", "finetuning_task", "task_specific_params",
+        "tokenizer_class", "prefix", "chunk_size_feed_forward", "is_matryoshka",
+        # transformers reads sliding_window_pattern alone.
+        "_sliding_window_pattern",
+        "cross_attention_hidden_size", "tie_encoder_decoder", "torchscript", "tf_legacy_loss",
+        "use_bfloat16", "gradient_checkpointing", "bad_words_ids", "begin_suppress_tokens",
+        "diversity_penalty", "do_sample", "early_stopping", "encoder_no_repeat_ngram_size",
+        "exponential_decay_length_penalty", "forced_bos_token_id", "forced_eos_token_id",
+        "length_penalty", "max_length", "min_length", "no_repeat_ngram_size", "num_beam_groups",
+        "num_beams", "num_return_sequences", "output_scores", "remove_invalid_values",
+        "repetition_penalty", "return_dict_in_generate", "suppress_tokens", "temperature", "top_k",
+        "top_p", "typical_p",
+    },
+    ignored_prefixes=("unsloth_",),
+)  # fmt: skip
+# The older key of each kind's theta, and what both libraries take where no key says it.
+THETA = {
+    LayerKind.SLIDING: ("rope_local_base_freq", 10_000.0),
+    LayerKind.FULL: ("rope_theta", 1_000_000.0),
 }
-READ = {
-    "vocab_size", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads",
-    "num_hidden_layers", "head_dim", "layer_types", "max_position_embeddings", "rms_norm_eps",
-    "query_pre_attn_scalar", "rope_theta", "rope_local_base_freq", "rope_parameters", "sliding_window",
-    "sliding_window_pattern", "_sliding_window_pattern", "matryoshka_dimensions",
-}  # fmt: skip
-# Bookkeeping, training and generation; none of it reaches an embedding.
-INERT = {
-    "architectures", "dtype", "torch_dtype", "transformers_version", "use_cache", "initializer_range",
-    "attention_dropout", "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "unk_token_id",
-    "decoder_start_token_id", "tie_word_embeddings", "cache_implementation", "_name_or_path",
-    "_attn_implementation", "_attn_implementation_autoset", "id2label", "label2id", "num_labels",
-    "return_dict", "output_attentions", "output_hidden_states", "is_encoder_decoder", "problem_type",
-    "task_specific_params", "tokenizer_class", "chunk_size_feed_forward", "is_matryoshka",
-}  # fmt: skip
 
 
-def parse_config(raw: dict[str, Any]) -> EncoderConfig:
-    """Raises CheckpointError, naming the key, for anything unknown, missing or not implemented."""
-    for key, allowed in FIXED.items():
-        # A flag that is absent has transformers' default: a causal decoder, for this one.
-        value = raw.get(key, False if key == "use_bidirectional_attention" else allowed[0])
-        if value not in allowed:
-            raise CheckpointError(
-                f"config.json: {key} is {value!r}; only {allowed[0]!r} is implemented"
-            )
-    if unknown := sorted(set(raw) - READ - INERT - set(FIXED)):
-        raise CheckpointError(f"config.json: unknown key {unknown[0]!r}: not implemented")
+def parse_config(raw: dict[str, Any], sliding_window: int = 0) -> EncoderConfig:
+    """`sliding_window` replaces the one in the file unless it is 0.
+
+    Raises CheckpointError, naming the key, for anything unknown, missing or not implemented."""
+    CONFIG.check(CONFIG.file, raw)
+    # Absent, it is transformers' default: a causal decoder.
+    if raw.get("use_bidirectional_attention") is not True:
+        raise CheckpointError(
+            "config.json: use_bidirectional_attention is "
+            f"{raw.get('use_bidirectional_attention', 'absent')!r}: a causal model is not implemented"
+        )
     try:
         config = EncoderConfig(
             vocab_size=raw["vocab_size"],
@@ -62,7 +82,7 @@ def parse_config(raw: dict[str, Any]) -> EncoderConfig:
             rms_norm_eps=raw["rms_norm_eps"],
             query_pre_attn_scalar=raw["query_pre_attn_scalar"],
             rope_theta=_rope_theta(raw),
-            window=_window(raw["sliding_window"]),
+            window=read_window(raw["sliding_window"], sliding_window),
         )
     except KeyError as error:
         raise CheckpointError(f"config.json: {error.args[0]} is missing") from None
@@ -77,7 +97,7 @@ def _layer_types(raw: dict[str, Any]) -> tuple[LayerKind, ...]:
     count = raw["num_hidden_layers"]
     types = raw.get("layer_types")
     if types is None:
-        period = raw.get("sliding_window_pattern", raw.get("_sliding_window_pattern", 6))
+        period = raw.get("sliding_window_pattern", 6)
         types = [
             (LayerKind.SLIDING if (i + 1) % period else LayerKind.FULL).value for i in range(count)
         ]
@@ -92,29 +112,30 @@ def _layer_types(raw: dict[str, Any]) -> tuple[LayerKind, ...]:
 
 
 def _rope_theta(raw: dict[str, Any]) -> dict[LayerKind, float]:
-    """From `rope_parameters` (transformers 5) or the two older keys."""
-    if (parameters := raw.get("rope_parameters")) is None:
-        return {
-            LayerKind.SLIDING: raw["rope_local_base_freq"],
-            LayerKind.FULL: raw["rope_theta"],
-        }
+    """From `rope_parameters` of each kind of layer (transformers 5), or else the two older keys."""
+    if not _is_plain(raw.get("rope_scaling")):
+        raise CheckpointError(
+            f"config.json: rope_scaling is {raw['rope_scaling']}: only plain RoPE is implemented"
+        )
+    parameters = raw.get("rope_parameters") or {}
+    if other := sorted(set(parameters) - {kind.value for kind in LayerKind}):
+        # transformers reads nothing there.
+        raise CheckpointError(
+            f"config.json: rope_parameters.{other[0]} is of no kind of layer: give rope_parameters as "
+            "{full_attention: {rope_theta: ...}, sliding_attention: {rope_theta: ...}}"
+        )
     theta = {}
-    for kind in LayerKind:
-        rope = parameters[kind.value]
-        if rope.get("rope_type", "default") != "default" or set(rope) - {"rope_type", "rope_theta"}:
+    for kind, (older, default) in THETA.items():
+        rope = parameters.get(kind.value) or {}
+        if not _is_plain({key: rope[key] for key in rope if key != "rope_theta"}):
             raise CheckpointError(
                 f"config.json: rope_parameters.{kind.value} is {rope}: only plain RoPE is implemented"
             )
-        theta[kind] = float(rope["rope_theta"])
+        theta[kind] = float(rope.get("rope_theta", raw.get(older, default)))
     return theta
 
 
-def _window(sliding_window: int) -> int:
-    """The reach to each side: half of `sliding_window`, which counts both sides."""
-    if sliding_window == 257:
-        # transformers turns 512 into half + 1 on load, and some versions saved it so.
-        log.warning("config.json: sliding_window 257 is a re-saved 512; read as 512")
-        sliding_window = 512
-    if sliding_window < 2 or sliding_window % 2:
-        raise CheckpointError(f"config.json: sliding_window is {sliding_window}: not implemented")
-    return sliding_window // 2
+def _is_plain(rope: dict[str, Any] | None) -> bool:
+    """Whether nothing scales the rotation; `type` is the older name of `rope_type`."""
+    rest = {key: value for key, value in (rope or {}).items() if value is not None}
+    return all(key in ("rope_type", "type") and rest[key] == "default" for key in rest)

@@ -1,7 +1,8 @@
-"""The sentence-transformers side of a checkpoint: modules.json and the files it names.
+"""modules.json of a sentence-transformers folder → Pipeline: which modules a vector goes through.
 
-A module or setting that is not implemented is refused by name: serving without it would give other
-vectors than the checkpoint's author meant.
+Pooling takes the mean of a text's tokens, then come matrices, and a vector ends at length one. So a
+factor before that end changes nothing, and matrices that follow each other are one matrix. Whatever is
+not of that form is refused by name.
 """
 
 import json
@@ -9,142 +10,139 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gemwire_server.checkpoint.keys import Keys, load_json, read_json
 from gemwire_server.errors import CheckpointError
-from gemwire_server.prompts import PromptTable
 
+# A vector of a text: the input and output of every module after Pooling.
+SENTENCE = ("sentence_embedding", None)
+POOLING = Keys(
+    file="Pooling/config.json",
+    read={"pooling_mode"}
+    | {
+        f"pooling_mode_{mode}"
+        for mode in (
+            "cls_token", "max_tokens", "mean_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens",
+            "lasttoken",
+        )
+    },
+    fixed={"include_prompt": (True,)},
+    ignored={"embedding_dimension", "word_embedding_dimension"},
+)  # fmt: skip
+DENSE = Keys(
+    file="Dense/config.json",
+    read={"in_features", "out_features", "bias", "activation_function"},
+    fixed={
+        "module_input_name": SENTENCE,
+        "module_output_name": SENTENCE,
+        "use_residual": (False, None),
+    },
+)
+NORMALIZE = Keys(
+    file="Normalize/config.json",
+    read=(),
+    fixed={"module_input_name": SENTENCE, "module_output_name": SENTENCE},
+)
 IDENTITY = ("torch.nn.modules.linear.Identity", "torch.nn.Identity")
-# Defaults of newer sentence-transformers, written out; any other value is another pipeline.
-NAMES = {
-    "module_input_name": ("token_embeddings", "sentence_embedding", None),
-    "module_output_name": ("token_embeddings", "sentence_embedding", None),
-}
+# The mean times the root of the number of tokens has the mean's direction.
+MEANS = ("mean", "mean_tokens", "mean_sqrt_len_tokens")
+ORDER = "Transformer and Pooling, then Dense and Normalize in any number and order, the last a Normalize"
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """What modules.json says: the encoder's folder, its window, whether texts are read in small
-    letters, and the Dense folders in order."""
+    """The encoder's folder, the Dense folders in order, and the folders of all modules."""
 
     encoder: Path
-    max_seq_length: int | None
-    lower: bool
     dense: tuple[Path, ...]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; CheckpointError if there is none."""
-    value = _load(path)
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: a JSON object is expected")
-    return value
-
-
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{path} is missing: the sentence-transformers layout is expected"
-        ) from None
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not JSON: {error}") from None
+    folders: tuple[Path, ...]
 
 
 def read_pipeline(directory: Path) -> Pipeline:
-    """Reads modules.json: Transformer, Pooling, any number of Dense, Normalize."""
+    """Raises CheckpointError for modules that are not implemented, an adapter among them."""
+    refuse_adapter(directory)
     where = directory / "modules.json"
-    modules = _load(where)
+    modules = load_json(where)
     try:
-        entries = [
-            (module["type"], directory / module["path"])
-            for module in sorted(modules, key=lambda module: module["idx"])
-        ]
+        # In the file's order, as sentence-transformers reads it: `idx` decides nothing.
+        entries = [(str(m["type"]), directory / m["path"]) for m in modules]
+        names = [m["name"] for m in modules]
     except (TypeError, KeyError):
         raise CheckpointError(f"{where}: a list of {{idx, name, path, type}} is expected") from None
-    kinds = []
-    for name, _ in entries:
-        package, _, kind = name.rpartition(".")
-        if package.split(".")[0] != "sentence_transformers" or kind not in (
-            "Transformer", "Pooling", "Dense", "Normalize",
-        ):  # fmt: skip
-            raise CheckpointError(f"{where}: module {name} is not implemented")
-        kinds.append(kind)
-    if kinds != ["Transformer", "Pooling", *["Dense"] * (len(kinds) - 3), "Normalize"]:
+    # Dropout does nothing where nothing is trained.
+    folders = [(kind, path) for name, path in entries if (kind := _kind(where, name)) != "Dropout"]
+    if len(set(names)) < len(names):
+        raise CheckpointError(f"{where}: two modules have one name; only the last would be used")
+    kinds = [kind for kind, _ in folders]
+    after = kinds[2:]
+    if kinds[:2] != ["Transformer", "Pooling"] or {"Transformer", "Pooling"} & set(after):
         raise CheckpointError(
-            f"{where}: the modules are {', '.join(kinds)}; only Transformer, Pooling, any number of Dense "
-            "and Normalize, in this order, are implemented"
+            f"{where}: the modules are {', '.join(kinds)}; only {ORDER}, is implemented"
         )
-    folders = [folder for _, folder in entries]
-    _check_pooling(folders[1] / "config.json")
-    for folder in folders[2:-1]:
-        _check_dense(folder / "config.json")
-    length, lower = _read_transformer(folders[0])
+    if after[-1:] != ["Normalize"]:
+        entry = {"idx": len(names), "name": str(len(names)), "path": f"{len(names)}_Normalize"}
+        entry |= {"type": "sentence_transformers.models.Normalize"}
+        raise CheckpointError(
+            f"{where}: the modules end without Normalize, and only vectors of length one are served. "
+            f"Cosines stay as they are with it: append `{json.dumps(entry)}` to the file"
+        )
+    encoder = folders[0][1]
+    refuse_adapter(encoder)
+    _check_pooling(folders[1][1] / "config.json")
+    for kind, folder in folders[2:]:
+        if kind == "Dense":
+            _check_dense(folder / "config.json")
+        elif (config := folder / "config.json").exists():
+            NORMALIZE.check(config, read_json(config))
     return Pipeline(
-        encoder=folders[0], max_seq_length=length, lower=lower, dense=tuple(folders[2:-1])
+        encoder=encoder,
+        dense=tuple(path for kind, path in folders if kind == "Dense"),
+        folders=tuple(path for _, path in folders if path.exists()),
     )
 
 
-def _read_transformer(encoder: Path) -> tuple[int | None, bool]:
-    """max_seq_length and do_lower_case."""
-    path = encoder / "sentence_bert_config.json"
+def refuse_adapter(folder: Path) -> None:
+    """Raises CheckpointError for the folder of a PEFT adapter, which holds no whole model."""
+    path = folder / "adapter_config.json"
     if not path.exists():
-        return None, False
-    raw = read_json(path)
-    for key in sorted(set(raw) - {"max_seq_length", "do_lower_case"}):
-        if raw[key]:
-            raise CheckpointError(f"{path}: {key} {raw[key]!r} is not implemented")
-    length = raw.get("max_seq_length")
-    if length is not None and not (isinstance(length, int) and length > 2):
-        raise CheckpointError(
-            f"{path}: max_seq_length is {length!r}: a number of tokens is expected"
-        )
-    return length, bool(raw.get("do_lower_case"))
+        return
+    base = read_json(path).get("base_model_name_or_path")
+    raise CheckpointError(
+        f"{path}: this is a PEFT adapter for {base}, and adapters are not merged here. Merge it into a "
+        f'copy of its folder: PeftModel.from_pretrained(AutoModel.from_pretrained("{base}", '
+        'dtype="float32"), COPY).merge_and_unload().save_pretrained(COPY), then remove '
+        "adapter_config.json and adapter_model.safetensors from the copy"
+    )
+
+
+def _kind(where: Path, name: str) -> str:
+    package, _, kind = name.rpartition(".")
+    if package.split(".")[0] != "sentence_transformers" or kind not in (
+        "Transformer", "Pooling", "Dense", "Normalize", "Dropout",
+    ):  # fmt: skip
+        raise CheckpointError(f"{where}: module {name} is not implemented")
+    return kind
 
 
 def _check_pooling(path: Path) -> None:
     raw = read_json(path)
-    flags = sorted(key for key in raw if key.startswith("pooling_mode_") and raw[key])
-    mode = raw.get("pooling_mode", flags)  # one name (newer) or one true flag (older)
-    if mode not in ("mean", ["mean"], ["pooling_mode_mean_tokens"]):
-        raise CheckpointError(f"{path}: pooling {mode} is not implemented; only the mean is")
-    if raw.get("include_prompt", True) is not True:
-        raise CheckpointError(f"{path}: include_prompt false is not implemented")
+    POOLING.check(path, raw)
+    older = [key for key in raw if key.startswith("pooling_mode_") and raw[key]]
+    # One name or a list (newer), or true flags (older); without either it is the mean.
+    mode: Any = raw.get("pooling_mode", [key.removeprefix("pooling_mode_") for key in older])
+    modes = [mode] if isinstance(mode, str) else mode or ["mean"]
+    if len(modes) > 1 or modes[0] not in MEANS:
+        raise CheckpointError(
+            f"{path}: pooling {', '.join(map(str, modes))} is not implemented; only the mean is"
+        )
 
 
 def _check_dense(path: Path) -> None:
     raw = read_json(path)
-    if raw.get("activation_function") not in IDENTITY:
+    DENSE.check(path, raw)
+    activation = raw.get("activation_function", "absent, which means Tanh,")
+    if activation not in IDENTITY:
         raise CheckpointError(
-            f"{path}: activation_function {raw.get('activation_function')!r} is not implemented; "
-            f"only {IDENTITY[0]} is"
+            f"{path}: activation_function {activation} is not implemented; only {IDENTITY[0]} is"
         )
     if raw.get("bias", True):
         raise CheckpointError(f"{path}: bias is not implemented")
-    for key, value in raw.items():
-        if key in ("in_features", "out_features", "activation_function", "bias"):
-            continue
-        if key in NAMES and value in NAMES[key]:
-            continue
-        if value not in (None, False):
-            raise CheckpointError(f"{path}: {key} {value!r} is not implemented")
-
-
-def read_prompts(directory: Path) -> PromptTable:
-    """The prompt table of config_sentence_transformers.json."""
-    path = directory / "config_sentence_transformers.json"
-    if not path.exists():
-        return PromptTable({})
-    raw = read_json(path)
-    if raw.get("similarity_fn_name", "cosine") not in ("cosine", "dot", None):
-        raise CheckpointError(
-            f"{path}: similarity {raw['similarity_fn_name']} is not implemented; cosine is"
-        )
-    known = {"__version__", "model_type", "prompts", "default_prompt_name", "similarity_fn_name"}
-    for key in sorted(set(raw) - known):
-        if raw[key] is not None:
-            raise CheckpointError(f"{path}: {key} {raw[key]!r} is not implemented")
-    prompts = raw.get("prompts") or {}
-    default = raw.get("default_prompt_name")
-    if default is not None and default not in prompts:
-        raise CheckpointError(f"{path}: default_prompt_name {default!r} is not in its prompts")
-    return PromptTable(prompts, prompts[default] if default is not None else "")

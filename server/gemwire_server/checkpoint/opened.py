@@ -1,13 +1,18 @@
 """A checkpoint on disk, read but for its weights."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemwire_server.checkpoint.config import parse_config
+from gemwire_server.checkpoint.files import digest
 from gemwire_server.checkpoint.hub import ResolvedCheckpoint, resolve
-from gemwire_server.checkpoint.modules import Pipeline, read_json, read_pipeline, read_prompts
+from gemwire_server.checkpoint.keys import read_json
+from gemwire_server.checkpoint.modules import Pipeline, read_pipeline
+from gemwire_server.checkpoint.reading import Reading, read_reading
+from gemwire_server.checkpoint.settings import read_settings
+from gemwire_server.checkpoint.window import literal_window
+from gemwire_server.config import ServerConfig
 from gemwire_server.errors import CheckpointError
 from gemwire_server.model.config import EncoderConfig
 from gemwire_server.prompts import PromptTable
@@ -25,15 +30,19 @@ GEMMA_DIMENSIONS = (768, 512, 256, 128)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """What a checkpoint says of itself. `dimensions` are the sizes of its vectors, largest first."""
+    """What a checkpoint says of itself. `dimensions` are the sizes of its vectors, largest first;
+    `default_dimensions` is the size where nobody asks for one."""
 
     path: Path
     name: str
     commit: str | None
     config: EncoderConfig
+    written_sliding_window: int
     pipeline: Pipeline
+    reading: Reading
     prompts: PromptTable
     dimensions: tuple[int, ...]
+    default_dimensions: int
     max_tokens: int
 
     def load_tokenizer(self) -> Tokenizer:
@@ -41,7 +50,7 @@ class Checkpoint:
             self.pipeline.encoder,
             max_tokens=self.max_tokens,
             vocab_size=self.config.vocab_size,
-            lower=self.pipeline.lower,
+            lower=self.reading.lower,
         )
 
     def load_encoder(self, ops: "Ops", dtype: "torch.dtype", device: "torch.device") -> "Encoder":
@@ -54,25 +63,33 @@ class Checkpoint:
         )
         return Encoder(self.config, weights, ops)
 
+    @property
+    def rereads_window(self) -> bool:
+        """Whether the window is another than transformers reads in config.json."""
+        return self.config.window != literal_window(self.written_sliding_window)
+
     def revision(self) -> str:
-        """The hub's commit, or a digest of every file a vector depends on (reads them all)."""
-        if self.commit is not None:
-            return self.commit
-        digest = hashlib.sha256()
-        for path in sorted(self.path.rglob("*")):
-            if path.suffix not in (".json", ".safetensors", ".model"):
-                continue
-            with path.open("rb") as file:
-                digest.update(str(path.relative_to(self.path)).encode())
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        return f"sha256-{digest.hexdigest()[:16]}"
+        """The hub's commit, or a digest of every file a vector depends on (reads them all).
+
+        If the window is read otherwise than config.json says, which changes vectors, it is added.
+        """
+        revision = self.commit or digest(self.path, self.pipeline.folders)
+        return f"{revision}-window{self.config.window}" if self.rereads_window else revision
 
 
-def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
-    """Opens a folder, or a hub id at a revision. Raises CheckpointError with what to do."""
+def open_configured(config: ServerConfig) -> Checkpoint:
+    """The configured checkpoint. Raises CheckpointError with what to do."""
+    return open_checkpoint(config.model, config.revision or None, config.sliding_window)
+
+
+def open_checkpoint(model: str, revision: str | None = None, sliding_window: int = 0) -> Checkpoint:
+    """Opens a folder, or a hub id at a revision. Raises CheckpointError with what to do.
+
+    `sliding_window` replaces that of config.json unless it is 0.
+    """
     resolved = resolve(model, revision)
     try:
-        return _read(resolved)
+        return _read(resolved, sliding_window)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
         # A value of another kind than its key has; what is only not implemented has been named.
         raise CheckpointError(
@@ -80,33 +97,39 @@ def open_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
         ) from error
 
 
-def _read(resolved: ResolvedCheckpoint) -> Checkpoint:
+def _read(resolved: ResolvedCheckpoint, sliding_window: int) -> Checkpoint:
     pipeline = read_pipeline(resolved.path)
     raw = read_json(pipeline.encoder / "config.json")
-    config = parse_config(raw)
+    config = parse_config(raw, sliding_window)
+    reading = read_reading(pipeline.encoder)
+    settings = read_settings(resolved.path)
     full = config.hidden_size
     for folder in pipeline.dense:
         full = int(read_json(folder / "config.json")["out_features"])
+    # As sentence-transformers cuts: to any size, and a larger one than there is cuts nothing.
+    default = min(settings.truncate_dim or full, full)
     return Checkpoint(
         path=resolved.path,
         name=resolved.name,
         commit=resolved.revision,
         config=config,
+        written_sliding_window=raw["sliding_window"],
         pipeline=pipeline,
-        prompts=read_prompts(resolved.path),
-        dimensions=_dimensions(raw.get("matryoshka_dimensions"), full),
+        reading=reading,
+        prompts=settings.prompts,
+        dimensions=_dimensions(raw.get("matryoshka_dimensions"), full, default),
+        default_dimensions=default,
         max_tokens=min(
-            pipeline.max_seq_length or config.max_position_embeddings,
-            config.max_position_embeddings,
+            reading.max_tokens or config.max_position_embeddings, config.max_position_embeddings
         ),
     )
 
 
-def _dimensions(trained: list[int] | None, full: int) -> tuple[int, ...]:
+def _dimensions(trained: list[int] | None, full: int, default: int) -> tuple[int, ...]:
     if trained is None:
         trained = [size for size in GEMMA_DIMENSIONS if full == GEMMA_DIMENSIONS[0]]
     if any(not 0 < size <= full for size in trained):
         raise CheckpointError(
             f"config.json: matryoshka_dimensions {trained} do not fit vectors of {full}"
         )
-    return tuple(sorted({full, *trained}, reverse=True))
+    return tuple(sorted({full, default, *trained}, reverse=True))

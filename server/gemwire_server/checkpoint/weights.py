@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from gemwire_kernels.ops import Ops
+from gemwire_server.checkpoint.files import weight_files
 from gemwire_server.errors import CheckpointError
 from gemwire_server.model.config import EncoderConfig
 from gemwire_server.model.gemma3 import EncoderWeights, LayerWeights
@@ -39,24 +40,6 @@ def load_weights(
     plan, assemble = _plan(config, dtype, ops)
     _read_into(plan, weight_files(encoder))
     return assemble(_fold_dense(dense, config.hidden_size), device)
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """model.safetensors, or the shards that its index names."""
-    index = folder / "model.safetensors.index.json"
-    if (single := folder / "model.safetensors").exists():
-        return [single]
-    if not index.exists():
-        raise CheckpointError(
-            f"{folder}: neither model.safetensors nor an index of shards; other weight files are not read"
-        )
-    shards = sorted(
-        {folder / name for name in json.loads(index.read_text())["weight_map"].values()}
-    )
-    for shard in shards:
-        if not shard.exists():
-            raise CheckpointError(f"{shard} is missing; {index.name} names it")
-    return shards
 
 
 class _Plan(dict[str, Tensor]):

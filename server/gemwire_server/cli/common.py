@@ -18,8 +18,8 @@ else:
     Subparsers = argparse._SubParsersAction
 
 MODEL_FLAGS = (
-    "model", "revision", "dtype", "device", "weights", "threads", "cuda_graphs", "residual",
-    "deterministic", "tile_table",
+    "model", "revision", "sliding_window", "dtype", "device", "weights", "threads", "cuda_graphs",
+    "residual", "deterministic", "tile_table",
 )  # fmt: skip
 ACCESS_OPTIONS = (
     "address", "admin_address", "metrics_address", "tls_cert", "tls_key", "tls_client_ca",

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         server_address(args) as address,
         remote.bulk_client(address, args) as client,
     ):
-        dimensions = args.dimensions or client.model().dimensions
+        dimensions = args.dimensions or client.model().default_dimensions
         with (
             open_sink(args.output, dimensions, source.schema) as sink,
             metering(source.size) as meter,

@@ -50,15 +50,16 @@ def of_server(args: argparse.Namespace) -> Facts:
 
 def of_checkpoint(config: ServerConfig) -> Facts:
     """A checkpoint's facts, without its weights."""
-    from gemwire_server.checkpoint import open_checkpoint
+    from gemwire_server.checkpoint import open_configured
 
-    checkpoint = open_checkpoint(config.model, config.revision or None)
+    checkpoint = open_configured(config)
     sizes = checkpoint.config
     return {
         "name": checkpoint.name,
         "path": str(checkpoint.path),
         "revision": checkpoint.commit,
         "dimensions": checkpoint.dimensions,
+        "default_dimensions": checkpoint.default_dimensions,
         "max_input_tokens": checkpoint.max_tokens,
         "vocabulary_size": sizes.vocab_size,
         "layers": len(sizes.layer_types),

@@ -14,6 +14,7 @@ from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from gemwire_client import Client, Document, GemwireError, InvalidInput, Model, requests
 from gemwire_client.errors import from_rpc_error
+from gemwire_client.service_config import channel_options
 from gemwire_server.cli.tables import Row, Vector
 
 # The longest wait for the next vector of a bulk run. Other people's work may be before it.
@@ -109,10 +110,11 @@ class Tokenizer:
 
     def __init__(self, address: str, args: argparse.Namespace) -> None:
         reached = access(args)
+        options = channel_options(address)
         if "credentials" in reached:
-            self._channel = grpc.secure_channel(address, reached["credentials"])
+            self._channel = grpc.secure_channel(address, reached["credentials"], options)
         else:
-            self._channel = grpc.insecure_channel(address)
+            self._channel = grpc.insecure_channel(address, options)
         token = reached.get("token")
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._service = EmbeddingServiceStub(self._channel)

@@ -70,9 +70,9 @@ def _texts(given: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _local(args: argparse.Namespace) -> Callable[[str], Tokens]:
     """By the checkpoint's own tokenizer, without its weights."""
     config = load_config(args)
-    from gemwire_server.checkpoint import open_checkpoint
+    from gemwire_server.checkpoint import open_configured
 
-    checkpoint = open_checkpoint(config.model, config.revision or None)
+    checkpoint = open_configured(config)
     tokenizer = checkpoint.load_tokenizer()
     task = args.task or config.default_task
     if args.prompt is not None:

@@ -8,10 +8,11 @@ import threading
 
 from prometheus_client import CollectorRegistry
 
+from gemwire_server.checkpoint import open_configured
 from gemwire_server.config import ServerConfig
 from gemwire_server.engine import Observer
 from gemwire_server.errors import CheckpointError, DeviceError, one_line
-from gemwire_server.loading import Loaded, load, open_configured
+from gemwire_server.loading import Loaded, load
 from gemwire_server.logs import set_up_logging
 from gemwire_server.metrics import EngineMetrics
 from gemwire_server.metrics_files import keep_in_files

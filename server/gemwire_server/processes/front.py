@@ -10,10 +10,10 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 from gemwire.v1 import embedding_pb2 as pb
+from gemwire_server.checkpoint import open_configured
 from gemwire_server.config import ServerConfig
 from gemwire_server.errors import GemwireError, one_line
 from gemwire_server.front import Front
-from gemwire_server.loading import open_configured
 from gemwire_server.logs import set_up_logging
 from gemwire_server.metrics import CallMetrics
 from gemwire_server.metrics_files import keep_in_files

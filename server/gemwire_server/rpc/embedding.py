@@ -6,18 +6,31 @@ from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.errors import InvalidInput
 from gemwire_server.rpc.call import Call
 from gemwire_server.rpc.embedder import Embedder, check_quota
+from gemwire_server.rpc.methods import response_too_large
 from gemwire_server.rpc.validate import Served, check_options
-from gemwire_server.rpc.wire import Answers, batch_response, cut, embed_response
+from gemwire_server.rpc.wire import (
+    BESIDE_RESULTS,
+    Answers,
+    batch_response,
+    cut,
+    embed_response,
+    results_that_fit,
+)
 from gemwire_server.tokenizer import Encoded, Truncation
+
+SCORE_BYTES = 4
 
 
 class EmbeddingService:
     """Embed, BatchEmbed, ComputeSimilarity and Tokenize."""
 
-    def __init__(self, embedder: Embedder, *, revision: str, max_inputs: int) -> None:
+    def __init__(
+        self, embedder: Embedder, *, revision: str, max_inputs: int, max_response_bytes: int
+    ) -> None:
         self._embedder = embedder
         self._revision = revision
         self._max_inputs = max_inputs
+        self._max_response_bytes = max_response_bytes
 
     @property
     def _served(self) -> Served:
@@ -35,6 +48,8 @@ class EmbeddingService:
     async def batch_embed(self, request: pb.BatchEmbedRequest, call: Call) -> bytes:
         options = check_options(request.options, self._served)
         check_count(len(request.inputs), self._max_inputs, "inputs")
+        most = results_that_fit(options.vectors, self._max_response_bytes)
+        self._check_answer(len(request.inputs), most, "inputs")
         answers, timing = await self._embedder.embed(
             request.inputs,
             options,
@@ -45,6 +60,18 @@ class EmbeddingService:
             timing=timing if options.include_timing else None, model_revision=self._revision
         )
         return batch_response(answers, options.vectors, rest)
+
+    def _check_answer(self, count: int, most: int, field: str) -> None:
+        """Refuses, before any work, what is answered with more bytes than a client may take."""
+        if count > most:
+            raise response_too_large(
+                f"the answer to {count} {field} of these options can have too many bytes",
+                self._max_response_bytes,
+                f"send at most {most} at once, or ask for fewer dimensions or a smaller encoding",
+                field=field,
+                count=count,
+                most=most,
+            )
 
     async def compute_similarity(
         self, request: pb.ComputeSimilarityRequest, call: Call
@@ -60,6 +87,8 @@ class EmbeddingService:
                 field="target_options.output_dimensionality",
             )
         check_count(len(request.targets), self._max_inputs - 1, "targets")
+        most = (self._max_response_bytes - BESIDE_RESULTS) // SCORE_BYTES
+        self._check_answer(len(request.targets), most, "targets")
         check_quota(call)
         embedder = self._embedder
         paths = [f"targets[{i}]" for i in range(len(request.targets))]

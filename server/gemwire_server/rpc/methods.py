@@ -51,15 +51,37 @@ def parse(kind: type[M], raw: bytes, max_inputs: int, within: int = 0) -> M:
         ) from None
 
 
+def response_too_large(
+    what: str, limit: int, advice: str, field: str = "", **metadata: int
+) -> InvalidInput:
+    """For an answer that a client might not be able to receive."""
+    return InvalidInput(
+        "RESPONSE_TOO_LARGE",
+        f"{what}; the server's limit, --max-response-bytes, is {limit}: {advice}",
+        field=field,
+        limit=limit,
+        **metadata,
+    )
+
+
 class Calls:
     """The calls under way, and the gate that closes when the server drains."""
 
     def __init__(
-        self, limit: int, max_inputs: int, watch: Watch, tokens: Tokens | None = None
+        self,
+        limit: int,
+        max_inputs: int,
+        max_response_bytes: int,
+        watch: Watch,
+        tokens: Tokens | None = None,
     ) -> None:
-        """At most `limit` at once, with at most `max_inputs` each; with `tokens`, each needs one."""
+        """At most `limit` at once, with at most `max_inputs` each; with `tokens`, each needs one.
+
+        `max_response_bytes` is for the answer of a unary call.
+        """
         self._limit = limit
         self._max_inputs = max_inputs
+        self._max_response_bytes = max_response_bytes
         self._watch = watch
         self._tokens = tokens
         self._count = 0
@@ -138,6 +160,12 @@ class Calls:
                         answer = await method(parse(request_type, request, self._max_inputs), call)
                 if isinstance(answer, Message):
                     answer = answer.SerializeToString()
+                if answer is not None and len(answer) > self._max_response_bytes:
+                    raise response_too_large(
+                        f"the answer has {len(answer)} bytes",
+                        self._max_response_bytes,
+                        "ask for less",
+                    )
                 self._watch.ended(call, Code.OK)
                 return answer
             except GemwireError as error:

@@ -51,6 +51,7 @@ def describe(checkpoint: Checkpoint, runner: Described, config: ServerConfig) ->
         dtype=runner.dtype_name,
         dimensions=checkpoint.dimensions[0],
         supported_dimensions=checkpoint.dimensions,
+        default_dimensions=checkpoint.default_dimensions,
         max_input_tokens=checkpoint.max_tokens,
         supported_tasks=TASK_NAMES,
         default_task=f"TASK_TYPE_{config.default_task.upper() or 'UNSPECIFIED'}",
@@ -59,6 +60,7 @@ def describe(checkpoint: Checkpoint, runner: Described, config: ServerConfig) ->
         limits=pb.Limits(
             max_inputs_per_request=config.max_inputs_per_request,
             max_request_bytes=config.max_request_bytes,
+            max_response_bytes=config.max_response_bytes,
             max_batch_tokens=config.max_batch_tokens,
             max_queue_tokens=config.max_queue_tokens,
             max_stream_inflight_inputs=config.max_stream_inflight_inputs,

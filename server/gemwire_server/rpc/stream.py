@@ -25,7 +25,13 @@ from gemwire_server.rpc.embedding import check_count
 from gemwire_server.rpc.methods import Context, parse
 from gemwire_server.rpc.status import duration, internal
 from gemwire_server.rpc.validate import Options, check_options
-from gemwire_server.rpc.wire import Answers, delimited, stream_results
+from gemwire_server.rpc.wire import (
+    BESIDE_RESULTS,
+    Answers,
+    delimited,
+    results_that_fit,
+    stream_results,
+)
 from gemwire_server.tokenizer import Encoded
 
 BATCH = pb.EmbedStreamRequest.BATCH_FIELD_NUMBER
@@ -42,11 +48,13 @@ LINGER_SECONDS = 1.0
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
     """`group_tokens`: texts of a message go to the engine in groups of about that many tokens.
-    `max_age`: seconds after which a stream is told to go to another connection, 0 is never."""
+    `max_response_bytes`: of one message to the client. `max_age`: seconds after which a stream is told to
+    go to another connection, 0 is never."""
 
     max_inputs: int
     max_inflight_inputs: int
     group_tokens: int
+    max_response_bytes: int
     max_age: float = 0.0
 
 
@@ -227,7 +235,8 @@ class _Stream:
         async def answer_now(group: slice) -> None:
             self.send(await answer(group))
 
-        groups = list(_groups(tokenized, self._limits.group_tokens))
+        texts = results_that_fit(options.vectors, self._limits.max_response_bytes)
+        groups = list(_groups(tokenized, self._limits.group_tokens, texts))
         if next_turn is turn:
             await asyncio.gather(*map(answer_now, groups))
             return
@@ -280,9 +289,10 @@ class _Stream:
     async def _write_results(self, first: _Part, include_timing: bool) -> None:
         """Writes the part and what is ready behind it as one message, and grants as much again."""
         parts, size = [first], len(first.records)
+        most = min(MESSAGE_BYTES, self._limits.max_response_bytes - BESIDE_RESULTS)
         while self._outbox and isinstance(part := self._outbox[0], _Part):
             size += len(part.records)
-            if size > MESSAGE_BYTES:
+            if size > most:
                 break
             self._outbox.popleft()
             parts.append(part)
@@ -298,12 +308,12 @@ class _Stream:
         self._wake_reader.set()
 
 
-def _groups(tokenized: Sequence[Tokenized], limit: int) -> Iterator[slice]:
-    """Neighbours of up to `limit` tokens together; a longer text is alone."""
+def _groups(tokenized: Sequence[Tokenized], limit: int, texts: int) -> Iterator[slice]:
+    """Up to `texts` neighbours of up to `limit` tokens together; a longer text is alone."""
     start, tokens = 0, 0
     for i, item in enumerate(tokenized):
         size = len(item.ids) if isinstance(item, Encoded) else 0
-        if i > start and tokens + size > limit:
+        if i > start and (tokens + size > limit or i - start >= texts):
             yield slice(start, i)
             start, tokens = i, 0
         tokens += size

@@ -31,6 +31,7 @@ class Served:
 
     name: str
     dimensions: tuple[int, ...]
+    default_dimensions: int
     prompts: PromptTable
     default_task: str
 
@@ -39,6 +40,7 @@ class Served:
         return cls(
             name=checkpoint.name,
             dimensions=checkpoint.dimensions,
+            default_dimensions=checkpoint.default_dimensions,
             prompts=checkpoint.prompts,
             default_task=default_task,
         )
@@ -77,7 +79,7 @@ def check_model(name: str, served: Served) -> None:
 
 def check_options(raw: pb.EmbedOptions, served: Served, path: str = "options") -> Options:
     check_model(raw.model, served)
-    dimensions = raw.output_dimensionality or served.dimensions[0]
+    dimensions = raw.output_dimensionality or served.default_dimensions
     if dimensions not in served.dimensions:
         allowed = ", ".join(map(str, served.dimensions))
         raise InvalidInput(

@@ -48,6 +48,29 @@ class Answers:
     errors: dict[int, GemwireError]
 
 
+# Of an answer beside its results: timing, revision.
+BESIDE_RESULTS = 1024
+# Of a result beside its vector, at most; and of an error in a vector's place.
+BESIDE_VECTOR, ERROR_BYTES = 48, 512
+# Bits of a dimension.
+BITS = {
+    pb.VECTOR_ENCODING_FLOAT32: 32,
+    pb.VECTOR_ENCODING_BFLOAT16: 16,
+    pb.VECTOR_ENCODING_FLOAT16: 16,
+    pb.VECTOR_ENCODING_INT8: 8,
+    pb.VECTOR_ENCODING_INT8_FIXED: 8,
+    pb.VECTOR_ENCODING_UBINARY: 1,
+    pb.VECTOR_ENCODING_BINARY: 1,
+    pb.VECTOR_ENCODING_UBINARY_LSB: 1,
+}
+
+
+def results_that_fit(how: Vectors, limit: int) -> int:
+    """How many results an answer of `limit` bytes surely holds, as Limits.max_response_bytes counts."""
+    vector = -(-how.dimensions * BITS[how.encoding] // 8)
+    return (limit - BESIDE_RESULTS) // max(vector + BESIDE_VECTOR, ERROR_BYTES)
+
+
 def cut(vectors: NDArray[np.float32], how: Vectors) -> NDArray[np.float32]:
     """The first dimensions of unit rows, of length one again if asked; fp32 [n, how.dimensions]."""
     part = vectors[:, : how.dimensions]
@@ -122,7 +145,7 @@ def _embedding(answers: Answers, rows: slice, how: Vectors) -> list[Field]:
 def encode(
     vectors: NDArray[np.float32], encoding: pb.VectorEncoding
 ) -> tuple[Bytes, NDArray[np.float32] | None]:
-    """uint8 [n, bytes a vector], and for INT8 the scale of each, fp32 [n]."""
+    """uint8 [n, bytes a vector], and for INT8 and INT8_FIXED the scale of each, fp32 [n]."""
     if encoding == pb.VECTOR_ENCODING_FLOAT32:
         return _little_endian(vectors, "<f4"), None
     if encoding == pb.VECTOR_ENCODING_BFLOAT16:
@@ -136,8 +159,16 @@ def encode(
         largest = np.abs(vectors).max(axis=1)
         scale = np.where(largest > 0, largest / np.float32(127), np.float32(1))
         return np.rint(vectors / scale[:, None]).astype(np.int8).view(np.uint8), scale
+    if encoding == pb.VECTOR_ENCODING_INT8_FIXED:
+        steps = np.rint(np.clip(vectors, -1, 1) * np.float32(127))
+        scale = np.full(len(vectors), 1 / 127, np.float32)
+        return steps.astype(np.int8).view(np.uint8), scale
+    if encoding == pb.VECTOR_ENCODING_UBINARY:
+        return np.packbits(vectors > 0, axis=1), None
     if encoding == pb.VECTOR_ENCODING_BINARY:
-        return np.packbits(vectors >= 0, axis=1), None
+        return np.packbits(vectors > 0, axis=1) - np.uint8(128), None
+    if encoding == pb.VECTOR_ENCODING_UBINARY_LSB:
+        return np.packbits(vectors > 0, axis=1, bitorder="little"), None
     raise AssertionError(f"encoding {encoding} passed validation; this is a bug")
 
 
