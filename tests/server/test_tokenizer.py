@@ -16,6 +16,7 @@ from gemwire_mini import CHECKPOINT
 from gemwire_server.checkpoint.synthetic_tokenizer import write_tokenizer
 from gemwire_server.errors import InvalidInput
 from gemwire_server.tokenizer import Tokenizer, Truncation
+from server.tokenizer_folders import backend_of
 
 ALPHABETS = [
     "abcdefghijklmnopqrstuvwxyzETAOIN   ", "éüßñçøåžłő", "абвгдежзик АБВ", "αβγδε",
@@ -88,6 +89,10 @@ def reference(directory: Path) -> tokenizers.Tokenizer:
 @pytest.fixture(scope="module")
 def tokenizer(directory: Path) -> Tokenizer:
     return load(directory, max_tokens=4096, vocab_size=262144)
+
+
+def test_sentencepiece_is_used_where_it_gives_the_same_ids(tokenizer: Tokenizer) -> None:
+    assert backend_of(tokenizer) == "SentencePiece"
 
 
 def test_ids_equal_those_of_hf_tokenizers(
