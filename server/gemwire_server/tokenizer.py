@@ -218,6 +218,6 @@ class Tokenizer:
 def _read(
     directory: Path, vocab_size: int, *, lower: bool
 ) -> tuple[Backend, tuple[Sequence[int], Sequence[int]]]:
-    files = read_files(directory)
+    files = read_files(directory, vocab_size)
     backend = load_backend(files, vocab_size, lower=lower)
     return backend, read_special_tokens(files, backend, vocab_size)

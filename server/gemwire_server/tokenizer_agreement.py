@@ -55,9 +55,12 @@ def agree(
             raise Disagreement(f"the added token {token.content!r} does not match plainly")
     if (reason := uncertain(pieces, lower=lower)) is not None:
         raise Disagreement(reason)
-    # Older files have the two pieces of a merge as one text.
-    merges = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
-    results = np.array([vocabulary.get(left + right, -1) for left, right in merges], np.int64)
+    try:
+        # Older files have the two pieces of a merge as one text.
+        merges = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
+        results = np.array([vocabulary.get(left + right, -1) for left, right in merges], np.int64)
+    except (KeyError, TypeError, ValueError):
+        raise Disagreement("the merges are no pairs of pieces") from None
     _check_merges(pieces, merges, results)
     return _space_runs(pieces, merges, results)
 

@@ -65,7 +65,8 @@ def load_backend(files: TokenizerFiles, vocab_size: int, *, lower: bool = False)
     if backend.size > vocab_size:
         raise CheckpointError(f"{path}: {backend.size} pieces; the model has {vocab_size} tokens")
     if tokenizer is not None:
-        added = {token.content for token in files.added}
+        split = files.split_special_tokens
+        added = {token.content for token in files.added if token.special or not split}
         files.check_special_tokens(added, tokenizer["model"]["vocab"], vocab_size)
     rowless = [token.content for token in files.added if token.id >= vocab_size]
     if rowless and rowless != [IMAGE]:

@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +108,11 @@ class TokenizerFiles:
             )
 
 
-def read_files(directory: Path) -> TokenizerFiles:
-    """Raises CheckpointError for files that are missing, contradict each other or are not implemented."""
+def read_files(directory: Path, vocab_size: int) -> TokenizerFiles:
+    """Raises CheckpointError for files that are missing, contradict each other or are not implemented.
+
+    What they say of tokens from `vocab_size` on, which have no row in the embedding, changes nothing.
+    """
     if not any((directory / name).exists() for name in ("tokenizer.json", "tokenizer.model")):
         raise CheckpointError(f"{directory}: neither tokenizer.json nor tokenizer.model is here")
     config = read_json_if_there(directory / "tokenizer_config.json")
@@ -124,7 +127,10 @@ def read_files(directory: Path) -> TokenizerFiles:
         added = _check_tokenizer(path, tokenizer)
         # In the order of their ids: so transformers adds them.
         added = tuple(sorted(added, key=lambda token: token.id))
-        _check_listed(directory, "added_tokens_decoder" in config, listed, added)
+        _check_listed(directory, config, listed, added, vocab_size)
+        for token in added:
+            if token.id >= vocab_size:
+                tokenizer["model"]["vocab"].pop(token.content, None)
     files = TokenizerFiles(directory, config, tokenizer, gemma, added)
     if files.lower and gemma:
         log.warning(
@@ -205,23 +211,33 @@ def _listed(directory: Path, config: dict[str, Any]) -> tuple[AddedToken, ...]:
 
 
 def _check_listed(
-    directory: Path, whole: bool, listed: Sequence[AddedToken], added: Sequence[AddedToken]
+    directory: Path,
+    config: dict[str, Any],
+    listed: Sequence[AddedToken],
+    added: Sequence[AddedToken],
+    vocab_size: int,
 ) -> None:
-    """Raises CheckpointError if another list of added tokens than tokenizer.json's has others.
+    """Raises CheckpointError if another list of added tokens has others than tokenizer.json has.
 
-    A `whole` list, of tokenizer_config.json, must have all of them with their flags.
+    The list of tokenizer_config.json must have all of them with their flags.
     """
+    whole = "added_tokens_decoder" in config
     name = "tokenizer_config.json's added_tokens_decoder" if whole else "added_tokens.json"
-    if whole:
-        differing = {token.content for token in set(listed) ^ set(added)}
-    else:
-        known = {(token.content, token.id) for token in added}
-        differing = {token.content for token in listed if (token.content, token.id) not in known}
+
+    def told(tokens: Sequence[AddedToken]) -> set[AddedToken]:
+        rows = [token for token in tokens if token.id < vocab_size]
+        if not whole:
+            return {AddedToken(token.content, token.id) for token in rows}
+        if config.get("split_special_tokens"):
+            return {*rows}
+        return {replace(token, special=False) for token in rows}  # no id depends on it
+
+    differing = told(listed) ^ told(added) if whole else told(listed) - told(added)
     if differing:
         raise CheckpointError(
-            f"{directory}: {name} and tokenizer.json differ in the added token {min(differing)!r}; "
-            "which one counts depends on the version of transformers: save the tokenizer again with "
-            "save_pretrained"
+            f"{directory}: {name} and tokenizer.json differ in the added token "
+            f"{min(token.content for token in differing)!r}; which one counts depends on the version "
+            "of transformers: save the tokenizer again with save_pretrained"
         )
 
 

@@ -61,6 +61,10 @@ def test_files_that_are_missing_or_wrong(folder: Path, left: str) -> None:
         (lambda raw: raw["model"].update(ignore_merges=True), "ignore_merges True of BPE"),
         (lambda raw: raw["model"].update(end_of_word_suffix="</w>"), "end_of_word_suffix '</w>'"),
         (lambda raw: raw["model"]["vocab"].pop("<0x41>"), "all 256 bytes"),
+        (lambda raw: raw["model"]["merges"].append(["a"]), "not a tokenizer.json"),
+        (lambda raw: raw["model"].pop("merges"), "not a tokenizer.json"),
+        (lambda raw: raw.pop("added_tokens"), "not a tokenizer.json"),
+        (append({"id": 2048}), "not a tokenizer.json"),
         (append(added("[ENT]", 2060)), r"'\[ENT\]' has id 2060, but tokenizers reads it as 2048"),
         (append(added("[ENT]", 7)), r"'\[ENT\]' has id 7"),
         (without("<bos>"), "'<bos>'.* is no added token of tokenizer.json"),
@@ -131,6 +135,14 @@ def test_what_is_refused_of_tokenizer_model_alone(
         load(folder)
 
 
+def test_a_class_that_config_json_names(folder: Path) -> None:
+    edit(folder / "config.json", tokenizer_class="LlamaTokenizer")
+    load(folder)
+    edit(folder / "tokenizer_config.json", drop=["tokenizer_class"])
+    with pytest.raises(CheckpointError, match="tokenizer_class 'LlamaTokenizer'"):
+        load(folder)
+
+
 def test_other_lists_of_tokens(folder: Path) -> None:
     """The files of older versions: what they add beyond tokenizer.json is refused, the rest is not."""
     older, named = folder / "added_tokens.json", folder / "special_tokens_map.json"
@@ -158,10 +170,19 @@ def test_a_whole_list_of_added_tokens_is_accepted(folder: Path) -> None:
             decoder[str(token["id"])] = {k: v for k, v in token.items() if k != "id"}
 
     edit(folder / "tokenizer.json", collect)
+    decoder.pop("2048")  # it has no row
+    decoder["3"] |= {"special": False}  # nor does this change an id
     edit(folder / "tokenizer_config.json", added_tokens_decoder=decoder)
+    edit(
+        folder / "tokenizer.json",
+        lambda raw: raw["model"]["vocab"].update({image["content"]: 2048}),
+    )
     tokenizer = load(folder, 2048)
     assert backend_of(tokenizer) == "SentencePiece"
-    assert tokenizer.encode("<image_soft_token>").ids.max() < 2048
+    (folder / "tokenizer.model").unlink()
+    text = f"a{image['content']}"
+    assert np.array_equal(tokenizer.encode(text).ids, load(folder, 2048).encode(text).ids)
+    assert tokenizer.encode(text).ids.max() < 2048
 
 
 def test_a_token_without_a_row_stays_text(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
