@@ -144,29 +144,34 @@ class SentencePieceBackend:
         literal = pieces.named(KIND.CONTROL, KIND.UNKNOWN) | pieces.runs
         self._literals = {name: np.array([i], np.int32) for name, i in literal.items()}
         patterns = [re.escape(name) for name in sorted(literal, key=len, reverse=True)]
-        if runs is not None:
-            patterns.append(f"(?:(?!{SPACE * 2})[ {SPACE}]){{{runs.longest + 1},}}")
         self._split = re.compile(f"({'|'.join(patterns)})").split
+        # Texts with such runs are few, and a search for them takes longer than to make ids.
+        self._long = " " * (runs.longest + 1) if runs is not None else ""
+        patterns.append(f"(?:(?!{SPACE * 2})[ {SPACE}]){{{len(self._long)},}}")
+        self._split_runs = re.compile(f"({'|'.join(patterns)})").split
 
     def encode(self, text: str) -> NDArray[np.int32]:
+        if self._runs is not None and (self._long in text or SPACE in text):
+            return self._encode_parts(self._split_runs(text), self._runs)
         parts = self._split(text)
-        if len(parts) == 1:
-            return self._encode(text)
-        # Every second part is a literal or a run. What lies between them is often empty, and a text
-        # may hold thousands.
+        return self._encode(text) if len(parts) == 1 else self._encode_parts(parts, None)
+
+    def _encode_parts(self, parts: list[str], runs: SpaceRuns | None) -> NDArray[np.int32]:
+        """Every second part is a literal or, with `runs`, a run of spaces that is no piece."""
         found: list[NDArray[np.int32]] = []
         left = ""
-        for part, between in zip(parts[::2], [*parts[1::2], None], strict=True):
-            ids, after = self._literals.get(between or ""), ""
-            if between is not None and ids is None and self._runs is not None:
-                before, ids, count = self._runs.split(len(between))
+        for part, between in zip(parts[::2], [*parts[1::2], ""], strict=True):
+            ids, after = self._literals.get(between), ""
+            if between and ids is None and runs is not None:
+                before, ids, count = runs.split(len(between))
                 part, after = part + " " * before, " " * count
+            # Often nothing lies between two literals, and a text may hold thousands.
             if left or part:
                 found.append(self._encode(left + part))
             if ids is not None:
                 found.append(ids)
             left = after
-        return np.concatenate(found)
+        return np.concatenate(found) if found else self._encode("")
 
     def _encode(self, text: str) -> NDArray[np.int32]:
         ids: NDArray[np.int32] = self._model.encode_as_numpy(lowered(text) if self._lower else text)
