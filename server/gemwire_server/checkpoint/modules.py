@@ -58,7 +58,10 @@ class Pipeline:
 
 
 def read_pipeline(directory: Path) -> Pipeline:
-    """Raises CheckpointError for modules that are not implemented, an adapter among them."""
+    """Reads modules.json and each module's config.json.
+
+    Raises CheckpointError for modules that are not implemented, and for a PEFT adapter.
+    """
     refuse_adapter(directory)
     where = directory / "modules.json"
     modules = load_json(where)

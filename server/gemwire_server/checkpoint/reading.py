@@ -27,16 +27,16 @@ READING = Keys(
     },
     ignored={"unpad_inputs"},
 )  # fmt: skip
-# Arguments that sentence-transformers gives on to transformers; these decide how fast and in which
-# numbers it computes.
+# Keys whose value is arguments that sentence-transformers passes to transformers when it loads a model.
 LOADING = {
     "model_args", "model_kwargs", "tokenizer_args", "processor_kwargs", "config_args", "config_kwargs",
 }  # fmt: skip
+# Those arguments that decide how fast, where and in which dtype transformers computes, and no more.
 INERT_LOADING = {
     "attn_implementation", "device_map", "dtype", "low_cpu_mem_usage", "torch_dtype",
     "trust_remote_code", "use_cache", "use_safetensors",
 }  # fmt: skip
-# Of the arguments with which it calls the tokenizer on texts.
+# Arguments of the call to the tokenizer that change no token id.
 INERT_CALLING = {
     "padding",
     "padding_side",
@@ -56,7 +56,7 @@ class Reading:
 
 
 def read_reading(encoder: Path) -> Reading:
-    """Raises CheckpointError for what is not implemented."""
+    """Reads the encoder's folder. Raises CheckpointError for what is not implemented."""
     path = encoder / "sentence_bert_config.json"
     raw = read_json(path) if path.exists() else {}
     READING.check(path, raw)

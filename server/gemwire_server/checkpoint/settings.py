@@ -29,7 +29,7 @@ class Settings:
 
 
 def read_settings(directory: Path) -> Settings:
-    """Raises CheckpointError for what is not implemented."""
+    """Reads the file, which may be absent. Raises CheckpointError for what is not implemented."""
     path = directory / "config_sentence_transformers.json"
     raw = read_json(path) if path.exists() else {}
     SETTINGS.check(path, raw)
