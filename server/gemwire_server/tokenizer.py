@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemwire_server.errors import InvalidInput
-from gemwire_server.tokenizer_backends import Backend, load_backend, read_special_tokens
+from gemwire_server.special_tokens import read_special_tokens
+from gemwire_server.tokenizer_backends import Backend, load_backend
+from gemwire_server.tokenizer_files import read_files, without_garbage_collection
 
 # Characters tokenized past the most that a window can hold: where a text is cut changes the tokens
 # next to the cut, and these are thrown away.
@@ -52,6 +54,8 @@ class Tokenizer:
         self._vocab_size = vocab_size
         self._room = max_tokens - len(self._before) - len(self._after)
         self._max_characters = max_tokens * backend.longest
+        # Tokens of so many characters and SLACK, but for white space that belongs to some of them.
+        self._fewest = max_tokens + SLACK // backend.longest
 
     @classmethod
     def load(
@@ -61,8 +65,8 @@ class Tokenizer:
 
         Raises CheckpointError if they are missing, contradict each other or are not implemented.
         """
-        backend = load_backend(directory, vocab_size, lower=lower)
-        special = read_special_tokens(directory, backend)
+        with without_garbage_collection():
+            backend, special = _read(directory, vocab_size, lower=lower)
         return cls(backend, special, max_tokens=max_tokens, vocab_size=vocab_size)
 
     def encode(
@@ -84,18 +88,18 @@ class Tokenizer:
         characters = len(prompt) + len(text)
         oversized = characters > self._max_characters
         if oversized and truncation in (Truncation.ERROR, None):
-            raise InvalidInput(
-                "TEXT_TOO_LONG",
-                f"the text and its prompt have {characters} characters, which are more than the "
-                f"{self.max_tokens} tokens of the model's window",
-                characters=characters,
-                limit=self.max_tokens,
-            )
+            raise self._too_many_characters(characters)
         most = self._max_characters + SLACK
-        joint = self._encode(prompt + text[:most])
+        head, tail = text[:most], text[-most:]
+        if self._backend.strips and len(text) > most:
+            # White space at a cut may belong to a token beyond it.
+            head, tail = head.rstrip(), tail.lstrip()
+        joint = self._encode(prompt + head)
         end = joint
         if oversized and truncation is Truncation.START:
-            end = self._encode(text[-most:])
+            end = self._encode(tail)
+        if len(text) > most and min(len(joint), len(end)) < self._fewest:
+            raise self._too_many_characters(characters)
         return self._fit(joint, end, prompt, truncation)
 
     def encode_ids(
@@ -194,9 +198,26 @@ class Tokenizer:
             limit=self.max_tokens,
         )
 
+    def _too_many_characters(self, characters: int) -> InvalidInput:
+        return InvalidInput(
+            "TEXT_TOO_LONG",
+            f"the text and its prompt have {characters} characters, which are more than the "
+            f"{self.max_tokens} tokens of the model's window",
+            characters=characters,
+            limit=self.max_tokens,
+        )
+
     def _prompt_too_long(self) -> InvalidInput:
         return InvalidInput(
             "PROMPT_TOO_LONG",
             f"the prompt fills the model's window of {self.max_tokens} tokens",
             limit=self.max_tokens,
         )
+
+
+def _read(
+    directory: Path, vocab_size: int, *, lower: bool
+) -> tuple[Backend, tuple[Sequence[int], Sequence[int]]]:
+    files = read_files(directory, vocab_size)
+    backend = load_backend(files, vocab_size, lower=lower)
+    return backend, read_special_tokens(files, backend, vocab_size)

@@ -1,14 +1,13 @@
-"""The two libraries that make token ids, behind one face; and what a checkpoint puts around a text.
+"""The two libraries that make token ids, behind one face.
 
-Both leave text as it is but for " " → "▁" and, where the checkpoint says so, small letters, and fall
-back to bytes. A checkpoint that does otherwise is refused: a text could then be longer, in characters,
-than its tokens say.
+HF's reads tokenizer.json, which decides. SentencePiece on tokenizer.model is three times as fast, and
+is taken where it gives the same ids for every text. Both leave text as it is but for " " → "▁" and,
+where the checkpoint says so, small letters, and fall back to bytes. A checkpoint that does otherwise
+is refused: a text could then be longer, in characters, than its tokens say.
 """
 
-import json
+import logging
 import re
-from collections.abc import Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,20 +15,28 @@ import numpy as np
 import sentencepiece
 import tokenizers
 from numpy.typing import NDArray
-from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 from gemwire_server.errors import CheckpointError
+from gemwire_server.sentencepiece_model import KIND, SPACE, Pieces
+from gemwire_server.space_runs import SpaceRuns
+from gemwire_server.tokenizer_agreement import Disagreement, agree, uncertain
+from gemwire_server.tokenizer_files import TokenizerFiles, parse
 
-SPACE = "▁"
-TO_SPACE = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
-LOWERCASE = {"type": "Lowercase"}
+log = logging.getLogger(__name__)
+
+# EmbeddingGemma's own, of Gemma's pictures: the only one that is to have no row.
+IMAGE = "<image_soft_token>"
 
 
 class Backend(Protocol):
-    """Thread-safe. `size` counts the pieces, `longest` the characters of the longest one."""
+    """Thread-safe. `size` counts the pieces, `longest` the characters of the longest one.
+
+    With `strips`, white space beside some token belongs to it, however long it is.
+    """
 
     size: int
     longest: int
+    strips: bool
 
     def encode(self, text: str) -> NDArray[np.int32]:
         """Token ids [T] without special tokens; a text that spells a special token gives its id."""
@@ -40,36 +47,78 @@ class Backend(Protocol):
     def piece_of(self, token: int) -> str: ...
 
 
-def load_backend(directory: Path, vocab_size: int, *, lower: bool = False) -> Backend:
-    """tokenizer.model if there is one, else tokenizer.json. Raises CheckpointError.
+def load_backend(files: TokenizerFiles, vocab_size: int, *, lower: bool = False) -> Backend:
+    """The engine for a folder's files. Raises CheckpointError.
 
-    With `lower`, or where tokenizer.json says so, as sentence-transformers 5.4 and newer save it, a text
-    is read in small letters, but for special tokens that it spells.
+    With `lower`, or where tokenizer.json says so, a text is read in small letters, but for special
+    tokens that it spells.
     """
-    backend: Backend
-    converted = directory / "tokenizer.json"
-    if (model := directory / "tokenizer.model").exists():
-        lower = lower or (converted.exists() and _lowercases(read_json(converted)))
-        backend, path = SentencePieceBackend(model, lower), model
-    elif converted.exists():
-        backend, path = HuggingFaceBackend(converted, vocab_size, lower), converted
+    path = files.path("tokenizer.json")
+    backend: Backend | None
+    if (tokenizer := files.tokenizer) is None:
+        path = files.path("tokenizer.model")
+        backend = _from_model_alone(files, path, vocab_size, lower)
     else:
-        raise CheckpointError(f"{directory}: neither tokenizer.model nor tokenizer.json is here")
+        lower = lower or files.lower
+        backend = _from_model(files, tokenizer, vocab_size, lower)
+        backend = backend or HuggingFaceBackend(files, tokenizer, vocab_size, lower)
     if backend.size > vocab_size:
         raise CheckpointError(f"{path}: {backend.size} pieces; the model has {vocab_size} tokens")
+    if tokenizer is not None:
+        split = files.split_special_tokens
+        added = {token.content for token in files.added if token.special or not split}
+        files.check_special_tokens(added, tokenizer["model"]["vocab"], vocab_size)
+    rowless = [token.content for token in files.added if token.id >= vocab_size]
+    if rowless and rowless != [IMAGE]:
+        log.warning(
+            "%s: these added tokens have no row in the model's embedding and are read as text: %s",
+            files.directory,
+            ", ".join(rowless),
+        )
     return backend
 
 
-def _lowercases(raw: dict[str, Any]) -> bool:
-    """Whether a tokenizer.json has a text read in small letters."""
-    return LOWERCASE in _normalizers(raw.get("normalizer"))
+def _from_model_alone(
+    files: TokenizerFiles, path: Path, vocab_size: int, lower: bool
+) -> "SentencePieceBackend":
+    pieces = Pieces.read(path)
+    symbols = pieces.symbols
+    reason = uncertain(pieces, lower=lower)
+    if files.split_special_tokens:
+        reason = "split_special_tokens is true"
+    for token in files.added:
+        if token.id < vocab_size and (symbols.get(token.content) != token.id or not token.plain):
+            reason = f"the added token {token.content!r} is not there, or not as it is added"
+    if reason is not None:
+        raise CheckpointError(
+            f"{path}: {reason}: not implemented without a tokenizer.json; save the tokenizer with "
+            "save_pretrained"
+        )
+    files.check_special_tokens(symbols, pieces.ids, vocab_size)
+    return SentencePieceBackend(pieces, lower=lower)
 
 
-def _normalizers(normalizer: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """The steps of a tokenizer.json's normalizer."""
-    if normalizer is None:
-        return []
-    return normalizer["normalizers"] if normalizer["type"] == "Sequence" else [normalizer]
+def _from_model(
+    files: TokenizerFiles, tokenizer: dict[str, Any], vocab_size: int, lower: bool
+) -> "SentencePieceBackend | None":
+    """SentencePiece on the tokenizer.model beside a tokenizer.json, if it gives the same ids."""
+    path = files.path("tokenizer.model")
+    if not path.exists():
+        return None
+    try:
+        if files.split_special_tokens:
+            raise Disagreement("split_special_tokens is true")
+        pieces = Pieces.read(path)
+        runs = agree(pieces, tokenizer["model"], files.added, vocab_size, lower=lower)
+        return SentencePieceBackend(pieces, runs, lower=lower)
+    except (CheckpointError, Disagreement) as error:
+        reason = str(error)
+    log.info(
+        "%s: tokenizer.json decides; tokenizer.model may give other ids and is not used: %s",
+        files.directory,
+        reason,
+    )
+    return None
 
 
 def lowered(text: str) -> str:
@@ -78,50 +127,51 @@ def lowered(text: str) -> str:
 
 
 class SentencePieceBackend:
-    def __init__(self, path: Path, lower: bool = False) -> None:
+    """With `runs`, spaces in a row that are no piece become what those say."""
+
+    strips = False
+
+    def __init__(
+        self, pieces: Pieces, runs: SpaceRuns | None = None, *, lower: bool = False
+    ) -> None:
         self._lower = lower
-        serialized = path.read_bytes()
-        try:
-            self._model = sentencepiece.SentencePieceProcessor(model_proto=serialized)
-        except RuntimeError:
-            raise CheckpointError(f"{path}: not a SentencePiece model") from None
-        proto = ModelProto.FromString(serialized)
-        normalizer = proto.normalizer_spec
-        if normalizer.precompiled_charsmap or normalizer.remove_extra_whitespaces:
-            raise CheckpointError(f"{path}: a normalization of text is not implemented")
-        if normalizer.add_dummy_prefix or proto.trainer_spec.treat_whitespace_as_suffix:
-            raise CheckpointError(f"{path}: a space put before or after text is not implemented")
-        if not proto.trainer_spec.byte_fallback:
-            raise CheckpointError(f"{path}: a vocabulary without byte_fallback is not implemented")
-        kind = ModelProto.SentencePiece
-        self.size = len(proto.pieces)
-        self.longest = max(len(piece.piece) for piece in proto.pieces)
+        self._runs = runs
+        self._model = sentencepiece.SentencePieceProcessor(model_proto=pieces.serialized)
+        self.size = len(pieces.names)
+        self.longest = max(map(len, pieces.names))
         # SentencePiece reads a control piece as the characters it is spelled with, and "▁" as a
         # space; HF tokenizers, with which the model is used and was trained, take both literally.
-        literal = [
-            piece.piece
-            for piece in proto.pieces
-            if piece.type in (kind.CONTROL, kind.UNKNOWN)
-            or (piece.type == kind.USER_DEFINED and SPACE in piece.piece)
-        ]
-        self._literals = {
-            piece: np.array([self._model.piece_to_id(piece)], dtype=np.int32) for piece in literal
-        }
-        longest_first = sorted(literal, key=len, reverse=True)
-        self._split = re.compile(f"({'|'.join(map(re.escape, longest_first))})").split
+        literal = pieces.named(KIND.CONTROL, KIND.UNKNOWN) | pieces.runs
+        self._literals = {name: np.array([i], np.int32) for name, i in literal.items()}
+        patterns = [re.escape(name) for name in sorted(literal, key=len, reverse=True)]
+        self._split = re.compile(f"({'|'.join(patterns)})").split
+        # Texts with such runs are few, and a search for them takes longer than to make ids.
+        self._long = " " * (runs.longest + 1) if runs is not None else ""
+        patterns.append(f"(?:(?!{SPACE * 2})[ {SPACE}]){{{len(self._long)},}}")
+        self._split_runs = re.compile(f"({'|'.join(patterns)})").split
 
     def encode(self, text: str) -> NDArray[np.int32]:
+        if self._runs is not None and (self._long in text or SPACE in text):
+            return self._encode_parts(self._split_runs(text), self._runs)
         parts = self._split(text)
-        if len(parts) == 1:
-            return self._encode(text)
-        # Parts between literals are often empty, and a text may hold thousands.
-        return np.concatenate(
-            [
-                self._literals[part] if i % 2 else self._encode(part)
-                for i, part in enumerate(parts)
-                if part
-            ]
-        )
+        return self._encode(text) if len(parts) == 1 else self._encode_parts(parts, None)
+
+    def _encode_parts(self, parts: list[str], runs: SpaceRuns | None) -> NDArray[np.int32]:
+        """Every second part is a literal or, with `runs`, a run of spaces that is no piece."""
+        found: list[NDArray[np.int32]] = []
+        left = ""
+        for part, between in zip(parts[::2], [*parts[1::2], ""], strict=True):
+            ids, after = self._literals.get(between), ""
+            if between and ids is None and runs is not None:
+                before, ids, count = runs.split(len(between))
+                part, after = part + " " * before, " " * count
+            # Often nothing lies between two literals, and a text may hold thousands.
+            if left or part:
+                found.append(self._encode(left + part))
+            if ids is not None:
+                found.append(ids)
+            left = after
+        return np.concatenate(found) if found else self._encode("")
 
     def _encode(self, text: str) -> NDArray[np.int32]:
         ids: NDArray[np.int32] = self._model.encode_as_numpy(lowered(text) if self._lower else text)
@@ -136,26 +186,31 @@ class SentencePieceBackend:
 
 
 class HuggingFaceBackend:
-    def __init__(self, path: Path, vocab_size: int, lower: bool = False) -> None:
-        raw = read_json(path)
-        try:
-            model, steps = raw["model"], _normalizers(raw["normalizer"])
-            # A token past the embedding (EmbeddingGemma's <image_soft_token>) has no row in it.
-            raw["added_tokens"] = [t for t in raw["added_tokens"] if t["id"] < vocab_size]
-            if model["type"] != "BPE" or not model["byte_fallback"]:
-                raise CheckpointError(f"{path}: only BPE with byte_fallback is implemented")
-            if [step for step in steps if step != LOWERCASE] != [TO_SPACE]:
+    def __init__(
+        self, files: TokenizerFiles, raw: dict[str, Any], vocab_size: int, lower: bool = False
+    ) -> None:
+        path = files.path("tokenizer.json")
+        # A token past the embedding (EmbeddingGemma's <image_soft_token>) has no row in it.
+        added = [token for token in files.added if token.id < vocab_size]
+        vocabulary = raw["model"]["vocab"]
+        self.size = max(*vocabulary.values(), *(token.id for token in added)) + 1
+        self.longest = max(*map(len, vocabulary), *(len(token.content) for token in added))
+        self.strips = any(token.lstrip or token.rstrip for token in added)
+        kept = [token for token in raw["added_tokens"] if token["id"] < vocab_size]
+        edited = None if kept == raw["added_tokens"] else raw | {"added_tokens": kept}
+        self._tokenizer = parse(path, edited)
+        self._tokenizer.encode_special_tokens = files.split_special_tokens
+        if lower and not files.lower:
+            # After loading, as sentence-transformers does it: added tokens are not lowered.
+            self._tokenizer.normalizer = tokenizers.normalizers.Sequence(
+                [tokenizers.normalizers.Lowercase(), self._tokenizer.normalizer]
+            )
+        for token in added:
+            if (found := self._tokenizer.token_to_id(token.content)) != token.id:
                 raise CheckpointError(
-                    f"{path}: only the normalizer ' ' to '{SPACE}' is implemented, and Lowercase"
+                    f"{path}: the added token {token.content!r} has id {token.id}, but tokenizers "
+                    f"reads it as {found}: ids of added tokens follow the vocabulary without a gap"
                 )
-        except (KeyError, TypeError) as error:
-            raise CheckpointError(f"{path}: not a tokenizer.json: {error!r}") from None
-        if lower or LOWERCASE in steps:
-            raw["normalizer"] = {"type": "Sequence", "normalizers": [LOWERCASE, TO_SPACE]}
-        self._tokenizer = _parse(path, raw)
-        vocab = self._tokenizer.get_vocab()
-        self.size = max(vocab.values()) + 1
-        self.longest = max(map(len, vocab))
 
     def encode(self, text: str) -> NDArray[np.int32]:
         return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int32)
@@ -165,60 +220,3 @@ class HuggingFaceBackend:
 
     def piece_of(self, token: int) -> str:
         return self._tokenizer.id_to_token(token) or ""
-
-
-def read_special_tokens(directory: Path, backend: Backend) -> tuple[Sequence[int], Sequence[int]]:
-    """The ids put before and after a text.
-
-    tokenizer_config.json decides if it has a word on it, as in transformers; else tokenizer.json's
-    post-processor. Raises CheckpointError if neither does.
-    """
-    path = directory / "tokenizer_config.json"
-    config = read_json(path) if path.exists() else {}
-    if "add_bos_token" in config or "add_eos_token" in config:
-        return _configured(path, config, "bos", backend), _configured(path, config, "eos", backend)
-    path = directory / "tokenizer.json"
-    if not path.exists():
-        raise CheckpointError(
-            f"{directory}: which special tokens go around a text is said neither by "
-            "tokenizer_config.json (add_bos_token, add_eos_token) nor by a tokenizer.json"
-        )
-    probe = _parse(path, read_json(path)).encode("a")
-    marks = list(zip(probe.ids, probe.special_tokens_mask, strict=True))
-    before, after = (
-        [token for token, _ in takewhile(lambda mark: mark[1], side)]
-        for side in (marks, reversed(marks))
-    )
-    return before, after[::-1]
-
-
-def _configured(path: Path, config: dict[str, Any], name: str, backend: Backend) -> Sequence[int]:
-    if not config.get(f"add_{name}_token"):
-        return ()
-    token = config.get(f"{name}_token")
-    if isinstance(token, dict):
-        token = token.get("content")
-    if not isinstance(token, str):
-        raise CheckpointError(f"{path}: add_{name}_token is true, but there is no {name}_token")
-    if (number := backend.id_of(token)) is None:
-        raise CheckpointError(f"{path}: {name}_token {token!r} is not in the vocabulary")
-    return (number,)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: a JSON object is expected")
-    return value
-
-
-def _parse(path: Path, raw: dict[str, Any]) -> tokenizers.Tokenizer:
-    # Saved with a length, the tokenizer would cut and pad by itself.
-    raw = raw | {"truncation": None, "padding": None}
-    try:
-        return tokenizers.Tokenizer.from_str(json.dumps(raw))
-    except Exception as error:  # the library raises no narrower type
-        raise CheckpointError(f"{path}: not a tokenizer.json: {error}") from None

@@ -12,9 +12,11 @@ import pytest
 import tokenizers
 from numpy.typing import NDArray
 
+from gemwire_mini import CHECKPOINT
 from gemwire_server.checkpoint.synthetic_tokenizer import write_tokenizer
 from gemwire_server.errors import InvalidInput
 from gemwire_server.tokenizer import Tokenizer, Truncation
+from server.tokenizer_folders import backend_of
 
 ALPHABETS = [
     "abcdefghijklmnopqrstuvwxyzETAOIN   ", "éüßñçøåžłő", "абвгдежзик АБВ", "αβγδε",
@@ -33,6 +35,7 @@ EDGES = [
     " ", "  ", "\n", "\0", "a\0b", "\t\t\n ", "▁", " ▁ ▁▁  ", "<bos>", "<bos><eos>", " <bos> ",
     "x<eos>y", "<start_of_turn>user\nhi<end_of_turn>\n", "<pad><unk>", "<0x0A>", "a\u0301\u0301",
     "👩‍👩‍👧‍👦", "\r\n\r\n", "e" * 700, "ab" * 400, "\u200f\u202eabc", "\U0010ffff", "\ufeffbom",
+    *(" " * n + "to the t" for n in (1, 2, 3, 31, 32, 33)),
     *(char * n for char in " \n\t▁" for n in (2, 3, 15, 16, 30, 31, 32, 33, 62, 63, 64, 100)),
 ]  # fmt: skip
 
@@ -65,9 +68,11 @@ def load(directory: Path, max_tokens: int = 2048, vocab_size: int = 2048) -> Tok
     return Tokenizer.load(directory, max_tokens=max_tokens, vocab_size=vocab_size)
 
 
-@pytest.fixture(scope="module", params=["trained", "gemma"])
+@pytest.fixture(scope="module", params=["trained", "mini", "gemma"])
 def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tokenizer files, of the small vocabulary and of Gemma's."""
+    """A folder with tokenizer files, of the small vocabulary, gemwire-mini's and Gemma's."""
+    if request.param == "mini":
+        return CHECKPOINT
     if request.param == "trained":
         checkpoint: Path = request.getfixturevalue("tiny_checkpoint")
         return checkpoint
@@ -84,6 +89,10 @@ def reference(directory: Path) -> tokenizers.Tokenizer:
 @pytest.fixture(scope="module")
 def tokenizer(directory: Path) -> Tokenizer:
     return load(directory, max_tokens=4096, vocab_size=262144)
+
+
+def test_sentencepiece_is_used_where_it_gives_the_same_ids(tokenizer: Tokenizer) -> None:
+    assert backend_of(tokenizer) == "SentencePiece"
 
 
 def test_ids_equal_those_of_hf_tokenizers(
@@ -167,7 +176,7 @@ def test_truncation_error_has_the_figures_and_not_the_text(tiny_checkpoint: Path
 class Recorder:
     """A backend of one-character pieces that notes what it is asked to tokenize."""
 
-    size, longest = 256, 10
+    size, longest, strips = 256, 10, False
 
     def __init__(self) -> None:
         self.lengths: list[int] = []

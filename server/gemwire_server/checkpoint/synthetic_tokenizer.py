@@ -99,14 +99,14 @@ def convert(serialized: bytes, vocab_size: int) -> tokenizers.Tokenizer:
     if missing := [token for token in SPECIAL.values() if token not in vocab]:
         raise CheckpointError(f"the tokenizer has no piece {missing[0]}: not a Gemma tokenizer")
     # Every way to make a piece of two others. HF applies the merges in their order; SentencePiece
-    # always makes the piece of the best score.
+    # always makes the piece of the best score, and never breaks a run of white space for another
+    # piece. So, as in transformers' conversion, runs come before pieces that score the same.
     merges = []
-    for piece in pieces:
+    for number, piece in enumerate(pieces):
         text = piece.piece
         for i in range(1, len(text)):
-            left, right = vocab.get(text[:i]), vocab.get(text[i:])
-            if left is not None and right is not None:
-                merges.append((-piece.score, -i, left, text[:i], text[i:]))
+            if text[:i] in vocab and text[i:] in vocab:
+                merges.append((-piece.score, -i, i - len(text), number, text[:i], text[i:]))
     merges.sort()
     converted = tokenizers.Tokenizer(
         models.BPE(
