@@ -125,8 +125,8 @@ class ServerConfig:
     )
     admin_address: str = _option(
         "",
-        "where to offer health and reflection, plain and without tokens: keep it on this machine; "
-        "reflection is then no longer on --address; empty: nowhere",
+        "where to offer health and reflection, plain and without tokens: for this machine, or for a "
+        "cluster's probes; reflection is then no longer on --address; empty: nowhere",
         metavar="ADDRESS",
         check=_check_admin_address,
     )
@@ -181,6 +181,13 @@ class ServerConfig:
         "an engine process that makes no progress for so long is killed and restarted",
         metavar="SECONDS",
         check=_between(0.5, 3600.0),
+    )
+    liveness_seconds: float = _option(
+        300.0,
+        "the health of the service named liveness is NOT_SERVING after so long without an engine; "
+        "restarts of a crashed one should be sooner",
+        metavar="SECONDS",
+        check=_between(0.5, 86400.0),
     )
     weights: str = _option(
         "auto",

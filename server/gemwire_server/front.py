@@ -8,13 +8,12 @@ import time
 from typing import TYPE_CHECKING
 
 import grpc
-from grpc_health.v1 import health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.admin import AdminServer, set_health
+from gemwire_server.admin import AdminServer
 from gemwire_server.config import ServerConfig, is_local
 from gemwire_server.engine import Engine
+from gemwire_server.health import Health
 from gemwire_server.listening import bind
 from gemwire_server.metrics import CallMetrics
 from gemwire_server.reflection import add_reflection
@@ -67,10 +66,14 @@ class Front:
         self.address = ""
         self.is_serving = False
         self._draining = False
+        self._health = Health(config.liveness_seconds)
         self._admin: AdminServer | None = None
         if config.admin_address:
             self._admin = AdminServer(
-                config.admin_address, reflected=config.reflection, share_port=share_port
+                config.admin_address,
+                self._health,
+                reflected=config.reflection,
+                share_port=share_port,
             )
         self._certificates = open_certificates(config, metrics.bad_file)
         tokens = open_tokens(config, metrics.bad_file)
@@ -86,7 +89,6 @@ class Front:
         self._engine: Engine | None = None
         self._embedder: Embedder | None = None
         self._streams: StreamService | None = None
-        self._health = health_aio.HealthServicer()
         self._server = grpc.aio.server(
             options=[
                 # Else a taken port is an error, not a share of its connections.
@@ -114,7 +116,7 @@ class Front:
 
     async def bind(self) -> None:
         """Takes the configured addresses; raises OSError if they cannot be had."""
-        await self.set_serving(False)
+        await self._health.start()
         credentials = None
         if self._certificates is not None:
             credentials = self._certificates.credentials()
@@ -183,10 +185,11 @@ class Front:
         self._server.add_generic_rpc_handlers(
             (self._calls.handler(EMBEDDING, embedding), self._calls.handler(MODEL, methods))
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._health.add_to(self._server)
         if config.reflection and not config.admin_address:
             add_reflection(self._server)
         await self._server.start()
+        await self.set_serving(False)
         self._timer = asyncio.create_task(self._measure_lag())
 
     async def _measure_lag(self) -> None:
@@ -204,9 +207,7 @@ class Front:
     async def set_serving(self, serving: bool) -> None:
         """What the health service says of every service; after `drain` has begun, NOT_SERVING stays."""
         self.is_serving = serving and not self._draining
-        await set_health(self._health, serving)
-        if self._admin is not None:
-            await self._admin.set_serving(serving)
+        await self._health.set_serving(serving)
 
     async def drain(self, lame_duck_seconds: float) -> None:
         """Is NOT_SERVING, takes no new work, answers what it accepted, and stops.
@@ -216,9 +217,7 @@ class Front:
         """
         self._draining = True
         self.is_serving = False
-        if self._admin is not None:
-            await self._admin.set_serving(False)
-        await self._health.enter_graceful_shutdown()
+        await self._health.drain()
         self._calls.close()
         if self._streams is not None:
             self._streams.drain()
@@ -243,6 +242,7 @@ class Front:
 
     async def stop(self) -> None:
         """Ends what is left: open calls, the threads that tokenize."""
+        self._health.close()
         # A handler that has returned is not yet an answer that was sent.
         await self._server.stop(SENDING_SECONDS)
         if self._admin is not None:
