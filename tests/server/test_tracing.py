@@ -5,16 +5,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import pytest
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as collector_pb
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
-    TraceServiceServicer,
-    add_TraceServiceServicer_to_server,
-)
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.proto.trace.v1.trace_pb2 import Status as SpanStatus
 
@@ -22,53 +16,18 @@ from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server import tracing
 from rpc.harness import running, text
 from rpc.held_device import WAIT, HeldDevice
+from server.collector import Collector, collecting
 
 SECRET = "averyprivatetext"
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
-class Collector(TraceServiceServicer):
-    """What is exported, until the server has ended."""
-
-    def __init__(self) -> None:
-        self.spans: list[Span] = []
-        self.raw = b""
-        self.resources: set[tuple[str, str]] = set()
-        self.address = ""
-        self.may_answer = threading.Event()
-        self.may_answer.set()
-
-    def Export(
-        self, request: collector_pb.ExportTraceServiceRequest, context: grpc.ServicerContext
-    ) -> collector_pb.ExportTraceServiceResponse:
-        self.may_answer.wait(WAIT)
-        self.raw += request.SerializeToString()
-        for resource in request.resource_spans:
-            self.resources |= {
-                (entry.key, entry.value.string_value) for entry in resource.resource.attributes
-            }
-            for scope in resource.scope_spans:
-                self.spans += scope.spans
-        return collector_pb.ExportTraceServiceResponse()
-
-    def calls(self) -> list[Span]:
-        return [span for span in self.spans if span.kind == Span.SPAN_KIND_SERVER]
-
-    def below(self, span: Span) -> list[Span]:
-        return [other for other in self.spans if other.parent_span_id == span.span_id]
-
-
 @pytest.fixture
 def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
-    service = Collector()
-    server = grpc.server(ThreadPoolExecutor(2))
-    add_TraceServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
-    service.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://{service.address}")
-    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test")
-    yield service
-    server.stop(None).wait()
+    with collecting() as service:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://{service.address}")
+        monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test")
+        yield service
 
 
 def _attributes(span: Span) -> dict[str, str | int]:

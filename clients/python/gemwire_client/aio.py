@@ -26,7 +26,7 @@ from gemwire_client.vectors import Vector, decode
 
 
 class AsyncClient:
-    """As `Client`, for the event loop it is made in."""
+    """As `Client`, for the event loop it is made in; `interceptors` are gRPC's for asyncio."""
 
     def __init__(
         self,
@@ -36,12 +36,16 @@ class AsyncClient:
         token: str | None = None,
         timeout: float | None = 60.0,
         options: Sequence[tuple[str, Any]] = (),
+        interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
     ) -> None:
         settings = channel_options(address, options)
+        intercepted = list(interceptors)
         if credentials is None:
-            self._channel = grpc.aio.insecure_channel(address, settings)
+            self._channel = grpc.aio.insecure_channel(address, settings, interceptors=intercepted)
         else:
-            self._channel = grpc.aio.secure_channel(address, credentials, settings)
+            self._channel = grpc.aio.secure_channel(
+                address, credentials, settings, interceptors=intercepted
+            )
         self._embedding: Any = stubs.EmbeddingServiceStub(self._channel)
         self._models: Any = stubs.ModelServiceStub(self._channel)
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()

@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import Any, Literal, Unpack, overload
@@ -23,6 +23,8 @@ from gemwire_client.service_config import Patience, channel_options
 from gemwire_client.stream import Stream, run_stream
 from gemwire_client.vectors import Vector, decode
 
+# An interceptor of gRPC's (its four classes have no common one), or what wraps a channel.
+Interceptor = Any | Callable[[grpc.Channel], grpc.Channel]
 CALLS_IN_FLIGHT = 4  # of one `embed` that is more than a request
 
 
@@ -31,6 +33,7 @@ class Client:
 
     The channel is plain unless `credentials` are given. `token` is sent as a bearer token. `timeout` is
     for each call in seconds, and for `embed_iter` the longest wait for an answer; None waits for ever.
+    `interceptors` see every call, the first one first: gRPC's own, or functions that wrap the channel.
     Every method raises a GemwireError. Threads may share a client.
     """
 
@@ -42,12 +45,18 @@ class Client:
         token: str | None = None,
         timeout: float | None = 60.0,
         options: Sequence[tuple[str, Any]] = (),
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         settings = channel_options(address, options)
         if credentials is None:
             self._channel = grpc.insecure_channel(address, settings)
         else:
             self._channel = grpc.secure_channel(address, credentials, settings)
+        for interceptor in reversed(interceptors):
+            if callable(interceptor):
+                self._channel = interceptor(self._channel)
+            else:
+                self._channel = grpc.intercept_channel(self._channel, interceptor)
         self._embedding = stubs.EmbeddingServiceStub(self._channel)
         self._models = stubs.ModelServiceStub(self._channel)
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()

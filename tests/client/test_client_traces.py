@@ -1,0 +1,161 @@
+"""Traces end to end: a program with OpenTelemetry's contrib package, a server, and a collector of both."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Status as SpanStatus
+
+from cli.calling import environment
+from client.scripted import Scripted, scripted_server
+from gemwire_client import AsyncClient, Client
+from rpc.server_process import server_process
+from server.collector import Collector, collecting
+
+WAIT = 60.0
+PROGRAM = Path(__file__).with_name("traced_client.py")
+WAYS = [
+    "sync_global",
+    "sync_interceptor",
+    "asyncio_global",
+    "asyncio_provider",
+    "asyncio_interceptors",
+]
+# What the program calls: each method with how often it ended well, and badly.
+CALLED = {
+    "gemwire.v1.EmbeddingService/Embed": (1, 1),
+    "gemwire.v1.EmbeddingService/BatchEmbed": (1, 0),
+    "gemwire.v1.EmbeddingService/EmbedStream": (1, 0),
+    "gemwire.v1.ModelService/GetModel": (1, 0),
+}
+
+
+@pytest.fixture(scope="module")
+def traced(tiny_checkpoint: Path) -> Iterator[tuple[str, Collector, dict[str, str]]]:
+    """A server's address, the collector that it sends to, and the variables that say where that is."""
+    with collecting() as collector:
+        environ = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector.address}",
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+        }
+        flags = ("--traces", "otlp")
+        with server_process(tiny_checkpoint, *flags, engine="process", environ=environ) as server:
+            yield server.address, collector, environ
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_servers_spans_are_below_the_clients(
+    traced: tuple[str, Collector, dict[str, str]], way: str
+) -> None:
+    pytest.importorskip("opentelemetry.instrumentation.grpc", reason="not in the dev extra's place")
+    address, collector, environ = traced
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), way, address],
+        env=environment(environ),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    trace_id, work_id = done.stdout.split()
+
+    def spans(kind: "Span.SpanKind.ValueType") -> list[Span]:
+        mine = [span for span in collector.spans if span.trace_id.hex() == trace_id]
+        return [span for span in mine if span.kind == kind]
+
+    calls = sum(map(sum, CALLED.values()))
+    deadline = time.monotonic() + WAIT
+    while len(spans(Span.SPAN_KIND_SERVER)) < calls and time.monotonic() < deadline:
+        time.sleep(0.05)
+    asked, served = spans(Span.SPAN_KIND_CLIENT), spans(Span.SPAN_KIND_SERVER)
+    for found in (asked, served):
+        counts = {}
+        for method in CALLED:
+            own = [span for span in found if span.name.lstrip("/") == method]
+            bad = [span for span in own if _code(span) != grpc.StatusCode.OK.value[0]]
+            counts[method] = (len(own) - len(bad), len(bad))
+        assert counts == CALLED
+    assert {span.parent_span_id.hex() for span in asked} == {work_id}
+    by_id = {span.span_id: span for span in asked}
+    assert len(by_id) == len(served) == calls
+    for span in served:
+        above = by_id.pop(span.parent_span_id)  # each has one of its own
+        assert above.name.lstrip("/") == span.name and _code(above) == _code(span)
+        assert above.start_time_unix_nano <= span.start_time_unix_nano
+        failed = above.status.code == SpanStatus.STATUS_CODE_ERROR
+        assert failed == (_code(span) != 0)
+        below = {other.name for other in collector.below(span)}
+        assert "compute" in below or "ModelService" in span.name or failed
+
+
+def _code(span: Span) -> int:
+    return next(
+        entry.value.int_value for entry in span.attributes if entry.key == "rpc.grpc.status_code"
+    )
+
+
+class Noting(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):
+    """Notes what passes."""
+
+    def __init__(self, name: str, noted: list[str]) -> None:
+        self._name = name
+        self._noted = noted
+
+    def _pass(self, continuation, details, request):  # type: ignore[no-untyped-def]
+        self._noted.append(f"{self._name} {details.method.rpartition('/')[2]}")
+        return continuation(details, request)
+
+    intercept_unary_unary = intercept_stream_stream = _pass
+
+
+class AioNoting(grpc.aio.UnaryUnaryClientInterceptor):
+    def __init__(self, name: str, noted: list[str]) -> None:
+        self._name = name
+        self._noted = noted
+
+    async def intercept_unary_unary(self, continuation, details, request):  # type: ignore[no-untyped-def]
+        method = details.method.decode() if isinstance(details.method, bytes) else details.method
+        self._noted.append(f"{self._name} {method.rpartition('/')[2]}")
+        return await continuation(details, request)
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[Scripted, str]]:
+    with scripted_server() as running:
+        yield running
+
+
+def test_interceptors_see_every_call_the_first_one_first(server: tuple[Scripted, str]) -> None:
+    noted: list[str] = []
+
+    def wrap(channel: grpc.Channel) -> grpc.Channel:
+        return grpc.intercept_channel(channel, Noting("wrapped", noted))
+
+    interceptors = [Noting("first", noted), wrap, Noting("last", noted)]
+    with Client(server[1], interceptors=interceptors) as client:
+        client.embed("a")
+        assert noted == ["first Embed", "wrapped Embed", "last Embed"]
+        noted.clear()
+        assert len(list(client.embed_iter(["a", "b"]))) == 2
+        assert noted[-3:] == ["first EmbedStream", "wrapped EmbedStream", "last EmbedStream"]
+
+
+async def _with_asyncio(address: str, noted: list[str]) -> None:
+    interceptors = [AioNoting("first", noted), AioNoting("last", noted)]
+    async with AsyncClient(address, interceptors=interceptors) as client:
+        await client.embed("a")
+        assert len([vector async for vector in client.embed_iter(["a", "b"])]) == 2
+
+
+def test_interceptors_of_asyncio(server: tuple[Scripted, str]) -> None:
+    import asyncio
+
+    noted: list[str] = []
+    asyncio.run(_with_asyncio(server[1], noted))
+    assert noted[:2] == ["first Embed", "last Embed"]
