@@ -34,7 +34,8 @@ def _between(least: float, most: float = LARGEST) -> Check:
     return check
 
 
-def _check_address(value: str) -> None:
+def check_address(value: str) -> None:
+    """Raises ValueError with the reason, for what is no address."""
     if value.startswith("unix:"):
         path = value.removeprefix("unix:")
         if not path.startswith("/") or path.endswith("/"):
@@ -54,7 +55,7 @@ def _check_metrics_address(value: str) -> None:
     if value.startswith("unix:"):
         raise ValueError("must be host:port or [IPv6]:port")
     if value:
-        _check_address(value)
+        check_address(value)
 
 
 def is_local(address: str) -> bool:
@@ -68,7 +69,7 @@ def is_local(address: str) -> bool:
 
 def _check_admin_address(value: str) -> None:
     if value:
-        _check_address(value)
+        check_address(value)
 
 
 def _check_device(value: str) -> None:
@@ -121,7 +122,7 @@ class ServerConfig:
     address: str = _option(
         "127.0.0.1:50051",
         "where to listen: host:port (port 0: any free one), [IPv6]:port or unix:/path",
-        check=_check_address,
+        check=check_address,
     )
     admin_address: str = _option(
         "",
@@ -307,7 +308,7 @@ class ServerConfig:
             try:
                 sources.check(option, value)
             except ValueError as error:
-                raise ConfigError(f"{option.name} is {value!r}: {error}") from None
+                raise ConfigError(f"{option.name} is {sources.shown(value)}: {error}") from None
         if self.device.startswith("cuda") and self.weights == "int8":
             raise ConfigError("int8 weights are for a CPU: leave out --device", "weights", "device")
         if self.engine == "thread" and self.fronts > 1:

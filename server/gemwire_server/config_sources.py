@@ -6,6 +6,7 @@ also where a stronger one overrides it: a wrong value shows now, not on the day 
 """
 
 import argparse
+import contextlib
 import difflib
 import re
 import tomllib
@@ -16,6 +17,7 @@ from typing import Any
 
 PREFIX = "GEMWIRE_"
 CONFIG_VARIABLE = "GEMWIRE_CONFIG"
+LONGEST_SHOWN = 200
 BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 # Every type an option may have: how it reads from a string, and what it is called.
 KINDS: dict[Any, tuple[Callable[[str], object], str]] = {
@@ -58,10 +60,31 @@ def check(option: Option, value: object) -> None:
     # bool is an int to isinstance, but `threads = true` is a mistake.
     if type(value) is not option.type:
         raise ValueError(f"must be {KINDS[option.type][1]}")
+    if isinstance(value, str):
+        check_text(value)
     if option.metadata["check"] is not None:
         option.metadata["check"](value)
     if (choices := option.metadata["choices"]) and value not in choices:
         raise ValueError(f"must be {' or '.join(choice or 'empty' for choice in choices)}")
+
+
+def check_text(value: str) -> None:
+    """Raises ValueError for what no path, name or message can hold."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be UTF-8") from None
+    if "\0" in value:
+        raise ValueError("must not hold a zero byte")
+
+
+def shown(value: object) -> str:
+    """A value in an error: its beginning, if it is long."""
+    try:
+        said = repr(value)
+    except ValueError:  # a whole number of more digits than Python prints
+        return "too long to show"
+    return said if len(said) <= LONGEST_SHOWN else f"{said[:LONGEST_SHOWN]}…"
 
 
 def add_flags(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:
@@ -114,7 +137,10 @@ def gather(
     by_name = {option.name: option for option in options}
     values: dict[str, Any] = {}
     origins: Origins = {}
-    config_file = getattr(args, "config", None) or environ.get(CONFIG_VARIABLE)
+    config_file = getattr(args, "config", None)
+    if config_file == "":
+        raise ConfigError("--config is '': must be a file's path")
+    config_file = config_file or environ.get(CONFIG_VARIABLE)
     for name, value, origin in [
         *(_file_values(config_file, by_name) if config_file else ()),
         *_environment_values(environ, by_name),
@@ -123,7 +149,7 @@ def gather(
         try:
             check(by_name[name], value)
         except ValueError as error:
-            raise ConfigError(f"{origin} is {value!r}: {error}") from None
+            raise ConfigError(f"{origin} is {shown(value)}: {error}") from None
         values[name], origins[name] = value, origin
     return values, origins
 
@@ -135,13 +161,18 @@ def _file_values(path: str, known: Mapping[str, Option]) -> Iterator[Value]:
         raise ConfigError(f"{path}: not TOML: {error}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a path with \0
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
+        raise ConfigError(
+            f"{path}: {error.strerror} (set by --config or {CONFIG_VARIABLE})"
+        ) from None
     for key, value in table.items():
         if key not in known:
-            raise ConfigError(f"{path}: there is no option {key!r}{_meant(key, known)}")
+            raise ConfigError(f"{path}: there is no option {shown(key)}{_meant(key, known)}")
         if known[key].type is float and type(value) is int:
-            value = float(value)  # 30 is a fine 30.0
+            with contextlib.suppress(OverflowError):
+                value = float(value)  # 30 is a fine 30.0
         yield key, value, f"{path}: {key}"
 
 

@@ -1,6 +1,8 @@
 """Where the engine runs: the one place that chooses."""
 
+import json
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -25,8 +27,11 @@ def load_runner(checkpoint: Checkpoint, config: ServerConfig) -> Runner:
     """The checkpoint on the configured device, warmed up for steps of `batch_tokens(runner, config)`.
 
     "auto" takes the first GPU if it can serve, and says why if it is there and cannot. Raises DeviceError
-    where a GPU is asked for by name and cannot, and CheckpointError for weights that give no vectors.
+    where a GPU is asked for by name and cannot, and for a tile table that cannot be read; CheckpointError
+    for weights that give no vectors.
     """
+    if config.tile_table:
+        _check_tile_table(config.tile_table)
     if config.device != "cpu" and config.weights != "int8":
         try:
             return _load_cuda(checkpoint, config)
@@ -40,6 +45,16 @@ def load_runner(checkpoint: Checkpoint, config: ServerConfig) -> Runner:
     )
     runner.warm_up(batch_tokens(runner, config))
     return runner
+
+
+def _check_tile_table(path: str) -> None:
+    """Also where no GPU reads it: that it cannot be read should not show on the day one does."""
+    try:
+        json.loads(Path(path).read_text("utf-8"))["measured"]
+    except OSError as error:
+        raise DeviceError(f"tile_table is {path!r}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise DeviceError(f"tile_table is {path!r}: it is not what gemwire tune writes") from None
 
 
 def batch_tokens(runner: Runner, config: ServerConfig) -> int:

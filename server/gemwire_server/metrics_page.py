@@ -31,8 +31,9 @@ class MetricsPage:
         kind = _Server6 if ":" in host else _Server
         try:
             self._server = kind((host, int(port)), _Handler)
-        except OSError as error:
-            raise OSError(f"cannot listen on {address} for metrics: {error.strerror}") from None
+        except (OSError, UnicodeError) as error:  # UnicodeError: a host that no name service has
+            reason = getattr(error, "strerror", None) or "no name of a host"
+            raise OSError(f"cannot listen on {address} for metrics: {reason}") from None
         self._server.set_app(_App(registry, is_ready))
         self.address = f"{address.rpartition(':')[0]}:{self._server.server_address[1]}"
         self._thread = threading.Thread(

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Protocol
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server import __version__
+from gemwire_server import __version__, streams
 from gemwire_server.config import MINI, RUNNER, ServerConfig
 from gemwire_server.logs import set_up_logging
 
@@ -91,7 +91,11 @@ async def _serve(config: ServerConfig, loader: str) -> int:
         server.end_now()
         os._exit(0)  # nothing accepted yet; a thread is reading weights and cannot be interrupted
     await starting
-    print(banner(server), flush=True)
+    try:
+        print(banner(server), flush=True)
+    except OSError as error:
+        log.warning("serving; what it serves cannot be printed: %s", error.strerror)
+        streams.settle()
     number = await told
     log.info("%s: draining", number.name)
     draining = asyncio.create_task(server.drain(LAME_DUCK_SECONDS))

@@ -110,9 +110,10 @@ def run(
     load: Callable[[Checkpoint, ServerConfig], Runner] = load_runner,
 ) -> int:
     """Prints the table; 0 inside the gate, 1 outside. `against` is "fp32" or "bf16"."""
+    given = read_texts(texts) if texts else None
     checkpoint = open_configured(config)
     tokenizer = checkpoint.load_tokenizer()
-    corpus = read_texts(texts) if texts else sample_texts(tokenizer)
+    corpus = given or sample_texts(tokenizer)
     ids = [tokenizer.encode(text, truncation=Truncation.END).ids for text in corpus]
     _say(f"{len(corpus)} texts, {sum(map(len, ids))} tokens: this engine")
     int8 = config.weights == "int8"
@@ -279,8 +280,15 @@ def card_row(runner: Runs, checkpoint: Checkpoint, tokenizer: Tokenizer) -> Vect
 
 
 def read_texts(path: Path) -> list[str]:
-    """One text a line."""
-    texts = [line for line in path.read_text("utf-8").splitlines() if line]
+    """One text a line. Raises CheckpointError, naming the file, for what cannot be read so."""
+    try:
+        texts = [line for line in path.read_text("utf-8").splitlines() if line]
+    except UnicodeDecodeError as error:
+        raise CheckpointError(
+            f"{path}: not UTF-8 at byte {error.start + 1}; unpack what is compressed first"
+        ) from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from None
     if not texts:
         raise CheckpointError(f"{path} has no text: one a line is expected")
     return texts

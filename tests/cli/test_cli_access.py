@@ -54,12 +54,12 @@ def test_commands_reach_a_server_that_asks_for_certificate_and_token(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("info", "--server", "h:1", "--tls-cert", "c"), "go together"),
-        (("info", "--token-file", "t"), "give --server"),
-        (("info", "--server", "h:1", "--token-file", "/nowhere"), "/nowhere: No such file"),
+        (("info", "--server", "h:1", "--tls-cert", __file__), "go together"),
+        (("info", "--token-file", __file__), "give --server"),
+        (("info", "--server", "h:1", "--token-file", "/nowhere"), "'/nowhere': must be a file"),
         (("token", "no spaces"), "a token's name"),
         (("token", "a", "--burst", "5"), "goes with --rate"),
-        (("token", "a", "--rate", "0"), "at least 1"),
+        (("token", "a", "--rate", "0"), "must be from 1"),
     ],
 )
 def test_wrong_calls(arguments: tuple[str, ...], said: str) -> None:

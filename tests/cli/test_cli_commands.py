@@ -166,14 +166,25 @@ WITHOUT = (
             ["serve", "--model", "m"],
             "torch, which is not installed: pip install 'gemwire[server]'",
         ),
-        ("pyarrow", ["embed", "a.parquet", "-o", "-", "--server", "h:1"], "'gemwire[cli]'"),
+        (
+            "pyarrow",
+            ["embed", "{folder}/a.parquet", "-o", "-", "--server", "h:1"],
+            "'gemwire[cli]'",
+        ),
+        (
+            "pyarrow",
+            ["embed", "{folder}/a.txt.zst", "-o", "-", "--server", "h:1"],
+            "'gemwire[cli]'",
+        ),
         ("sentencepiece", ["tokenize", "a", "--model", "{model}"], "'gemwire[server]'"),
     ],
 )
 def test_a_missing_package_is_named_with_its_extra(
-    missing: str, arguments: list[str], said: str, tiny_checkpoint: Path
+    missing: str, arguments: list[str], said: str, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    given = [argument.format(model=tiny_checkpoint) for argument in arguments]
+    (tmp_path / "a.parquet").touch()
+    (tmp_path / "a.txt.zst").write_bytes(b"\x28\xb5\x2f\xfd" + bytes(20))
+    given = [part.format(model=tiny_checkpoint, folder=tmp_path) for part in arguments]
     code = WITHOUT.format(missing=[missing], arguments=given)
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False
@@ -385,7 +396,7 @@ def test_verify_hands_over_its_options(tmp_path: Path, monkeypatch: pytest.Monke
         (ServerConfig(model="m", dtype="float32"), texts, "bf16"),
         (ServerConfig(model="m", revision="r1"), None, "fp32"),
     ]
-    assert run("verify", "--model", "m", "--texts", str(tmp_path / "absent")) == 1
+    assert run("verify", "--model", "m", "--texts", str(tmp_path / "absent")) == 2
     assert len(called) == 2
 
 

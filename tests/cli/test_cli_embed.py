@@ -44,7 +44,12 @@ def jsonl(tmp_path: Path) -> Path:
 
 
 def embed(server: str, *arguments: str | Path) -> int:
-    return cli.main(["embed", "--server", server, *map(str, arguments)])
+    """The exit code; argparse's too."""
+    try:
+        return cli.main(["embed", "--server", server, *map(str, arguments)])
+    except SystemExit as error:
+        assert isinstance(error.code, int)
+        return error.code
 
 
 def expected(server: str, texts: list[Any], **options: Any) -> NDArray[np.float32]:
@@ -221,11 +226,11 @@ def test_a_failing_server_is_no_fault_of_a_text(
 @pytest.mark.parametrize(
     ("source", "target", "said"),
     [
-        ("absent.txt", "out.npy", "absent.txt: No such file or directory"),
+        ("absent.txt", "out.npy", "absent.txt': must be a file that can be read"),
         ("in.csv", "out.npy", "give its --format"),
         ("in.txt", "out.csv", "the name's ending tells the format"),
-        ("in.txt", "none/out.npy", "No such file or directory"),
-        ("in.txt", "folder.npy", "not a file"),
+        ("in.txt", "none/out.npy", "there is no folder"),
+        ("in.txt", "folder.npy", "and is a folder"),
     ],
 )
 def test_files_that_cannot_be(
@@ -235,7 +240,7 @@ def test_files_that_cannot_be(
     (tmp_path / "folder.npy").mkdir()
     for name in ("in.txt", "in.csv"):
         (tmp_path / name).write_text("a\n")
-    assert embed(server, tmp_path / source, "-o", tmp_path / target) == 1
+    assert embed(server, tmp_path / source, "-o", tmp_path / target) in (1, 2)
     assert said in one_line(capfd.readouterr().err)
 
 

@@ -1,12 +1,15 @@
 """Sources and sinks: what goes in comes out, row by row, or is refused by its row."""
 
+import bz2
 import datetime
+import gzip
 import io
 import json
+import lzma
 import os
 import sys
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -405,7 +408,9 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, ending: str) -> None
 def test_standard_input_and_output(
     monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("a é\nb".encode())))
+    monkeypatch.setattr(
+        sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO("a é\nb".encode())))
+    )
     with open_source("-", None, TEXT) as source, open_sink("-", 2) as sink:
         assert source.size is None
         for row in source:
@@ -413,3 +418,146 @@ def test_standard_input_and_output(
     assert capsysbinary.readouterr().out.decode() == (
         '{"text": "a é", "embedding": [0.5,-0.25]}\n{"text": "b", "embedding": [0.5,-0.25]}\n'
     )
+
+
+# Compressed
+
+
+def zipped(kind: str, content: bytes) -> bytes:
+    """By the tools people have: Python's own, and pyarrow for what Python 3.11 has not."""
+    if kind in ("zst", "lz4"):
+        codec = {"zst": "zstd", "lz4": "lz4"}[kind]
+        return bytes(pa.compress(content, codec=codec, asbytes=True))
+    compress: dict[str, Callable[[bytes], bytes]] = {
+        "gz": gzip.compress,
+        "bz2": bz2.compress,
+        "xz": lzma.compress,
+    }
+    return compress[kind](content)
+
+
+KINDS = ["gz", "bz2", "xz", "zst", "lz4"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_compressed_lines_and_jsonl(tmp_path: Path, kind: str) -> None:
+    lines = [json.dumps({"text": text, "id": i}) + "\n" for i, text in enumerate(ODD * 1000)]
+    # As `cat a.gz b.gz` makes it, and as parallel compressors do.
+    halves = ["".join(lines[:1234]).encode(), "".join(lines[1234:]).encode()]
+    content = b"".join(zipped(kind, half) for half in halves)
+    for name in (f"in.jsonl.{kind}", f"in.ndjson.{kind.upper()}", "in.jsonl"):  # told by content
+        (tmp_path / name).write_bytes(content)
+        with open_source(str(tmp_path / name), None, TEXT) as source:
+            found = list(source)
+        assert [row.text for row in found] == ODD * 1000
+        assert found[-1].where == f"line {len(lines)}"
+        positions = [row.position for row in found]
+        assert positions == sorted(positions) and positions[-1] == source.size == len(content)
+    (tmp_path / f"in.txt.{kind}").write_bytes(zipped(kind, b"one\r\ntwo"))
+    assert [row.text for row in rows(tmp_path / f"in.txt.{kind}")] == ["one", "two"]
+    (tmp_path / f"in.txt.{kind}").write_bytes(zipped(kind, b""))
+    assert rows(tmp_path / f"in.txt.{kind}") == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_compressed_files(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"in.txt.{kind}"
+    noise = np.random.default_rng(3).integers(33, 127, 200_000, np.uint8)
+    content = zipped(kind, b"\n".join(noise.tobytes()[i : i + 50] for i in range(0, 200_000, 50)))
+    broken = bytearray(content)
+    broken[len(broken) // 2 : len(broken) // 2 + 40] = bytes(40)
+    for spoiled in (content[:-20], content[: len(content) // 2]):
+        path.write_bytes(spoiled)
+        with pytest.raises(TableError, match=r"in\.txt\.\w+: damaged \w+ at line \d+: \S"):
+            rows(path)
+    if kind in ("gz", "bz2", "xz"):  # the others need not have a checksum
+        path.write_bytes(bytes(broken))
+        with pytest.raises(TableError, match=r"damaged \w+ at line|not UTF-8"):
+            rows(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_compressed_pipe(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    with os.fdopen(write, "wb") as end:
+        end.write(zipped(kind, b"a\nb\n"))
+    with open(read, "rb") as pipe_end:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(pipe_end))
+        with open_source("-", None, TEXT) as source:
+            assert [row.text for row in source] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"PK\x03\x04rest of it", "ZIP archive: unpack it"),
+        (b"7z\xbc\xaf\x27\x1crest", "7z"),
+        (b"PAR1\x15\x04rest", "--format parquet"),
+        ("text".encode("utf-16"), "UTF-16"),
+        (b"\x1f\x9drest", "gzip -d"),
+    ],
+)
+def test_other_kinds_are_named_with_what_to_do(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "in.txt").write_bytes(content)
+    with pytest.raises(TableError) as caught:
+        rows(tmp_path / "in.txt")
+    assert said in str(caught.value) and str(tmp_path / "in.txt") in str(caught.value)
+
+
+def test_text_that_begins_like_a_compressed_file(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("BZh9 is how bzip2 begins\nPKs and PARs\n")
+    assert len(rows(tmp_path / "in.txt")) == 2
+
+
+def test_a_line_without_an_end_is_not_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gemwire_server.cli.tables.LONGEST_LINE", 1 << 20)
+    (tmp_path / "in.txt.gz").write_bytes(gzip.compress(b"a\n" + bytes(64 << 20)))
+    tracemalloc.start()
+    with pytest.raises(TableError, match="line 2: longer than 1 MiB"):
+        rows(tmp_path / "in.txt.gz")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_compressed_jsonl_comes_out(tmp_path: Path, kind: str) -> None:
+    source = write_jsonl(tmp_path / "in.jsonl", [{"text": text} for text in ODD])
+    answers = pipe(source, tmp_path / f"out.jsonl.{kind}", missing=[2])
+    with open_source(str(tmp_path / f"out.jsonl.{kind}"), None, Columns("text", None)) as again:
+        with pytest.raises(TableError, match="column 'embedding' already"):
+            list(again)
+    content = (tmp_path / f"out.jsonl.{kind}").read_bytes()
+    plain = b"".join(unzipped(kind, content).splitlines(True))
+    written = [json.loads(line) for line in plain.decode().split("\n") if line]
+    assert [line["text"] for line in written] == ODD and written[2]["embedding"] is None
+    assert np.array_equal(np.array(written[0]["embedding"], np.float32), answers[0])
+    pipe(source, tmp_path / f"again.jsonl.{kind}", missing=[2])
+    assert (tmp_path / f"again.jsonl.{kind}").read_bytes() == content
+
+
+def unzipped(kind: str, content: bytes) -> bytes:
+    if kind in ("zst", "lz4"):
+        codec = {"zst": "zstd", "lz4": "lz4"}[kind]
+        return bytes(pa.input_stream(io.BytesIO(content), compression=codec).read())
+    return {"gz": gzip.decompress, "bz2": bz2.decompress, "xz": lzma.decompress}[kind](content)
+
+
+@pytest.mark.parametrize("name", ["out.npy.gz", "out.parquet.zst", "out.gz"])
+def test_other_outputs_are_not_compressed(name: str) -> None:
+    with pytest.raises(TableError, match=r"compressed|ending tells"):
+        check_output(name)
+
+
+def test_parquet_in_a_compressed_file_and_addresses_of_other_machines(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="unpack it first"):
+        rows(tmp_path / "a.parquet.gz")
+    # pyarrow would ask the network for it.
+    with pytest.raises(FileNotFoundError):
+        rows(Path("s3://bucket/a.parquet"))
+    (tmp_path / "hdfs:").mkdir()
+    pq.write_table(pa.table({"text": ["a"]}), str(tmp_path / "plain.parquet"))
+    (tmp_path / "hdfs:" / "a.parquet").write_bytes((tmp_path / "plain.parquet").read_bytes())
+    assert [row.text for row in rows(tmp_path / "hdfs:" / "a.parquet")] == ["a"]

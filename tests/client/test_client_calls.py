@@ -105,9 +105,34 @@ def test_words_may_be_the_apis_numbers(call: Run, scripted: Scripted, task: Any)
 def test_titles_go_with_texts(call: Run, scripted: Scripted) -> None:
     call("embed", ["a", "b"], titles=["A", "B"], task="retrieval_document")
     assert [item.title for item in scripted.requests[0].inputs] == ["A", "B"]
-    for asked, titles in [(["a"], ["A", "B"]), ("a", ["A"]), ([[1, 2]], ["A"])]:
-        with pytest.raises(ValueError):
-            call("embed", asked, titles=titles)
+    call("embed", (text for text in "ab"), titles=("A", ""), task="retrieval_document")
+    assert [item.title for item in scripted.requests[1].inputs] == ["A", ""]
+
+
+@pytest.mark.parametrize("method", ["embed", "embed_documents"])
+@pytest.mark.parametrize(
+    ("texts", "titles", "said"),
+    [
+        (["a"], ["A", "B"], "there are 1 texts and 2 titles"),
+        (["a", "b"], [], "there are 2 texts and 0 titles"),
+        (["a", "b"], "AB", "titles is one str"),
+        (["a", "b"], ["A", None], "title 1 is NoneType"),
+        (["a", [1, 2]], ["A", "B"], "text 1 is a Document or token ids"),
+        ([Document("a", "A")], ["A"], "text 0 is a Document or token ids"),
+    ],
+)
+def test_wrong_titles_are_refused_before_anything_is_sent(
+    call: Run, scripted: Scripted, method: str, texts: Any, titles: Any, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said) as caught:
+        call(method, texts, titles=titles)
+    assert "zip" not in str(caught.value)
+    assert scripted.requests == []
+
+
+def test_titles_of_a_single_text_are_a_document(call: Run) -> None:
+    with pytest.raises(ValueError, match="a single one is a Document"):
+        call("embed", "a", titles=["A"])
 
 
 @pytest.mark.parametrize("ids", [5, b"bytes", 1.5, ["a"], [1.5], iter("ab")])

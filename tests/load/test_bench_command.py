@@ -128,7 +128,7 @@ def test_a_fast_wrong_server_fails(server: UnderTest, tmp_path: Path) -> None:
     assert not any("wrong" in said for said in found["accusations"])
     right = Golden.read(golden)
     vectors = np.roll(right.vectors, 1, axis=1)
-    Golden(right.texts, vectors, "").write(golden)
+    golden.write_text(Golden(right.texts, vectors, "").to_json())
     done, found = bench(server, tmp_path, "--golden", str(golden))
     assert done.returncode == INVALID and "the vectors are wrong" in done.stdout
 

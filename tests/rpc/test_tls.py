@@ -19,7 +19,7 @@ from gemwire_server import front
 from gemwire_server.app import background_server
 from gemwire_server.config import ServerConfig
 from gemwire_server.config_sources import ConfigError
-from gemwire_server.security import Certificates, open_certificates
+from gemwire_server.security import Certificates, certificates, open_certificates
 from rpc.certificates import DAY, Authority, Pair, credentials, replace, served_serial
 from rpc.harness import text
 
@@ -168,7 +168,7 @@ def test_a_bug_in_the_reader_breaks_no_handshake(
         def broken(*_: object) -> None:
             raise RuntimeError("broken on purpose")
 
-        monkeypatch.setattr(Certificates, "_check_pair", broken)
+        monkeypatch.setattr(certificates, "check_pair", broken)
         files.authority.pair().write(files.cert, files.key)
         assert served_serial(address, files.authority) == first
 

@@ -50,12 +50,15 @@ class Golden:
             if (
                 found["schema"] != SCHEMA
                 or vectors.ndim != 2
-                or len(vectors) != len(found["texts"])
+                or not all(isinstance(text, str) for text in found["texts"])
+                or not len(vectors) == len(found["texts"]) > 0
+                or not np.isfinite(vectors).all()
+                or not vectors.any(axis=1).all()
             ):
                 raise ValueError
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
             return cls(tuple(found["texts"]), vectors, str(path))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise ValueError(f"{path}: is no golden sample of {SCHEMA}") from None
 
     @classmethod
@@ -64,13 +67,13 @@ class Golden:
         vectors = np.stack([_vector(asked, text) for text in texts])
         return cls(tuple(texts), vectors, "the same server before the load")
 
-    def write(self, path: Path) -> None:
+    def to_json(self) -> str:
         found = {
             "schema": SCHEMA,
             "texts": list(self.texts),
             "vectors": [[round(float(value), 8) for value in row] for row in self.vectors],
         }
-        path.write_text(json.dumps(found, ensure_ascii=False) + "\n", "utf-8")
+        return json.dumps(found, ensure_ascii=False) + "\n"
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
 """What is sent: classes of traffic, several of which share one run."""
 
+import math
 from dataclasses import dataclass, fields
 
 from gemwire_bench import lengths
@@ -34,8 +35,10 @@ class TrafficClass:
         if self.mode not in MODES:
             raise ValueError(f"mode {self.mode!r} is not one of {', '.join(MODES)}")
         if self.mode == "unary" and self.texts != "1":
-            raise ValueError("a unary call has one text: mode=batch takes texts=N")
-        if not self.share > 0:
+            raise ValueError(
+                f"texts {self.texts}: a unary call has one text; mode=batch takes texts=N"
+            )
+        if not 0 < self.share < math.inf:
             raise ValueError(f"share {self.share} must be above 0")
         if not 0 < self.deadline <= LONGEST_SECONDS:
             raise ValueError(f"deadline {self.deadline} must be at most {LONGEST_SECONDS:.0f} s")

@@ -4,7 +4,6 @@ import html
 import io
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from gemwire_bench.records import counts
@@ -98,14 +97,6 @@ def text(result: Result) -> str:
         for line in lines
     ]
     return "\n".join([*drawn, *conclusions(result)])
-
-
-def write(results: Sequence[Result], *, page: Path | None, png: Path | None) -> None:
-    """Draws the results together. Raises ModuleNotFoundError without matplotlib."""
-    if png is not None:
-        png.write_bytes(picture(results, "png"))
-    if page is not None:
-        page.write_text(as_html(results), "utf-8")
 
 
 def as_html(results: Sequence[Result]) -> str:

@@ -19,6 +19,11 @@ from gemwire_bench.samples import UNANSWERED
 from gemwire_bench.slo import Slo
 
 SCHEMA = "gemwire-bench/1"
+# What those who read a result ask for.
+RESULT_KEYS = {"accusations", "environment", "label", "slo", "steps"}
+STEP_KEYS = {
+    "all", "by_class", "by_second", "callers", "histograms", "rate", "seconds", "slo", "stable", "valid",
+}  # fmt: skip
 REJECTED = ("RESOURCE_EXHAUSTED",)
 EXPIRED = ("DEADLINE_EXCEEDED", UNANSWERED)
 
@@ -120,15 +125,21 @@ def read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text("utf-8"))
         schema = found["schema"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError(f"{path}: is no result of gemwire bench") from None
     if schema != SCHEMA:
-        raise ValueError(f"{path}: has schema {schema!r}; this version reads {SCHEMA!r}")
+        raise ValueError(f"{path}: has schema {str(schema)[:80]!r}; this version reads {SCHEMA!r}")
+    steps = found.get("steps")
+    if not isinstance(steps, list) or not steps or not found.keys() >= RESULT_KEYS:
+        raise ValueError(f"{path}: is no whole result of gemwire bench: it has not all its keys")
+    for number, step in enumerate(steps, 1):
+        if not isinstance(step, dict) or not step.keys() >= STEP_KEYS:
+            raise ValueError(f"{path}: step {number} is not whole: it has not all its keys")
     return found  # type: ignore[no-any-return]
 
 
-def write(result: dict[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(result) + "\n", "utf-8")
+def to_json(result: dict[str, Any]) -> str:
+    return json.dumps(result) + "\n"
 
 
 def histogram(part: dict[str, Any], phase: str, code: str = "OK") -> Any:

@@ -2,6 +2,8 @@
 
 import math
 import multiprocessing
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -149,7 +151,8 @@ def workers(count: int, target: Callable[..., None], *args: object) -> Iterator[
             process = context.Process(
                 target=partial(target, theirs, *args), name=f"gemwire-bench-{number}", daemon=True
             )
-            process.start()
+            with _deaf_to_ctrl_c():
+                process.start()
             theirs.close()
             pipes.append(ours)
             processes.append(process)
@@ -157,6 +160,10 @@ def workers(count: int, target: Callable[..., None], *args: object) -> Iterator[
         yield Workers(pipes, said[0])
         for pipe in pipes:
             pipe.send(None)
+    except BaseException:
+        for process in processes:
+            process.terminate()
+        raise
     finally:
         for pipe in pipes:
             pipe.close()
@@ -165,6 +172,19 @@ def workers(count: int, target: Callable[..., None], *args: object) -> Iterator[
             if process.is_alive():
                 process.terminate()
                 process.join()
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """A terminal sends it to the processes started within too, and it is not theirs to end by it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _ready(pipe: Connection) -> bytes:

@@ -21,11 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemwire_bench import lengths
+from gemwire_bench.files import read_lines
 from gemwire_bench.mix import LONGEST_SECONDS, TrafficClass
 from gemwire_client.requests import TASKS
 
 NANOS = 1_000_000_000
 MOST_CALLS = 20_000_000
+LONGEST_RUN = 10 * 86_400.0  # seconds
+MOST_VARIATION, MOST_RAMP = 100.0, 1000.0
 TASK_NUMBERS = [None, *TASKS]
 
 Floats = NDArray[np.float64]
@@ -139,7 +142,7 @@ def arrivals(spec: str, rate: float, seconds: float, rng: np.random.Generator) -
             case ["constant"]:
                 return np.arange(0, seconds, 1 / rate)
             case ["gamma", cv]:
-                shape = 1 / float(cv) ** 2
+                shape = 1 / _within(float(cv), 1 / MOST_VARIATION, MOST_VARIATION) ** 2
                 return _renewals(lambda n: rng.gamma(shape, 1 / (rate * shape), n), rate, seconds)
             case ["bursts", on, off]:
                 return _bursts(float(on), float(off), rate, seconds, rng)
@@ -153,6 +156,18 @@ def arrivals(spec: str, rate: float, seconds: float, rng: np.random.Generator) -
     )
 
 
+def check_arrivals(spec: str) -> None:
+    """Raises ValueError for what is no way to arrive, whatever the rate; a trace is not opened."""
+    if not spec.startswith("trace:"):
+        arrivals(spec, 1.0, 1.0, np.random.default_rng(0))
+
+
+def _within(value: float, least: float, most: float) -> float:
+    if not least <= value <= most:
+        raise ValueError
+    return value
+
+
 def _renewals(gaps: Callable[[int], Floats], rate: float, seconds: float) -> Floats:
     """Sums of gaps, until they are past the end."""
     times = np.zeros(0)
@@ -164,7 +179,8 @@ def _renewals(gaps: Callable[[int], Floats], rate: float, seconds: float) -> Flo
 
 
 def _bursts(on: float, off: float, rate: float, seconds: float, rng: np.random.Generator) -> Floats:
-    if not (on > 0 and off >= 0):
+    _within(on, 1e-3, LONGEST_RUN), _within(off, 0.0, LONGEST_RUN)
+    if rate * (on + off) > MOST_CALLS:
         raise ValueError
     # As if the pauses were not, then with them put in.
     busy = seconds * on / (on + off) + on
@@ -177,7 +193,8 @@ def _bursts(on: float, off: float, rate: float, seconds: float, rng: np.random.G
 def _ramp(
     start: float, end: float, rate: float, seconds: float, rng: np.random.Generator
 ) -> Floats:
-    if start < 0 or end < 0 or start + end <= 0:
+    _within(start, 0.0, MOST_RAMP), _within(end, 0.0, MOST_RAMP)
+    if not 0 < rate * seconds * (start + end) / 2 <= MOST_CALLS:
         raise ValueError
     calls = rate * seconds * (start + end) / 2
     # Calls come one a unit of work; the rate's integral says when that much was due.
@@ -193,22 +210,29 @@ def _trace(
 ) -> Schedule:
     at, task, deadline, counts, tokens = [], [], [], [], []
     draw = lengths.parse(one.tokens)
-    for line_number, line in enumerate(path.read_text().splitlines(), 1):
+    for line_number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
         try:
             call = json.loads(line)
+            if not isinstance(call, dict):
+                raise ValueError
             unknown = set(call) - {"at", "tokens", "task", "deadline"}
             drawn = call.get("tokens", draw(rng, 1).tolist())
             texts = drawn if isinstance(drawn, list) else [drawn]
             wait = float(call.get("deadline", one.deadline))
             good = texts and all(isinstance(n, int) and 1 <= n <= lengths.LARGEST for n in texts)
-            if unknown or not good or not 0 < wait <= LONGEST_SECONDS or not call["at"] >= 0:
+            if (
+                unknown
+                or not good
+                or not 0 < wait <= LONGEST_SECONDS
+                or not 0 <= call["at"] <= LONGEST_RUN
+            ):
                 raise ValueError
             at.append(round(call["at"] * NANOS))
             task.append(TASK_NUMBERS.index(call.get("task", one.task)))
             deadline.append(round(wait * NANOS))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise ValueError(
                 f'{path}, line {line_number}: must be like {{"at": 0.25, "tokens": 40}}, with "task" and '
                 '"deadline" (seconds) if need be'

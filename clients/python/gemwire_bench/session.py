@@ -1,11 +1,12 @@
 """Puts a measurement together: the texts, the workers, the golden sample, the table."""
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_bench import texts, worker
 from gemwire_bench.environment import environment
+from gemwire_bench.files import read_lines
 from gemwire_bench.golden import Golden
 from gemwire_bench.live import live
 from gemwire_bench.measure import Measurement
@@ -23,7 +24,7 @@ def on_server(
     *,
     corpus: Path | None,
     golden: Path | None,
-    write_golden: Path | None,
+    write_golden: IO[bytes] | None,
     workers: int,
     connections: int,
     label: str,
@@ -32,12 +33,11 @@ def on_server(
 
     Raises GemwireError for what the server refuses, ValueError or OSError for files, WorkerFailed.
     """
-    measurement.plan.schedule()  # raises before anything is started
     with Asked(target) as asked:
         model = asked.model()
         truth = Golden.read(golden) if golden else Golden.ask(asked)
         if write_golden is not None:
-            truth.write(write_golden)
+            write_golden.write(truth.to_json().encode())
             return None
         content = _content(asked, measurement.plan.classes, corpus, measurement.plan.seed)
         facts = {"label": label, "environment": environment(target.address, model)}
@@ -53,7 +53,6 @@ def in_process(measurement: Measurement, config: Any, label: str) -> dict[str, A
     """The result of the engine alone, for a `ServerConfig`. Raises what loading does, and WorkerFailed."""
     from gemwire_bench import in_process
 
-    measurement.plan.schedule()
     with started(1, in_process.main, config, measurement.plan.seed) as sending:
         model = pb.Model.FromString(sending.news)
         facts = {"label": label, "environment": environment("in process", model)}
@@ -68,14 +67,14 @@ def _content(
 ) -> Content:
     model = asked.model()
     if corpus is not None:
-        source = texts.corpus(asked.tokenize, corpus.read_text("utf-8").splitlines())
+        source = texts.corpus(asked.tokenize, read_lines(corpus))
     else:
         source = texts.vocabulary(
             asked.tokenize, model.vocabulary_size, model.max_input_tokens, seed
         )
     lines = {}
     for path in {one.lines for one in classes if one.lines is not None}:
-        found = [line.strip() for line in Path(path).read_text("utf-8").splitlines()]
+        found = [line.strip() for line in read_lines(Path(path))]
         lines[path] = tuple(line for line in found if line)
         if not lines[path]:
             raise ValueError(f"{path}: has no text")

@@ -57,6 +57,7 @@ class Asked:
 
     def __init__(self, target: Target) -> None:
         self._channel = target.channel(asynchronous=False)
+        self._address = target.address
         self._metadata = target.metadata
         self._embedding = EmbeddingServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
@@ -82,5 +83,7 @@ class Asked:
     def _call(self, method: Any, request: Any) -> Any:
         try:
             return method(request, timeout=SECONDS, metadata=self._metadata, wait_for_ready=True)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from None
+        except grpc.RpcError as raw:
+            error = from_rpc_error(raw)
+            error.add_note(self._address)
+            raise error from None

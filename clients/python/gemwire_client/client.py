@@ -98,7 +98,10 @@ class Client:
         titles: Sequence[str] | None = None,
         dimensions: int | None = None,
     ) -> NDArray[np.float32]:
-        """The vectors of documents to search in; float32 [n, dimensions]."""
+        """The vectors of documents to search in; float32 [n, dimensions].
+
+        `titles` has one for each text, "" for none; ValueError, before anything is sent, if it has not.
+        """
         documents = requests.with_titles(texts, titles)
         return self.embed(documents, task="retrieval_document", dimensions=dimensions)  # type: ignore[return-value]
 

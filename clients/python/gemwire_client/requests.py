@@ -188,13 +188,25 @@ def _of_text(text: str, title: str) -> pb.EmbedInput:
 
 
 def with_titles(texts: Sequence[Text], titles: Sequence[str] | None) -> Sequence[Text]:
-    """Texts and their titles as documents."""
+    """Texts and their titles as documents. Raises ValueError unless each text is a str with one title."""
     if titles is None:
         return texts
+    if isinstance(titles, str):
+        raise ValueError("titles is one str; give a list with a title for each text")
+    texts, titles = list(texts), list(titles)
+    if len(texts) != len(titles):
+        raise ValueError(
+            f"there are {len(texts)} texts and {len(titles)} titles; each text needs one, "
+            '"" where it has none'
+        )
     documents = []
-    for text, title in zip(texts, titles, strict=True):
+    for index, (text, title) in enumerate(zip(texts, titles, strict=True)):
         if not isinstance(text, str):
-            raise ValueError("titles go with texts, not with token ids")
+            raise ValueError(
+                f"text {index} is a Document or token ids; titles go with texts of type str"
+            )
+        if not isinstance(title, str):
+            raise ValueError(f"title {index} is {type(title).__name__}, not str")
         documents.append(Document(text, title))
     return documents
 

@@ -10,6 +10,7 @@ has the same bits in every batch, all sizes of an operation share BLOCK_K, the o
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from importlib.resources import files
@@ -132,15 +133,26 @@ def to_entry(
 
 def merge(path: Path, entry: dict[str, Any]) -> None:
     """Puts an entry into a file of tables, made if it is not there, for the one of its card, Triton and
-    dtype. Raises ValueError for a file that is no table."""
-    document = _read(str(path), path.read_text("utf-8")) if path.exists() else {"measured": []}
+    dtype. Raises ValueError for a file that is no table, which stays as it is."""
+    document = read_tables(path)
     key = [entry[name] for name in ("gpu", "triton", "dtype")]
     others = [
         other
         for other in document["measured"]
         if [other.get(name) for name in ("gpu", "triton", "dtype")] != key
     ]
-    path.write_text(json.dumps(document | {"measured": [*others, entry]}, indent=1) + "\n", "utf-8")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        text = json.dumps(document | {"measured": [*others, entry]}, indent=1) + "\n"
+        partial.write_text(text, "utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_tables(path: Path) -> dict[str, list[Any]]:
+    """What `merge` adds to: nothing where there is no file. Raises ValueError for one that is no table."""
+    return _read(str(path), path.read_text("utf-8")) if path.exists() else {"measured": []}
 
 
 def _read(name: str, text: str) -> dict[str, list[Any]]:
@@ -152,7 +164,7 @@ def _read(name: str, text: str) -> dict[str, list[Any]]:
                 for key in keys:
                     entry[key]
         return found
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{name} is no table of tiles: {error!r}") from None
 
 

@@ -4,12 +4,10 @@ A command imports what is heavy (torch, grpc, pyarrow) inside its run(), so that
 and a base install has the commands that need no more than it has.
 """
 
-import argparse
-import os
 import sys
 from collections.abc import Sequence
 
-from gemwire_server import __version__
+from gemwire_server import __version__, streams
 from gemwire_server.cli import (
     bench,
     embed,
@@ -21,6 +19,7 @@ from gemwire_server.cli import (
     tune,
     verify,
 )
+from gemwire_server.cli.common import Parser
 from gemwire_server.config_sources import ConfigError
 from gemwire_server.errors import CheckpointError, DeviceError, GemwireError, StartError
 
@@ -53,17 +52,23 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0, 1 if it failed, 2 if it was called wrongly."""
-    args = _parser().parse_args(argv)
+    streams.hold_closed()
+    try:
+        return _run(argv)
+    finally:
+        streams.settle()
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    args = make_parser().parse_args(argv)
     try:
         code = int(args.run(args))
-        sys.stdout.flush()  # here, where a reader that left is no error
+        sys.stdout.flush()  # here, where what it fails with is said
         return code
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader has seen enough. Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return FAILED  # the reader has seen enough
     except ConfigError as error:
         return _fail(str(error), USAGE)
     except ModuleNotFoundError as error:
@@ -80,10 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(_one_line(error), FAILED)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="gemwire", description="EmbeddingGemma over gRPC.", allow_abbrev=False
-    )
+def make_parser() -> Parser:
+    """The parser of all commands; each sets `run`."""
+    parser = Parser(prog="gemwire", description="EmbeddingGemma over gRPC.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"gemwire {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:

@@ -2,18 +2,19 @@
 
 import argparse
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
+from gemwire_server.cli.values import name, readable, server, text
 from gemwire_server.config import ServerConfig, add_flags
-from gemwire_server.config_sources import ConfigError
+from gemwire_server.config_sources import ConfigError, flag
 from gemwire_server.prompts import TASKS
 
-Parser = argparse.ArgumentParser
 if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[Parser]
+    Subparsers = argparse._SubParsersAction["Parser"]
 else:
     Subparsers = argparse._SubParsersAction
 
@@ -28,10 +29,23 @@ ACCESS_OPTIONS = (
 DEFAULTS: dict[str, Any] = {option.name: option.default for option in fields(ServerConfig)}
 
 
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, and where help is."""
+
+    def error(self, message: str) -> Never:
+        said = re.sub(r"^argument ([^:]+): (is )?", _named, " ".join(message.split()))
+        self.exit(2, f"gemwire: {said} (see {self.prog} --help)\n")
+
+
+def _named(found: re.Match[str]) -> str:
+    return f"{found[1]} is " if found[2] else f"{found[1]}: "
+
+
 def add_server_flags(parser: Parser) -> None:
     """Adds --server, and what a server in this process needs."""
     parser.add_argument(
         "--server",
+        type=server,
         metavar="ADDRESS",
         help="ask this server (host:port or unix:/path); without it one runs in this process, for "
         "--model",
@@ -46,16 +60,30 @@ def add_remote_flags(parser: Parser) -> None:
         "--tls", action="store_true", help="by TLS, its certificate signed by a public authority"
     )
     group.add_argument(
-        "--tls-ca", metavar="FILE", help="by TLS, its certificate signed by one of these, in PEM"
+        "--tls-ca",
+        type=readable,
+        metavar="FILE",
+        help="by TLS, its certificate signed by one of these, in PEM",
     )
     group.add_argument(
-        "--tls-cert", dest="client_cert", metavar="FILE", help="the own certificate to show, in PEM"
+        "--tls-cert",
+        dest="client_cert",
+        type=readable,
+        metavar="FILE",
+        help="the own certificate to show, in PEM",
     )
     group.add_argument(
-        "--tls-key", dest="client_key", metavar="FILE", help="the own certificate's key, in PEM"
+        "--tls-key",
+        dest="client_key",
+        type=readable,
+        metavar="FILE",
+        help="the own certificate's key, in PEM",
     )
     group.add_argument(
-        "--token-file", metavar="FILE", help="a file with the token and nothing else"
+        "--token-file",
+        type=readable,
+        metavar="FILE",
+        help="a file with the token and nothing else",
     )
 
 
@@ -68,18 +96,22 @@ def add_prompt_flags(parser: Parser) -> None:
         help=f"what the vectors are for, which picks the prompt: {', '.join(TASKS)}; default: the "
         "server's default",
     )
-    group.add_argument("--prompt-name", metavar="NAME", help="a prompt of the model's own table")
-    group.add_argument("--prompt", metavar="TEXT", help="put before each text as it is")
+    group.add_argument(
+        "--prompt-name", type=name, metavar="NAME", help="a prompt of the model's own table"
+    )
+    group.add_argument("--prompt", type=text, metavar="TEXT", help="put before each text as it is")
 
 
 def check_server_flags(args: argparse.Namespace) -> None:
-    given = [name for name in MODEL_FLAGS if name in vars(args)]
+    given = [option for option in (*MODEL_FLAGS, "config") if option in vars(args)]
     if args.server is not None and given:
-        raise ConfigError(f"--server and --{given[0]} exclude each other: a server has its model")
+        raise ConfigError(
+            f"--server and {flag(given[0])} exclude each other: a server has its model"
+        )
     if (args.client_cert is None) != (args.client_key is None):
         raise ConfigError("--tls-cert and --tls-key go together: a certificate and its key")
     remote = ("tls", "tls_ca", "client_cert", "token_file")
-    if args.server is None and any(getattr(args, name) for name in remote):
+    if args.server is None and any(getattr(args, option) for option in remote):
         raise ConfigError("TLS and tokens are for a server: give --server ADDRESS")
 
 
@@ -103,6 +135,6 @@ def server_address(args: argparse.Namespace) -> Iterator[str]:
     from gemwire_server.app import background_server
 
     # GEMWIRE_ADDRESS and the like are for the server people run; here it is a private socket.
-    private = replace(config, **{name: DEFAULTS[name] for name in ACCESS_OPTIONS})
+    private = replace(config, **{option: DEFAULTS[option] for option in ACCESS_OPTIONS})
     with background_server(private) as address:
         yield address

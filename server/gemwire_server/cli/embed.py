@@ -19,6 +19,7 @@ from gemwire_server.cli.common import (
     check_server_flags,
     server_address,
 )
+from gemwire_server.cli.values import name, readable, whole, writable
 from gemwire_server.config_sources import ConfigError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from gemwire_server.cli.tables import Row, Sink
 
 DOCUMENT_TASK = "retrieval_document"
+MOST_DIMENSIONS = 1 << 20
 
 
 def add_parser(subparsers: Subparsers) -> Parser:
@@ -37,13 +39,20 @@ def add_parser(subparsers: Subparsers) -> Parser:
         "row by row in order. JSONL and Parquet keep the other columns and add `embedding`.",
         allow_abbrev=False,
     )
-    parser.add_argument("input", metavar="INPUT", help="a file, or - for standard input")
+    parser.add_argument(
+        "input",
+        metavar="INPUT",
+        type=_input,
+        help="a file, also compressed (.gz, .bz2, .xz, .zst), or - for standard input",
+    )
     parser.add_argument(
         "-o",
         "--output",
         required=True,
+        type=_output,
         metavar="OUT",
-        help=".npy, .jsonl or .parquet, or - for JSONL on standard output; there only once whole",
+        help=".npy, .jsonl (also .jsonl.gz and the like) or .parquet, or - for JSONL on standard output; "
+        "there only once whole",
     )
     parser.add_argument(
         "--format",
@@ -51,14 +60,24 @@ def add_parser(subparsers: Subparsers) -> Parser:
         help="of INPUT; default: by its name (.txt, .jsonl, .parquet), lines from standard input",
     )
     parser.add_argument(
-        "--text-column", default="text", metavar="NAME", help="where the texts are (default: text)"
+        "--text-column",
+        type=name,
+        default="text",
+        metavar="NAME",
+        help="where the texts are (default: text)",
     )
     parser.add_argument(
-        "--title-column", metavar="NAME", help=f"where titles are, for --task {DOCUMENT_TASK}"
+        "--title-column",
+        type=name,
+        metavar="NAME",
+        help=f"where titles are, for --task {DOCUMENT_TASK}",
     )
     add_prompt_flags(parser)
     parser.add_argument(
-        "--dimensions", type=int, metavar="N", help="size of a vector (default: the model's)"
+        "--dimensions",
+        type=whole(1, MOST_DIMENSIONS),
+        metavar="N",
+        help="size of a vector (default: the model's)",
     )
     parser.add_argument(
         "--truncation",
@@ -77,6 +96,14 @@ def add_parser(subparsers: Subparsers) -> Parser:
     add_server_flags(parser)
     add_remote_flags(parser)
     return parser
+
+
+def _input(value: str) -> str:
+    return value if value == "-" else readable(value)
+
+
+def _output(value: str) -> str:
+    return value if value == "-" else writable(value)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -111,8 +138,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     check_server_flags(args)
-    if args.dimensions is not None and args.dimensions < 1:
-        raise ConfigError(f"--dimensions is {args.dimensions}: must be at least 1")
     other = args.prompt is not None or args.prompt_name is not None
     if args.title_column is not None and (other or args.task not in (None, DOCUMENT_TASK)):
         raise ConfigError(f"--title-column goes with --task {DOCUMENT_TASK}")

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from gemwire_server.cli.common import Parser, Subparsers, add_remote_flags, check_server_flags
+from gemwire_server.cli.values import server
 from gemwire_server.config import ServerConfig, add_flags
 
 Facts = Mapping[str, object]
@@ -20,7 +21,9 @@ def add_parser(subparsers: Subparsers) -> Parser:
         "or, with neither, what is installed here and on which machine.",
         allow_abbrev=False,
     )
-    parser.add_argument("--server", metavar="ADDRESS", help="host:port or unix:/path of a server")
+    parser.add_argument(
+        "--server", type=server, metavar="ADDRESS", help="host:port or unix:/path of a server"
+    )
     parser.add_argument("--json", action="store_true", help="as one JSON object")
     add_remote_flags(parser)
     add_flags(parser, ("model", "revision", "sliding_window"))
@@ -31,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     check_server_flags(args)
     if args.server is not None:
         facts = of_server(args)
-    elif "model" in vars(args):
+    elif {"model", "revision", "config"} & set(vars(args)):
         facts = of_checkpoint(ServerConfig.load(args, os.environ))
     else:
         from gemwire_server.cli.machine import facts as of_machine

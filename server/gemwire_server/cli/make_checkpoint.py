@@ -4,7 +4,10 @@ import argparse
 from pathlib import Path
 
 from gemwire_server.cli.common import Parser, Subparsers
+from gemwire_server.cli.values import new_folder, readable_path, whole
+from gemwire_server.errors import CheckpointError
 
+LARGEST_SEED = 2**63 - 1
 GEOMETRIES = ("embeddinggemma-300m", "tiny")
 
 
@@ -17,17 +20,21 @@ def add_parser(subparsers: Subparsers) -> Parser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "directory", metavar="DIR", type=Path, help="where to; made, or there and empty"
+        "directory", metavar="DIR", type=new_folder, help="where to; made, or there and empty"
     )
     parser.add_argument(
         "--geometry", required=True, choices=GEOMETRIES, help="sizes of its layers and vocabulary"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="same seed, same bytes (default: 0)"
+        "--seed",
+        type=whole(0, LARGEST_SEED),
+        default=0,
+        metavar="N",
+        help="same seed, same bytes (default: 0)",
     )
     parser.add_argument(
         "--tokenizer",
-        type=Path,
+        type=readable_path,
         metavar="FILE",
         help="SentencePiece model to use; default: one trained on text that comes with gemwire",
     )
@@ -42,21 +49,20 @@ def add_parser(subparsers: Subparsers) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     directory: Path = args.directory
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    if directory.exists() and any(directory.iterdir()):
         raise OSError(f"{directory}: there already; give a folder that is new or empty")
-    if args.seed < 0:
-        raise ValueError(f"--seed is {args.seed}: must not be negative")
-    if args.tokenizer is not None and not args.tokenizer.is_file():
-        raise OSError(f"{args.tokenizer}: not a file")
     from gemwire_server.checkpoint.synthetic import make_checkpoint
 
-    make_checkpoint(
-        directory,
-        geometry=args.geometry,
-        seed=args.seed,
-        tokenizer=args.tokenizer,
-        dtype=args.dtype,
-    )
+    try:
+        make_checkpoint(
+            directory,
+            geometry=args.geometry,
+            seed=args.seed,
+            tokenizer=args.tokenizer,
+            dtype=args.dtype,
+        )
+    except CheckpointError as error:  # what it was given is all that can be wrong
+        raise CheckpointError(f"--tokenizer {args.tokenizer}: {error}") from None
     size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
     print(
         f"{directory}: {args.geometry} in {args.dtype}, {size / 1e6:,.1f} MB. The weights are "

@@ -48,6 +48,7 @@ class ParquetSource:
     def __init__(self, path: str, file: Any, columns: Columns) -> None:
         self.schema = file.schema_arrow
         self.size: int | None = file.metadata.num_rows
+        self._path = path
         self._file = file
         self._columns = columns
         names = self.schema.names
@@ -62,7 +63,7 @@ class ParquetSource:
 
     def __iter__(self) -> Iterator[Row]:
         number = 0
-        for batch in self._file.iter_batches(batch_size=BATCH_ROWS):
+        for batch in self._batches():
             for index in range(batch.num_rows):
                 number += 1
                 where = f"row {number}"
@@ -70,6 +71,12 @@ class ParquetSource:
                     yield self._columns.row(where, ArrowColumns(batch, index), number)
                 except UnicodeDecodeError:
                     raise TableError(f"{where}: not UTF-8") from None
+
+    def _batches(self) -> Iterator[Any]:
+        try:
+            yield from self._file.iter_batches(batch_size=BATCH_ROWS)
+        except (pa.ArrowException, OSError) as error:
+            raise TableError(f"{self._path}: a damaged Parquet file: {error}") from None
 
 
 def _holds_strings(kind: Any) -> bool:
@@ -82,12 +89,14 @@ def _holds_strings(kind: Any) -> bool:
 
 @contextmanager
 def parquet_source(path: str, columns: Columns) -> Iterator[ParquetSource]:
-    try:
-        file = pq.ParquetFile(path, buffer_size=READ_BYTES)
-    except pa.ArrowException as error:
-        raise TableError(f"{path}: not a Parquet file: {error}") from None
-    with file:
-        yield ParquetSource(path, file, columns)
+    # Opened here: pyarrow takes a name for an address of another filesystem if it looks like one.
+    with open(path, "rb") as opened:
+        try:
+            file = pq.ParquetFile(opened, buffer_size=READ_BYTES)
+        except (pa.ArrowException, OSError) as error:
+            raise TableError(f"{path}: not a Parquet file: {error}") from None
+        with file:
+            yield ParquetSource(path, file, columns)
 
 
 class ParquetSink:

@@ -16,6 +16,7 @@ from gemwire_client import Client, Document, GemwireError, InvalidInput, Model, 
 from gemwire_client.errors import from_rpc_error
 from gemwire_client.service_config import channel_options
 from gemwire_server.cli.tables import Row, Vector
+from gemwire_server.security.certificates import check_pair, check_roots
 
 # The longest wait for the next vector of a bulk run. Other people's work may be before it.
 BULK_SECONDS = 600.0
@@ -47,12 +48,18 @@ def access(args: argparse.Namespace) -> dict[str, Any]:
 
 def files(args: argparse.Namespace) -> dict[str, Any]:
     """What the files of the flags hold, None for those not given; raises OSError or ValueError."""
-    return {
+    found: dict[str, Any] = {
         "tls_ca": _content(args.tls_ca),
         "client_cert": _content(args.client_cert),
         "client_key": _content(args.client_key),
         "token": _token(args.token_file) if args.token_file else None,
     }
+    # Else gRPC cannot connect, and says nothing of why.
+    if found["tls_ca"] is not None:
+        check_roots(found["tls_ca"], args.tls_ca)
+    if found["client_cert"] is not None:
+        check_pair(found["client_cert"], found["client_key"], args.client_cert, args.client_key)
+    return found
 
 
 def _content(path: str | None) -> bytes | None:

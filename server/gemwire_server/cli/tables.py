@@ -5,6 +5,7 @@ a sink's file has its name only once it is whole.
 """
 
 import datetime
+import itertools
 import json
 import os
 import sys
@@ -18,9 +19,13 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gemwire_server.cli import compression as compressed
 from gemwire_server.cli.files import replacing
+from gemwire_server.streams import standard_input
 
 EMBEDDING = "embedding"
+# No server takes a text that long; a compressed file may hold a line that has no end.
+LONGEST_LINE = 256 << 20
 INPUT_FORMATS = {
     ".txt": "lines",
     ".jsonl": "jsonl",
@@ -119,33 +124,52 @@ def _problem(name: str, value: object, *, required: bool) -> str:
 @contextmanager
 def open_source(path: str, kind: str | None, columns: Columns) -> Iterator[Source]:
     """Opens a file, or standard input for "-". `kind` is lines, jsonl, parquet, or by the name."""
-    kind = kind or ("lines" if path == "-" else INPUT_FORMATS.get(Path(path).suffix.lower()))
+    inner, compression = compressed.split_ending(path)
+    kind = kind or ("lines" if path == "-" else INPUT_FORMATS.get(Path(inner).suffix.lower()))
     if kind is None:
         raise TableError(
-            f"{path}: its name ends in none of {', '.join(INPUT_FORMATS)}: give its --format"
+            f"{path}: its name ends in none of {', '.join(INPUT_FORMATS)}, with or without "
+            f"{', '.join(compressed.ENDINGS)}: give its --format"
         )
     if kind == "lines" and columns != Columns("text", None):
         raise TableError(f"{path}: lines have no columns; --format jsonl does")
     if kind == "parquet":
         if path == "-":
             raise TableError("Parquet has its index at the end, so that it cannot come from a pipe")
+        if compression:
+            raise TableError(
+                f"{path}: Parquet compressed as a whole has no index: unpack it first; Parquet's own "
+                "compression is read"
+            )
         from gemwire_server.cli.parquet import parquet_source
 
         with parquet_source(path, columns) as source:
             yield source
         return
     if path == "-":
-        yield TextSource(sys.stdin.buffer, kind, columns)
+        yield TextSource("standard input", standard_input(), kind, columns)
         return
     with open(path, "rb") as file:
-        yield TextSource(file, kind, columns)
+        yield TextSource(path, file, kind, columns)
 
 
 class TextSource:
-    """A text a line, or a JSON object a line. Only \\n ends a line; a \\r before it is dropped."""
+    """A text a line, or a JSON object a line, compressed or not.
 
-    def __init__(self, file: IO[bytes], kind: str, columns: Columns) -> None:
-        self._file = file
+    Only \\n ends a line; a \\r before it is dropped.
+    """
+
+    def __init__(self, name: str, file: IO[bytes], kind: str, columns: Columns) -> None:
+        """`file` is at its start; `name` is what errors call it."""
+        self._name = name
+        self._file = self._inner = file
+        try:
+            compression = compressed.compression_of(compressed.peeked(file))
+        except compressed.CompressionError as error:
+            raise TableError(f"{name}: {error}") from None
+        if compression:
+            self._inner = compressed.reading(file, compression)
+        self._compression = compression
         self._kind = kind
         self._columns = columns
         self.schema = None
@@ -156,9 +180,14 @@ class TextSource:
 
     def __iter__(self) -> Iterator[Row]:
         position = 0
-        for number, raw in enumerate(self._file, 1):
-            position += len(raw)
+        for number in itertools.count(1):
             where = f"line {number}"
+            raw = self._line(where)
+            if not raw:
+                return
+            position += len(raw)
+            if self._compression and self.size:
+                position = self._file.tell()
             try:
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:
@@ -167,6 +196,23 @@ class TextSource:
                 yield Columns("text", None).row(where, {"text": line}, position)
             elif line.strip():
                 yield self._columns.row(where, _parse_object(where, line), position)
+
+    def _line(self, where: str) -> bytes:
+        try:
+            raw = self._inner.readline(LONGEST_LINE + 1)
+        except compressed.DAMAGED as error:
+            if not self._compression:
+                raise
+            raise TableError(
+                f"{self._name}: damaged {self._compression} at {where}: {_said(error)}"
+            ) from None
+        if len(raw) > LONGEST_LINE:
+            raise TableError(f"{where}: longer than {LONGEST_LINE >> 20} MiB")
+        return raw
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _parse_object(where: str, line: str) -> dict[str, Any]:
@@ -192,25 +238,35 @@ def open_sink(path: str, dimensions: int, schema: Any = None) -> Iterator[Sink]:
     A file is written beside its place and put there when the block ends without an exception.
     `schema` is that of the source.
     """
-    kind = check_output(path)
+    kind, compression = check_output(path)
     if path == "-":
         yield JsonlSink(sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return
-    with replacing(Path(path)) as file, _make_sink(kind, file, dimensions, schema) as sink:
+    with (
+        replacing(Path(path)) as file,
+        compressed.writing(file, compression) as inner,
+        _make_sink(kind, inner, dimensions, schema) as sink,
+    ):
         yield sink
 
 
-def check_output(path: str) -> str:
-    """The format of an output's name. Raises TableError where it has none."""
+def check_output(path: str) -> tuple[str, str]:
+    """The format and compression that an output's name tells. Raises TableError where it has none."""
     if path == "-":
-        return "jsonl"
-    if (kind := OUTPUT_FORMATS.get(Path(path).suffix.lower())) is None:
+        return "jsonl", ""
+    inner, compression = compressed.split_ending(path)
+    if (kind := OUTPUT_FORMATS.get(Path(inner).suffix.lower())) is None:
         raise TableError(
             f"{path}: the name's ending tells the format: {', '.join(OUTPUT_FORMATS)}; "
             "- is JSONL on standard output"
         )
-    return kind
+    if compression and kind != "jsonl":
+        raise TableError(
+            f"{path}: only JSONL is written compressed: leave out {Path(path).suffix}, and compress "
+            "the file afterwards"
+        )
+    return kind, compression
 
 
 def _make_sink(

@@ -4,7 +4,10 @@ import argparse
 import sys
 
 from gemwire_server.cli.common import Parser, Subparsers
+from gemwire_server.cli.values import whole
 from gemwire_server.config_sources import ConfigError
+
+MOST_TOKENS = 10**12 - 1
 
 
 def add_parser(subparsers: Subparsers) -> Parser:
@@ -19,18 +22,21 @@ def add_parser(subparsers: Subparsers) -> Parser:
         "name", metavar="NAME", help="whose it is; shares and quotas are by name, also of several"
     )
     parser.add_argument(
-        "--rate", type=int, metavar="N", help="a quota in model tokens a second (default: none)"
+        "--rate",
+        type=whole(1, MOST_TOKENS),
+        metavar="N",
+        help="a quota in model tokens a second (default: none)",
     )
     parser.add_argument(
-        "--burst", type=int, metavar="N", help="of the quota, in tokens (default: one second's)"
+        "--burst",
+        type=whole(1, MOST_TOKENS),
+        metavar="N",
+        help="of the quota, in tokens (default: one second's)",
     )
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    for flag, value in (("--rate", args.rate), ("--burst", args.burst)):
-        if value is not None and not 1 <= value < 10**12:
-            raise ConfigError(f"{flag} is {value}: must be at least 1, and less than 10^12")
     if args.burst is not None and args.rate is None:
         raise ConfigError("--burst goes with --rate")
     from gemwire_server.security.tokens import make

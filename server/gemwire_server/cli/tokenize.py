@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from gemwire_server.cli.common import (
@@ -13,7 +12,9 @@ from gemwire_server.cli.common import (
     check_server_flags,
     load_config,
 )
+from gemwire_server.cli.values import server, text
 from gemwire_server.config import add_flags
+from gemwire_server.streams import standard_input
 
 # Ids, pieces, and whether they are more than the model's window.
 Tokens = tuple[Sequence[int], Sequence[str], bool]
@@ -28,9 +29,15 @@ def add_parser(subparsers: Subparsers) -> Parser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "texts", metavar="TEXT", nargs="+", help="a text; a single - reads one from each input line"
+        "texts",
+        metavar="TEXT",
+        nargs="+",
+        type=text,
+        help="a text; a single - reads one from each input line",
     )
-    parser.add_argument("--server", metavar="ADDRESS", help="host:port or unix:/path of a server")
+    parser.add_argument(
+        "--server", type=server, metavar="ADDRESS", help="host:port or unix:/path of a server"
+    )
     add_remote_flags(parser)
     add_prompt_flags(parser)
     add_flags(parser, ("model", "revision", "sliding_window"))
@@ -48,9 +55,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_all(args: argparse.Namespace, tokenize: Callable[[str], Tokens]) -> int:
-    for where, text in _texts(args.texts):
+    for where, given in _texts(args.texts):
         try:
-            ids, pieces, over_limit = tokenize(text)
+            ids, pieces, over_limit = tokenize(given)
         except Exception as error:
             error.add_note(where)
             raise
@@ -61,10 +68,14 @@ def _print_all(args: argparse.Namespace, tokenize: Callable[[str], Tokens]) -> i
 
 def _texts(given: Sequence[str]) -> Iterator[tuple[str, str]]:
     if list(given) != ["-"]:
-        yield from ((f"text {number}", text) for number, text in enumerate(given, 1))
+        yield from ((f"text {number}", one) for number, one in enumerate(given, 1))
         return
-    for number, line in enumerate(sys.stdin, 1):
-        yield f"line {number}", line.rstrip("\r\n")
+    for number, line in enumerate(standard_input(), 1):
+        where = f"line {number}"
+        try:
+            yield where, line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{where}: not UTF-8 at byte {error.start + 1}") from None
 
 
 def _local(args: argparse.Namespace) -> Callable[[str], Tokens]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from gemwire_server.cli.common import Parser, Subparsers
 from gemwire_server.cli.progress import bar
+from gemwire_server.cli.values import name, new_folder, number, writable_path
+from gemwire_server.config_sources import shown
 
 if TYPE_CHECKING:
     from gemwire_kernels.gpu.tune import Report, Tuned
@@ -28,7 +30,10 @@ def add_parser(subparsers: Subparsers) -> Parser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--model", metavar="DIR|ID", help="for this checkpoint's sizes; default: EmbeddingGemma's"
+        "--model",
+        type=name,
+        metavar="DIR|ID",
+        help="for this checkpoint's sizes; default: EmbeddingGemma's",
     )
     parser.add_argument(
         "--device", type=_device, default="cuda", help="cuda or cuda:N (default: cuda)"
@@ -37,11 +42,11 @@ def add_parser(subparsers: Subparsers) -> Parser:
         "--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="default: bfloat16"
     )
     parser.add_argument(
-        "--seconds", type=_seconds, default=300.0, metavar="N",
+        "--seconds", type=number(1, 86400), default=300.0, metavar="N",
         help="about how long it may take: more time, more candidates (default: 300)",
     )  # fmt: skip
     parser.add_argument(
-        "--output", type=Path, metavar="FILE",
+        "--output", type=_output, metavar="FILE",
         help="where to; what it holds of other GPUs stays (default: gemwire/tiles.json in the user's "
         "cache)",
     )  # fmt: skip
@@ -55,12 +60,13 @@ def run(args: argparse.Namespace) -> int:
 
     device = torch.device(args.device)
     check_cuda(device)
-    from gemwire_kernels.gpu.tiles import find_table, merge, to_entry
+    from gemwire_kernels.gpu.tiles import find_table, merge, read_tables, to_entry
     from gemwire_kernels.gpu.tune import tune
     from gemwire_kernels.gpu.workbench import Workbench
 
     output: Path = args.output or default_output()
     output.parent.mkdir(parents=True, exist_ok=True)
+    read_tables(output)  # what is no table shows before anything is measured
     with torch.cuda.device(device):
         bench = Workbench(sizes_of(args.model), getattr(torch, args.dtype), device)
         gpu = torch.cuda.get_device_properties(device).name
@@ -127,14 +133,14 @@ def _reporting() -> "Iterator[Report]":
         yield report
 
 
+def _output(value: str) -> Path:
+    """A file in a folder that may have to be made."""
+    if value and not Path(value).parent.exists():
+        return new_folder(value)
+    return writable_path(value)
+
+
 def _device(value: str) -> str:
     if re.fullmatch(r"cuda(:\d{1,3})?", value) is None:
-        raise argparse.ArgumentTypeError("must be cuda or cuda:N")
+        raise argparse.ArgumentTypeError(f"is {shown(value)}: must be cuda or cuda:N")
     return value
-
-
-def _seconds(value: str) -> float:
-    seconds = float(value)
-    if not 1 <= seconds <= 86400:
-        raise argparse.ArgumentTypeError("must be from 1 to 86400")
-    return seconds

@@ -2,9 +2,9 @@
 
 import argparse
 import os
-from pathlib import Path
 
 from gemwire_server.cli.common import MODEL_FLAGS, Parser, Subparsers
+from gemwire_server.cli.values import readable_path
 from gemwire_server.config import ServerConfig, add_flags
 
 
@@ -18,7 +18,7 @@ def add_parser(subparsers: Subparsers) -> Parser:
     )
     parser.add_argument(
         "--texts",
-        type=Path,
+        type=readable_path,
         metavar="FILE",
         help="a text a line; default: texts of every length that come with gemwire",
     )
@@ -35,8 +35,6 @@ def add_parser(subparsers: Subparsers) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     config = ServerConfig.load(args, os.environ)
-    if args.texts is not None and not args.texts.is_file():
-        raise OSError(f"{args.texts}: not a file")
     from gemwire_server import verify
 
     return verify.run(config, args.texts, args.against)

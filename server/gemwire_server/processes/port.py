@@ -33,10 +33,10 @@ class HeldPort:
                     held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 held.bind(target)
                 number = held.getsockname()[1]
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a host that no name service has
             self.close()
             raise OSError(
-                f"cannot listen on {address}: it is taken, or not an address of this machine"
+                f"cannot listen on {address}: {getattr(error, 'strerror', None) or 'no name of a host'}"
             ) from error
         self.address = f"{host}:{number}"
 

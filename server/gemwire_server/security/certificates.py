@@ -60,40 +60,12 @@ class Certificates:
 
     def _read(self) -> Pem:
         chain, key = Path(self._cert).read_bytes(), Path(self._key).read_bytes()
-        self._check_pair(chain, key)
+        check_pair(chain, key, self._cert, self._key)
         roots = None
         if self._client_ca:
             roots = Path(self._client_ca).read_bytes()
-            self._check_roots(roots)
+            check_roots(roots, self._client_ca)
         return Pem(chain, key, roots)
-
-    def _check_pair(self, chain: bytes, key: bytes) -> None:
-        def no_password() -> str:
-            raise ConfigError(
-                f"{self._key}: the key has a password; write it without: openssl pkey -in KEY -out NEW"
-            )
-
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        # The very bytes that are handed over: the files may be replaced between two looks.
-        with _in_memory(chain) as chain_path, _in_memory(key) as key_path:
-            try:
-                context.load_cert_chain(chain_path, key_path, no_password)
-            except ssl.SSLError as error:
-                what = (
-                    f"{self._key} is not the key of the certificate in {self._cert}"
-                    if error.reason == "KEY_VALUES_MISMATCH"
-                    else f"{self._cert} and {self._key} are not a certificate and its key in PEM"
-                )
-                raise ConfigError(what, "tls_cert", "tls_key") from None
-
-    def _check_roots(self, roots: bytes) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        try:
-            context.load_verify_locations(cadata=roots.decode("ascii", "ignore"))
-        except (ssl.SSLError, ValueError):
-            raise ConfigError(
-                f"{self._client_ca}: there are no certificates in PEM", "tls_client_ca"
-            ) from None
 
 
 @contextlib.contextmanager
@@ -106,3 +78,34 @@ def _in_memory(content: bytes) -> Iterator[str]:
         yield f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)
+
+
+def check_pair(chain: bytes, key: bytes, cert_path: str, key_path: str) -> None:
+    """Raises ConfigError, naming the files, for what is not a certificate and its key in PEM."""
+
+    def no_password() -> str:
+        raise ConfigError(
+            f"{key_path}: the key has a password; write it without: openssl pkey -in KEY -out NEW"
+        )
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # The very bytes that are handed over: the files may be replaced between two looks.
+    with _in_memory(chain) as chain_bytes, _in_memory(key) as key_bytes:
+        try:
+            context.load_cert_chain(chain_bytes, key_bytes, no_password)
+        except ssl.SSLError as error:
+            what = (
+                f"{key_path} is not the key of the certificate in {cert_path}"
+                if error.reason == "KEY_VALUES_MISMATCH"
+                else f"{cert_path} and {key_path} are not a certificate and its key in PEM"
+            )
+            raise ConfigError(what, "tls_cert", "tls_key") from None
+
+
+def check_roots(roots: bytes, path: str) -> None:
+    """Raises ConfigError, naming the file, for what holds no certificates in PEM."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cadata=roots.decode("ascii", "ignore"))
+    except (ssl.SSLError, ValueError):
+        raise ConfigError(f"{path}: there are no certificates in PEM", "tls_client_ca") from None

@@ -31,7 +31,8 @@ class Reloaded(Generic[T]):
         try:
             self.value = read()
         except OSError as error:
-            raise ConfigError(f"{error.filename}: {error.strerror}") from None
+            where = error.filename or ", ".join(paths)
+            raise ConfigError(f"{kind}: {where}: {error.strerror}") from None
 
     def refresh(self) -> bool:
         """Looks at the files; whether there is a new value. Never raises."""
