@@ -105,28 +105,21 @@ def test_a_server_serves_where_nobody_reads_what_it_prints(
             assert process.returncode == 0 and "Traceback" not in said, said
 
 
+BENCH = ["bench", "--server", "{server}", "--seconds", "60", "--warm-up", "0", "-o", "old.json"]
+
+
 @pytest.mark.parametrize(
-    ("arguments", "begun"),
+    ("arguments", "begun", "number"),
     [
-        (["tokenize", "-", "--server", "{server}"], '"ids"'),
-        (
-            [
-                "bench",
-                "--server",
-                "{server}",
-                "--seconds",
-                "60",
-                "--warm-up",
-                "0",
-                "-o",
-                "old.json",
-            ],
-            "",
-        ),
+        (["tokenize", "-", "--server", "{server}"], '"ids"', signal.SIGINT),
+        (BENCH, "", signal.SIGINT),
+        (BENCH, "", signal.SIGTERM),
     ],
 )
-def test_ctrl_c(arguments: list[str], begun: str, server: str, tmp_path: Path) -> None:
-    """As a terminal sends it: to the command and to the processes it has started."""
+def test_told_to_end(
+    arguments: list[str], begun: str, number: signal.Signals, server: str, tmp_path: Path
+) -> None:
+    """SIGINT as a terminal sends it: to the command and to the processes it has started."""
     old = tmp_path / "old.json"
     old.write_text("old")
     words = command(*[word.format(server=server) for word in arguments])
@@ -152,8 +145,8 @@ def test_ctrl_c(arguments: list[str], begun: str, server: str, tmp_path: Path) -
                 assert time.monotonic() < deadline and process.poll() is None
                 time.sleep(0.05)
             time.sleep(2.0)  # until the worker sends; sooner is as good
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(timeout=60) == 130
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        assert process.wait(timeout=60) == 128 + number
         assert process.stderr is not None and process.stderr.read() == ""
     assert old.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["old.json"]

@@ -16,6 +16,7 @@ from gemwire_bench.sweep import Sweep
 from gemwire_bench.target import Target
 from gemwire_server.cli import remote
 from gemwire_server.cli.files import replacing
+from gemwire_server.cli.signals import ending_signals
 from gemwire_server.config import ServerConfig
 from gemwire_server.config_sources import ConfigError
 
@@ -111,7 +112,7 @@ def measure(args: argparse.Namespace) -> int:
     if args.sweep:
         lowest = LEAST_CALLS / args.seconds
         sweep = Sweep(args.rate, args.growth, args.bisections, lowest=lowest)
-    with ExitStack() as stack:
+    with ending_signals(), ExitStack() as stack:
         outputs = Outputs.open(args, stack)
         found = _result(args, Measurement(plan, slos, sweep), outputs)
         if found is None:

@@ -1,14 +1,12 @@
 """gemwire embed: a file of texts in, a file of vectors out, in order, in bounded memory."""
 
 import argparse
-import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from gemwire_server.cli.common import (
     Parser,
@@ -19,6 +17,7 @@ from gemwire_server.cli.common import (
     check_server_flags,
     server_address,
 )
+from gemwire_server.cli.signals import ending_signals
 from gemwire_server.cli.values import name, readable, whole, writable
 from gemwire_server.config_sources import ConfigError
 
@@ -115,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     check_output(args.output)
     columns = Columns(args.text_column, args.title_column)
     with (
-        _signals() as received,
+        ending_signals() as received,
         # Opened first: what is wrong with a file shows before a model is loaded.
         open_source(args.input, args.format, columns) as source,
         server_address(args) as address,
@@ -179,24 +178,3 @@ class _Work:
             self.first = self.first or f"{row.where}: {problem}"
         self.sink.write(row, None if problem else answer.vector)
         self.meter.add(row.position)
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """SIGTERM and SIGINT end the block as an exception does, so that no partial file stays behind.
-
-    Yields those received: what a handler raises is lost where Python happens to run a callback that may
-    not raise (of grpc's, or a finalizer), and then the list is how the work learns of it.
-    """
-    received: list[int] = []
-
-    def end(number: int, _: object) -> NoReturn:
-        received.append(number)
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
