@@ -171,6 +171,7 @@ OPTIONS: dict[str, dict[str, list[str]]] = {
     "verify": {"--texts": [*READ, "EMPTY.txt"], "--against": CHOICE},
     "tune": {
         "--model": NAME,
+        "--sliding-window": WHOLE,
         "--device": [*CHOICE, "cpu", "cuda:x", "cuda:99999"],
         "--dtype": CHOICE,
         "--seconds": [*ABOVE_ZERO, "100000"],

@@ -99,7 +99,7 @@ def read_pipeline(directory: Path) -> Pipeline:
     return Pipeline(
         encoder=encoder,
         dense=tuple(path for kind, path in folders if kind == "Dense"),
-        folders=tuple(path for _, path in folders if path.exists()),
+        folders=tuple(path for _, path in folders if path.is_dir()),
     )
 
 

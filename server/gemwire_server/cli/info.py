@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     check_server_flags(args)
     if args.server is not None:
         facts = of_server(args)
-    elif {"model", "revision", "config"} & set(vars(args)):
+    elif {"model", "revision", "sliding_window", "config"} & set(vars(args)):
         facts = of_checkpoint(ServerConfig.load(args, os.environ))
     else:
         from gemwire_server.cli.machine import facts as of_machine
@@ -60,7 +60,8 @@ def of_checkpoint(config: ServerConfig) -> Facts:
     return {
         "name": checkpoint.name,
         "path": str(checkpoint.path),
-        "revision": checkpoint.commit,
+        # A digest would read all weights.
+        "revision": checkpoint.revision() if checkpoint.commit else None,
         "dimensions": checkpoint.dimensions,
         "default_dimensions": checkpoint.default_dimensions,
         "max_input_tokens": checkpoint.max_tokens,

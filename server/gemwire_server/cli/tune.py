@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from gemwire_server.cli.common import Parser, Subparsers
 from gemwire_server.cli.progress import bar
-from gemwire_server.cli.values import name, new_folder, number, writable_path
+from gemwire_server.cli.values import name, new_folder, number, whole, writable_path
+from gemwire_server.config import LARGEST
 from gemwire_server.config_sources import shown
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ def add_parser(subparsers: Subparsers) -> Parser:
         metavar="DIR|ID",
         help="for this checkpoint's sizes; default: EmbeddingGemma's",
     )
+    parser.add_argument(
+        "--sliding-window", type=whole(0, LARGEST), default=0, metavar="TOKENS",
+        help="as of `gemwire serve`: what config.json means; 0: as it says (default: 0)",
+    )  # fmt: skip
     parser.add_argument(
         "--device", type=_device, default="cuda", help="cuda or cuda:N (default: cuda)"
     )
@@ -68,7 +73,9 @@ def run(args: argparse.Namespace) -> int:
     output.parent.mkdir(parents=True, exist_ok=True)
     read_tables(output)  # what is no table shows before anything is measured
     with torch.cuda.device(device):
-        bench = Workbench(sizes_of(args.model), getattr(torch, args.dtype), device)
+        bench = Workbench(
+            sizes_of(args.model, args.sliding_window), getattr(torch, args.dtype), device
+        )
         gpu = torch.cuda.get_device_properties(device).name
         table = find_table(gpu, bench.shared_memory, args.dtype)
         with _reporting() as report:
@@ -80,8 +87,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def sizes_of(model: str | None) -> "Sizes":
-    """Of a checkpoint, or EmbeddingGemma's."""
+def sizes_of(model: str | None, sliding_window: int) -> "Sizes":
+    """A checkpoint's, or EmbeddingGemma's."""
     from gemwire_kernels.gpu.workbench import EMBEDDINGGEMMA, Sizes
 
     if model is None:
@@ -89,7 +96,7 @@ def sizes_of(model: str | None) -> "Sizes":
     from gemwire_server.checkpoint import open_checkpoint
     from gemwire_server.cuda import attention_of
 
-    config = open_checkpoint(model).config
+    config = open_checkpoint(model, sliding_window=sliding_window).config
     return Sizes(
         attention=attention_of(config),
         hidden=config.hidden_size,
