@@ -7,10 +7,17 @@ from google.rpc.status_pb2 import Status
 
 from client.scripted import status
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_client.errors import GemwireError, InvalidInput, Overloaded, Unavailable
+from gemwire_client.errors import (
+    ConnectionLost,
+    GemwireError,
+    InvalidInput,
+    Overloaded,
+    ProxyTimeout,
+    Unavailable,
+)
 from gemwire_client.exchange import Exchange
+from gemwire_client.patience import Patience
 from gemwire_client.requests import Limits, text_input
-from gemwire_client.service_config import Patience
 
 LIMITS = Limits(8, 200_000, 0, 0, 16)
 GONE = Unavailable("gone", code=grpc.StatusCode.UNAVAILABLE)
@@ -77,7 +84,7 @@ def ready(books: Exchange) -> list[int | GemwireError]:
     return [a if isinstance(a, GemwireError) else int(a[0]) for a in books.ready()]
 
 
-def test_nothing_is_read_sent_or_half_closed_before_the_server_opens() -> None:
+def test_nothing_is_read_or_sent_before_the_server_opens() -> None:
     books = exchange(None)
     assert not books.wanted and not books.sending_done and books.waiting
     books = exchange(texts=8, ends=True)
@@ -85,7 +92,21 @@ def test_nothing_is_read_sent_or_half_closed_before_the_server_opens() -> None:
     books.begin()
     assert sent(books) == [] and not books.sending_done
     books.receive(opened())
-    assert sent(books) == list(range(8)) and books.sending_done
+    assert sent(books) == list(range(8))
+
+
+def test_a_stream_is_half_closed_when_all_it_was_sent_is_answered() -> None:
+    books = exchange(texts=3, ends=True)
+    books.receive(answered(0, 2))
+    assert not books.sending_done
+    books.receive(answered(1))
+    assert books.sending_done
+    books = exchange(texts=3)
+    books.receive(go_away(1))
+    books.receive(answered(0, 2))
+    assert not books.sending_done and not books.wanted
+    books.receive(answered(text_1=DRAINING))
+    assert books.sending_done
 
 
 def test_order() -> None:
@@ -127,7 +148,7 @@ def test_a_text_refused_for_now_is_sent_on_the_next_stream_after_the_servers_del
 ) -> None:
     books = exchange(texts=4)
     books.receive(answered(0, 3, text_1=failure))
-    assert books.sending_done and not books.wanted and ready(books) == [0]
+    assert not books.wanted and ready(books) == [0]
     books.receive(answered(2))  # the rest of what was sent is still answered
     assert 0.5 <= books.ended(None) <= 0.7
     books.begin()
@@ -186,6 +207,43 @@ def test_a_server_that_leaves_is_left_alone_as_long_as_it_says() -> None:
     books.receive(go_away(7))
     books.receive(answered(0, 1))
     assert books.ended(None) == 7.0
+
+
+@pytest.mark.parametrize(
+    "ages,recognized",
+    [([1.0, 1.05], True), ([1.0, 3.0, 1.0, 1.0], True), ([0.1, 0.1], False), ([1.0, 2.0], False)],
+)
+def test_a_clock_that_cuts_streams_is_recognized(
+    ages: list[float], recognized: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    books = exchange(texts=4)
+    cut = ConnectionLost("cut", code=grpc.StatusCode.INTERNAL)
+    cut.reset = True
+    try:
+        for age in ages:
+            now += age
+            books.ended(cut)
+            books.begin()
+            books.receive(opened())
+            sent(books)
+    except ProxyTimeout as error:
+        assert recognized and "grpc_read_timeout" in str(error)
+    else:
+        assert not recognized
+
+
+def test_streams_that_are_cut_by_a_clock_but_get_on_are_resumed() -> None:
+    books = exchange()
+    cut = ConnectionLost("cut", code=grpc.StatusCode.INTERNAL)
+    cut.reset = True
+    for _ in range(20):
+        books.add(text_input("x"))
+        books.receive(answered(*sent(books)))
+        assert books.ended(cut) < 0.5
+        books.begin()
+        books.receive(opened())
 
 
 def test_servers_that_only_leave_are_not_asked_for_ever() -> None:

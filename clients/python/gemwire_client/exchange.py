@@ -1,8 +1,11 @@
 """The books of an `embed_iter`: ids, credit, order, and what is still unanswered. No I/O.
 
 Texts get ids in the order they were read and are yielded in that order. One stream follows another: when
-a server goes away, or has no room for a text, the stream is half-closed and read to its end, and the next
-one is sent what is unanswered and no more.
+a server goes away, or has no room for a text, the stream is read until all that it was sent is answered,
+and the next one is sent what is unanswered and no more.
+
+A stream is half-closed only then. The server does not wait for it, and a proxy may: from there on Envoy
+counts its route's time limit, 15 s unless it is set.
 """
 
 import time
@@ -13,19 +16,25 @@ import grpc
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_client.errors import (
+    ConnectionLost,
     GemwireError,
     Unavailable,
     from_status,
     model_changed,
     too_large,
 )
+from gemwire_client.foreign import proxy_timeout
+from gemwire_client.patience import Patience
 from gemwire_client.requests import Limits, room_for_texts
-from gemwire_client.service_config import Patience
 from gemwire_client.vectors import Vector, decode
 
 # Texts of a message: enough that a message's own cost vanishes among them.
 TEXTS_PER_MESSAGE = 64
 BYTES_PER_MESSAGE = 1 << 20
+# Two streams in a row that answer nothing and are cut at the same age, give or take a part of it, are cut
+# by a clock. Younger ones may as well have met a server that starts.
+SAME_AGE = 0.1
+LEAST_AGE_SECONDS = 0.5
 
 Answer = Vector | GemwireError
 OnTokens = Callable[[int], None] | None
@@ -69,12 +78,15 @@ class Exchange:
         self._in_order: deque[_Entry] = deque()  # read, and not yet yielded
         self._by_id: dict[int, _Entry] = {}  # read, and not yet answered; in order
         self._failures = 0  # streams in a row that answered nothing
+        self._cut_at: float | None = None  # the age at which the last one of them was cut
         self.begin()
 
     def begin(self) -> None:
         """A new stream: nothing may be sent before the server has said how much."""
         self._window = self._credit = 0
         self._leaving = False
+        self._under_way = 0  # texts sent on this stream and not yet answered
+        self._opened_at = 0.0
         self._rest = 0.0  # seconds before the next stream
         self._progress = False
         self._unsent = deque(self._by_id.values())
@@ -90,7 +102,7 @@ class Exchange:
     @property
     def sending_done(self) -> bool:
         """Whether this stream is to be half-closed."""
-        return self._leaving or (self.source_ended and not self._unsent)
+        return not self._under_way and (self._leaving or (self.source_ended and not self._unsent))
 
     @property
     def waiting(self) -> bool:
@@ -133,6 +145,7 @@ class Exchange:
             self._unsent.popleft()
             entry.sent += 1
             self._credit -= 1
+            self._under_way += 1
         return pb.EmbedStreamRequest(batch=batch) if batch.inputs else None
 
     def receive(self, message: pb.EmbedStreamResponse) -> None:
@@ -143,6 +156,7 @@ class Exchange:
                     raise model_changed()
                 self._revision = message.opened.model_revision
                 self._window = self._credit = message.opened.max_inflight_inputs
+                self._opened_at = time.monotonic()
             case "go_away":
                 self._leave(message.go_away.reconnect_after.ToNanoseconds() / 1e9)
             case "results":
@@ -163,6 +177,7 @@ class Exchange:
         if self.finished:
             return 0.0
         self._failures = 0 if self._progress else self._failures + 1
+        self._check_time_limit(error)
         if error is None:
             error = Unavailable("the server ended the stream", code=grpc.StatusCode.UNAVAILABLE)
             if self._leaving and self._failures < self._patience.attempts:
@@ -182,10 +197,25 @@ class Exchange:
             raise error
         return max(pause, self._rest)
 
+    def _check_time_limit(self, error: GemwireError | None) -> None:
+        """Raises ProxyTimeout where a clock cuts streams. It leaves no other trace: a proxy ends a stream
+        that was opened in one way, whether its time is over or its server died."""
+        before, self._cut_at = self._cut_at, None
+        if not isinstance(error, ConnectionLost) or not error.reset or self._progress:
+            return
+        age = time.monotonic() - self._opened_at
+        if not self._window or age < LEAST_AGE_SECONDS:
+            return
+        if before is not None and abs(age - before) < SAME_AGE * age:
+            said = f"two streams in a row were cut after {age:.1f} s without an answer: {error}"
+            raise proxy_timeout(said, error.code)
+        self._cut_at = age
+
     def _answer(self, result: pb.StreamResult) -> None:
         entry = self._by_id.get(result.id)
         if entry is None:
             return
+        self._under_way -= 1
         if result.WhichOneof("result") == "embedding":
             entry.answer = decode(result.embedding)
             if self._on_tokens is not None:
