@@ -9,6 +9,7 @@ from client.scripted import status
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_client.errors import (
     ConnectionLost,
+    DeadlineExceeded,
     GemwireError,
     InvalidInput,
     Overloaded,
@@ -21,6 +22,7 @@ from gemwire_client.requests import Limits, text_input
 
 LIMITS = Limits(8, 200_000, 0, 0, 16)
 GONE = Unavailable("gone", code=grpc.StatusCode.UNAVAILABLE)
+EXPIRED = DeadlineExceeded("expired", code=grpc.StatusCode.DEADLINE_EXCEEDED)
 DRAINING = status(grpc.StatusCode.UNAVAILABLE, "DRAINING", 0.5)
 FULL = status(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", 0.5)
 
@@ -213,14 +215,16 @@ def test_a_server_that_leaves_is_left_alone_as_long_as_it_says() -> None:
     "ages,recognized",
     [([1.0, 1.05], True), ([1.0, 3.0, 1.0, 1.0], True), ([0.1, 0.1], False), ([1.0, 2.0], False)],
 )
+@pytest.mark.parametrize("by_the_server", [False, True])
 def test_a_clock_that_cuts_streams_is_recognized(
-    ages: list[float], recognized: bool, monkeypatch: pytest.MonkeyPatch
+    ages: list[float], recognized: bool, by_the_server: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     books = exchange(texts=4)
-    cut = ConnectionLost("cut", code=grpc.StatusCode.INTERNAL)
-    cut.reset = True
+    lost = ConnectionLost("cut", code=grpc.StatusCode.INTERNAL)
+    lost.reset = True
+    cut = EXPIRED if by_the_server else lost
     try:
         for age in ages:
             now += age
@@ -234,16 +238,54 @@ def test_a_clock_that_cuts_streams_is_recognized(
         assert not recognized
 
 
-def test_streams_that_are_cut_by_a_clock_but_get_on_are_resumed() -> None:
+@pytest.mark.parametrize("by_the_server", [False, True])
+def test_streams_that_are_cut_by_a_clock_but_get_on_are_resumed(by_the_server: bool) -> None:
+    """Envoy tells the server when: then the server may be the one that ends them."""
     books = exchange()
-    cut = ConnectionLost("cut", code=grpc.StatusCode.INTERNAL)
-    cut.reset = True
+    lost = ConnectionLost("cut", code=grpc.StatusCode.INTERNAL)
+    lost.reset = True
+    cut = EXPIRED if by_the_server else lost
     for _ in range(20):
         books.add(text_input("x"))
         books.receive(answered(*sent(books)))
         assert books.ended(cut) < 0.5
         books.begin()
         books.receive(opened())
+
+
+def test_streams_that_are_cut_while_the_source_is_slow_are_opened_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    books = exchange()
+    cut = ConnectionLost("cut", code=grpc.StatusCode.INTERNAL)
+    cut.reset = True
+    for _ in range(20):
+        now += 300.0
+        assert books.ended(cut) < 0.5
+        books.begin()
+        books.receive(opened())
+    with pytest.raises(ConnectionLost):  # cut at once each time, that is no matter of patience
+        for _ in range(20):
+            books.ended(cut)
+            books.begin()
+            books.receive(opened())
+
+
+def test_a_deadline_that_the_stream_did_not_bring_is_a_proxys() -> None:
+    """Envoy tells the server how long it lets a stream last, as if the caller had said it."""
+    expired = status(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+    books = exchange(texts=2)
+    for stream in range(Patience().attempts):
+        assert ready(books) == [0] * (stream == 1)
+        books.receive(answered(*[0] * (not stream), text_1=expired))
+        books.ended(None)
+        books.begin()
+        books.receive(opened())
+        sent(books)
+    (last,) = ready(books)
+    assert isinstance(last, ProxyTimeout) and last.index == 1
 
 
 def test_servers_that_only_leave_are_not_asked_for_ever() -> None:

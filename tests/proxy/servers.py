@@ -1,4 +1,4 @@
-"""Servers behind a proxy: each can be killed or told to leave, and comes back at its address."""
+"""Servers behind a proxy: each can be killed or told to leave, and comes back at its addresses."""
 
 import contextlib
 import os
@@ -9,17 +9,23 @@ from pathlib import Path
 
 from faults.under_test import UnderTest, under_test
 
+ANY_PORT = "127.0.0.1:0"
 SETTINGS = {"step_seconds": 0.02}
 
 
 class Servers:
-    """Two of them, with the fake device: the same text has the same vector in both, and ever again."""
+    """Two of them, with the fake device: the same text has the same vector in both, and ever again.
+
+    `metrics` are the ports of their metrics pages, which have /readyz.
+    """
 
     def __init__(self, checkpoint: Path, stack: ExitStack) -> None:
         self._checkpoint = checkpoint
         self._stack = stack
-        self._running = [self._start("127.0.0.1:0") for _ in range(2)]
-        self.addresses = [server.address for _, server in self._running]
+        self._running = [self._start(ANY_PORT, ANY_PORT) for _ in range(2)]
+        started = [server for _, server in self._running]
+        self.addresses = [server.address for server in started]
+        self.metrics = [server.metrics_url.split(":")[2].split("/")[0] for server in started]
 
     def kill(self, place: int) -> None:
         """As the kernel does that is out of memory."""
@@ -36,15 +42,15 @@ class Servers:
         assert server.process.wait(60) == 0
 
     def restart(self, place: int) -> None:
-        """Another process at the same address, once it serves."""
+        """Another process at the same addresses, once it serves."""
         self._running[place][0].close()
-        self._running[place] = self._start(self.addresses[place])
+        metrics = f"127.0.0.1:{self.metrics[place]}"
+        self._running[place] = self._start(self.addresses[place], metrics)
 
-    def _start(self, address: str) -> tuple[ExitStack, UnderTest]:
+    def _start(self, address: str, metrics: str) -> tuple[ExitStack, UnderTest]:
         own = self._stack.enter_context(ExitStack())
-        started = under_test(
-            self._checkpoint, "--address", address, engine="thread", settings=SETTINGS
-        )
+        flags = ["--address", address, "--metrics-address", metrics]
+        started = under_test(self._checkpoint, *flags, engine="thread", settings=SETTINGS)
         return own, own.enter_context(started)
 
 

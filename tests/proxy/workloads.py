@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,9 @@ from gemwire_client import AsyncClient, Client
 TEXTS = [f"text number {i} " + "word " * (i % 7) for i in range(97)]
 PART = 13  # texts of one BatchEmbed
 TARGETS = TEXTS[:5]
+WAIT = 60.0
+# Bytes. What is written beyond a few pipes full was read by who is at work, and not by buffers alone.
+PIPE = 4096
 
 
 class Right:
@@ -68,7 +72,8 @@ METHODS = (*unary(None), "EmbedStream")
 
 
 class Workloads:
-    """Runs every method of both clients, and `gemwire embed`. `answers` counts the right ones."""
+    """Runs every method of both clients, and `gemwire embed`. `answers` counts the right ones, and of the
+    command the bytes that it took, for it shows its answers at the end."""
 
     def __init__(self, address: str, right: Right, folder: Path) -> None:
         self.answers: dict[str, int] = {}
@@ -89,17 +94,24 @@ class Workloads:
         self._tasks.append(pool.submit(lambda: asyncio.run(self._all_async())))
         self._tasks.append(pool.submit(self._command))
 
-    def end(self, seconds: float) -> None:
+    def end(self) -> None:
         """Has all of it end; raises what went wrong."""
         self._ending.set()
         for task in self._tasks:
-            task.result(seconds)
+            task.result(WAIT)
 
-    def check_alive(self) -> None:
-        """Raises what went wrong so far."""
-        for task in self._tasks:
-            if task.done():
-                task.result()
+    def wait(self, count: int = 3) -> None:
+        """Until every method has given so many more answers; raises what goes wrong meanwhile."""
+        before = dict(self.answers)
+        names = [f"{kind} {method}" for kind in ("sync", "asyncio") for method in METHODS]
+        names.append("gemwire embed")
+        give_up = time.monotonic() + WAIT
+        while any(self.answers.get(name, 0) < before.get(name, 0) + count for name in names):
+            for task in self._tasks:
+                if task.done():
+                    task.result()
+            assert time.monotonic() < give_up, f"before {before}, now {self.answers}"
+            time.sleep(0.02)
 
     def _texts(self) -> Iterator[str]:
         for text in itertools.cycle(TEXTS):
@@ -158,13 +170,15 @@ class Workloads:
             stderr=subprocess.PIPE,
             env=environment(),
             text=True,
+            pipesize=PIPE,
         )
         assert process.stdin is not None
-        sent = 0
+        sent = size = 0
         try:
             for text in self._texts():
-                process.stdin.write(text + "\n")
+                size += process.stdin.write(text + "\n")
                 sent += 1
+                self.answers["gemwire embed"] = max(0, size - 8 * PIPE)
         except BrokenPipeError:
             pass  # it ended too early, and says why
         said = process.communicate(timeout=120)[1]
@@ -177,7 +191,7 @@ class Workloads:
 
 
 @contextmanager
-def running(address: str, right: Right, folder: Path) -> Iterator[Workloads]:
+def working(address: str, right: Right, folder: Path) -> Iterator[Workloads]:
     with ExitStack() as stack:
         work = Workloads(address, right, folder)
         work.start(stack)

@@ -17,13 +17,14 @@ import grpc
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_client.errors import (
     ConnectionLost,
+    DeadlineExceeded,
     GemwireError,
     Unavailable,
     from_status,
     model_changed,
     too_large,
 )
-from gemwire_client.foreign import proxy_timeout
+from gemwire_client.foreign import DURATION_LIMIT, cut, proxy_timeout
 from gemwire_client.patience import Patience
 from gemwire_client.requests import Limits, room_for_texts
 from gemwire_client.vectors import Vector, decode
@@ -176,7 +177,13 @@ class Exchange:
         error where another stream would not help or was tried often enough."""
         if self.finished:
             return 0.0
-        self._failures = 0 if self._progress else self._failures + 1
+        if type(error) is DeadlineExceeded:
+            # Streams bring no deadline: one that the server knows of is a proxy's time limit.
+            if not self._window:
+                raise proxy_timeout(f"{error.code.name}: {error}", error.code, DURATION_LIMIT)
+            error = cut(error)
+        fruitful = self._progress or self._idled(error)
+        self._failures = 0 if fruitful else self._failures + 1
         self._check_time_limit(error)
         if error is None:
             error = Unavailable("the server ended the stream", code=grpc.StatusCode.UNAVAILABLE)
@@ -195,16 +202,27 @@ class Exchange:
         pause = self._patience.pause(error, max(1, self._failures, sent), float("inf"))
         if pause is None:
             raise error
+        if self._progress and isinstance(error, ConnectionLost):
+            pause = self._patience.backoff(0)  # a server is there
         return max(pause, self._rest)
+
+    def _idled(self, error: GemwireError | None) -> bool:
+        """Whether the stream was cut while there was nothing to answer: no sign of a bad server."""
+        lost = isinstance(error, ConnectionLost) and bool(self._window) and not self._by_id
+        return lost and self._age() >= LEAST_AGE_SECONDS
+
+    def _age(self) -> float:
+        """Of the stream, since the server opened it, in seconds."""
+        return time.monotonic() - self._opened_at
 
     def _check_time_limit(self, error: GemwireError | None) -> None:
         """Raises ProxyTimeout where a clock cuts streams. It leaves no other trace: a proxy ends a stream
         that was opened in one way, whether its time is over or its server died."""
         before, self._cut_at = self._cut_at, None
-        if not isinstance(error, ConnectionLost) or not error.reset or self._progress:
+        if not isinstance(error, ConnectionLost) or not error.reset:
             return
-        age = time.monotonic() - self._opened_at
-        if not self._window or age < LEAST_AGE_SECONDS:
+        age = self._age()
+        if self._progress or not self._window or not self._by_id or age < LEAST_AGE_SECONDS:
             return
         if before is not None and abs(age - before) < SAME_AGE * age:
             said = f"two streams in a row were cut after {age:.1f} s without an answer: {error}"
@@ -222,8 +240,13 @@ class Exchange:
                 self._on_tokens(result.embedding.token_count)
         else:
             error = from_status(result.error, entry.id)
-            pause = self._patience.pause(error, entry.sent, float("inf"))
-            if pause is not None:  # the server goes away or has no room: another stream's work
+            if isinstance(error, DeadlineExceeded):
+                error = proxy_timeout(f"{error.code.name}: {error}", error.code, DURATION_LIMIT)
+                error.index = entry.id
+                pause = 0.0 if entry.sent < self._patience.attempts else None
+            else:
+                pause = self._patience.pause(error, entry.sent, float("inf"))
+            if pause is not None:  # another stream's work: this one ends, or the server has no room
                 self._leave(pause)
                 return
             entry.answer = error

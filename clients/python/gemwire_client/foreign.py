@@ -35,11 +35,12 @@ BROKEN = re.compile(r"Socket closed|GOAWAY|[Cc]onnection reset|connection termin
 HTTP_STATUS = re.compile(r"Received http2 header with status: (\d{3})")
 HTTP_TIMEOUTS = (408, 504)
 HTTP_LOST = (429, 502, 503)
+DURATION_LIMIT = "Envoy's `max_stream_duration` or `grpc_timeout_header_max`"
 # Envoy's words → whose limit ran out.
 ENVOY_LIMITS = {
     "upstream request timeout": "Envoy's route `timeout` (15 s unless set) or `per_try_timeout`",
     "stream timeout": "Envoy's `stream_idle_timeout` (5 min unless set)",
-    "downstream duration timeout": "Envoy's `max_stream_duration` or `grpc_timeout_header_max`",
+    "downstream duration timeout": DURATION_LIMIT,
 }
 ANY_LIMIT = "NGINX's `grpc_read_timeout`, HAProxy's `timeout server`, Envoy's route `timeout`"
 
@@ -76,6 +77,13 @@ def _foreign(code: grpc.StatusCode, said: str) -> GemwireError:
     lost.in_flight = not unavailable or lost.reset or bool(BROKEN.search(said))
     what = "the connection to the server was lost" if lost.in_flight else "no server was reached"
     lost.args = (f"{what} ({quoted})",)
+    return lost
+
+
+def cut(error: GemwireError) -> ConnectionLost:
+    """A call that was ended, and not by the server for a reason of its own."""
+    lost = ConnectionLost(f"the stream was cut ({error.code.name}: {error})", code=error.code)
+    lost.reset = True
     return lost
 
 

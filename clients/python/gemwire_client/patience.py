@@ -13,10 +13,12 @@ from gemwire_client.errors import (
     ProxyTimeout,
     Unavailable,
 )
+from gemwire_client.foreign import DURATION_LIMIT, proxy_timeout
 
-# An answer that comes so near the deadline, as a part of the timeout, comes because of it: Envoy keeps
-# the deadlines of calls too, and says the same of them as of its own limits.
-OWN_DEADLINE = 0.05
+# What ends with so little of its time left, as a part of it, ends because of its own deadline. Proxies keep
+# deadlines too, and say the same of them as of their own limits. A server refuses what it could not finish.
+ENDED = 0.05
+REFUSED = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,8 @@ class Tries:
         somebody has answered at this address before."""
         self._failures += 1
         remaining = self._deadline - time.monotonic()
-        if isinstance(error, ProxyTimeout) and remaining < OWN_DEADLINE * (self._timeout or 0.0):
-            raise DeadlineExceeded("the time ran out", code=error.code)
+        if isinstance(error, DeadlineExceeded):
+            raise self._whose_limit(error, remaining)
         if isinstance(error, Unavailable):
             self._lost += isinstance(error, ConnectionLost) and error.in_flight
             tries = self._lost if known else self._failures
@@ -83,6 +85,18 @@ class Tries:
         if pause is None or pause >= remaining:
             raise error
         return pause
+
+    def _whose_limit(self, error: DeadlineExceeded, remaining: float) -> DeadlineExceeded:
+        """The caller's own, or a proxy's, which a server may take for the caller's."""
+        if self._timeout is None:
+            own = bool(error.reason)  # the server's: --call-seconds
+        else:
+            own = remaining < (REFUSED if error.reason else ENDED) * self._timeout
+        if own and isinstance(error, ProxyTimeout):
+            return DeadlineExceeded("the time ran out", code=error.code)
+        if own or isinstance(error, ProxyTimeout):
+            return error
+        return proxy_timeout(f"{error.code.name}: {error}", error.code, DURATION_LIMIT)
 
     def _absence(self, error: Unavailable) -> float:
         """At first nearly none: another server may be there."""
