@@ -204,6 +204,14 @@ def test_a_text_that_breaks_every_stream_it_is_on_is_not_sent_for_ever() -> None
     assert streams == Patience().attempts
 
 
+def test_the_log_says_that_one_waits_for_a_server(caplog: pytest.LogCaptureFixture) -> None:
+    books = exchange(None)
+    for _ in range(20):
+        books.ended(GONE)
+        books.begin()
+    assert [record.getMessage() for record in caplog.records] == ["gone; trying on"]
+
+
 def test_a_server_that_leaves_is_left_alone_as_long_as_it_says() -> None:
     books = exchange(texts=2)
     books.receive(go_away(7))

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -46,6 +47,15 @@ class Servers:
         self._running[place][0].close()
         metrics = f"127.0.0.1:{self.metrics[place]}"
         self._running[place] = self._start(self.addresses[place], metrics)
+
+    def wait_for_calls(self, place: int) -> None:
+        """Until somebody has it embed."""
+        give_up = time.monotonic() + 30.0
+        while (
+            not self._running[place][1].metrics().sum("gemwire_calls_started_total", method="Embed")
+        ):
+            assert time.monotonic() < give_up, "nobody asks this server"
+            time.sleep(0.05)
 
     def _start(self, address: str, metrics: str) -> tuple[ExitStack, UnderTest]:
         own = self._stack.enter_context(ExitStack())

@@ -102,12 +102,12 @@ def test_as_shipped_a_server_that_drains_is_not_noticed_by_clients_that_never_ca
     ):
         calls = [pool.submit(call, address) for _ in range(8)]
         try:
+            time.sleep(1.0)
             for place in (0, 1):
-                time.sleep(1.0)
                 servers.drain(place)
                 time.sleep(1.0)
                 servers.restart(place)
-            time.sleep(2.0)  # until Envoy has found it again
+                servers.wait_for_calls(place)
         finally:
             ending.set()
         assert sum(done.result(60) for done in calls) > 100

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,38 @@ def test_a_stream_that_is_cut_but_gets_on_is_resumed(
             np.testing.assert_array_equal(ask(address, "EmbedStream"), wanted)
         finally:
             server.controls.set(step_seconds=0.0)
+    assert started(server, "EmbedStream") - before > 1
+
+
+@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+def test_a_stream_that_is_cut_while_its_source_is_slow_is_opened_again(
+    server: UnderTest, tmp_path: Path, kind: str
+) -> None:
+    wanted = direct(server)[:3]
+    before = started(server, "EmbedStream")
+
+    def slow() -> Iterator[str]:
+        for text in TEXTS[:3]:
+            yield text
+            time.sleep(1.0)
+
+    async def slow_async() -> AsyncIterator[str]:
+        for text in TEXTS[:3]:
+            yield text
+            await asyncio.sleep(1.0)
+
+    async def streamed(address: str) -> list[Any]:
+        async with AsyncClient(address) as client:
+            return [vector async for vector in client.embed_iter(slow_async())]
+
+    config = limited(IDLE, "stream_idle_timeout: 0.5s")
+    with envoy(tmp_path, config, [server.address]) as address:
+        if kind == "sync":
+            with Client(address) as client:
+                found = list(client.embed_iter(slow()))
+        else:
+            found = asyncio.run(streamed(address))
+    np.testing.assert_array_equal(found, wanted)
     assert started(server, "EmbedStream") - before > 1
 
 

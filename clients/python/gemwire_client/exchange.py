@@ -1,4 +1,4 @@
-"""The books of an `embed_iter`: ids, credit, order, and what is still unanswered. No I/O.
+"""The books of an `embed_iter`: ids, credit, order, and what is still unanswered. No I/O but the log.
 
 Texts get ids in the order they were read and are yielded in that order. One stream follows another: when
 a server goes away, or has no room for a text, the stream is read until all that it was sent is answered,
@@ -8,6 +8,7 @@ A stream is half-closed only then. The server does not wait for it, and a proxy 
 counts its route's time limit, 15 s unless it is set.
 """
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -24,14 +25,18 @@ from gemwire_client.errors import (
     model_changed,
     too_large,
 )
-from gemwire_client.foreign import DURATION_LIMIT, cut, proxy_timeout
+from gemwire_client.foreign import DURATION_LIMIT, cut, cut_in_vain, proxy_timeout
 from gemwire_client.patience import Patience
 from gemwire_client.requests import Limits, room_for_texts
 from gemwire_client.vectors import Vector, decode
 
+log = logging.getLogger(__name__)
+
 # Texts of a message: enough that a message's own cost vanishes among them.
 TEXTS_PER_MESSAGE = 64
 BYTES_PER_MESSAGE = 1 << 20
+# After so many streams that met nobody, some seconds, the log says that one waits.
+SILENT_FAILURES = 5
 # Two streams in a row that answer nothing and are cut at the same age, give or take a part of it, are cut
 # by a clock. Younger ones may as well have met a server that starts.
 SAME_AGE = 0.1
@@ -198,9 +203,13 @@ class Exchange:
             and (self._timeout is None or silent < self._timeout)
         ):
             # Nobody is there: a server that restarts may be away longer than a few tries take.
+            if self._failures == SILENT_FAILURES:
+                log.warning("%s; trying on", error)
             return max(self._rest, self._patience.backoff(self._failures), error.retry_after or 0.0)
         pause = self._patience.pause(error, max(1, self._failures, sent), float("inf"))
         if pause is None:
+            if isinstance(error, ConnectionLost) and error.reset and not self._progress:
+                raise cut_in_vain(error, self._failures)
             raise error
         if self._progress and isinstance(error, ConnectionLost):
             pause = self._patience.backoff(0)  # a server is there

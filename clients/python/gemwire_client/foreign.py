@@ -87,6 +87,15 @@ def cut(error: GemwireError) -> ConnectionLost:
     return lost
 
 
+def cut_in_vain(error: ConnectionLost, times: int) -> ConnectionLost:
+    """For streams that are cut however often they are opened again."""
+    return ConnectionLost(
+        f"{times} streams in a row were cut without an answer: a proxy's limit of size or time (NGINX: "
+        f"client_max_body_size), or servers that die of these texts; the last: {error}",
+        code=error.code,
+    )
+
+
 def proxy_timeout(said: str, code: grpc.StatusCode, setting: str = ANY_LIMIT) -> ProxyTimeout:
     """For a limit that is not the caller's own."""
     return ProxyTimeout(

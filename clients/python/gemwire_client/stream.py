@@ -68,10 +68,11 @@ def run_stream(
     try:
         call.send(opening)
         while True:
+            # What another stream left comes first: the source may take longer than a proxy waits.
+            _send(exchange, call)
             _gather(exchange, texts)
             yield from exchange.ready()
-            while (batch := exchange.next_batch()) is not None:
-                call.send(batch)
+            _send(exchange, call)
             if exchange.sending_done and not half_closed:
                 call.half_close()
                 half_closed = True
@@ -90,6 +91,11 @@ def run_stream(
             yield from exchange.ready()
     finally:
         call.close()
+
+
+def _send(exchange: Exchange, call: Stream) -> None:
+    while (batch := exchange.next_batch()) is not None:
+        call.send(batch)
 
 
 def _gather(exchange: Exchange, texts: Iterator[Text]) -> None:
