@@ -66,6 +66,7 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
         self.credit = LIMITS.max_stream_inflight_inputs
         self.go_away_after: deque[int] = deque()  # texts answered, of one stream each
         self.break_after: deque[int] = deque()
+        self.waits_for = 0  # texts that a stream must bring before the first answer
         self.breaks_with = status(grpc.StatusCode.UNAVAILABLE, "GONE")
         self.streams = 0
         self.revisions: list[str] = []  # of one stream each
@@ -133,6 +134,7 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
         leave = self.go_away_after.popleft() if self.go_away_after else None
         broken = self.break_after.popleft() if self.break_after else None
         answered = 0
+        waiting: list[tuple[int, pb.EmbedInput]] = []
         for request in requests:
             batch = request.batch
             sent.extend(range(batch.first_id, batch.first_id + len(batch.inputs)))
@@ -150,7 +152,10 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
             if broken is not None and answered >= broken:
                 _abort(context, self.breaks_with)
             answered += len(held)
-            yield self._answer_backwards(held, opening.open.options)
+            waiting += held
+            if answered >= self.waits_for:
+                yield self._answer_backwards(waiting, opening.open.options)
+                waiting = []
 
     def _result(self, item: pb.EmbedInput, options: pb.EmbedOptions) -> pb.EmbedResult:
         if self.text_failures[item.text]:

@@ -272,7 +272,7 @@ def test_a_call_that_is_always_lost_is_not_made_for_ever(
     monkeypatch.setattr("random.uniform", lambda low, high: 0.01)
     scripted.failures.extend([foreign(code)] * 100)
     with pytest.raises(ConnectionLost) as caught:
-        call("embed", "x")
+        call("embed", ["x"])  # asks for the model before: the server is known
     assert caught.value.code is code and "said in its place" in str(caught.value)
     assert len(scripted.requests) == 5, "neither more, nor five times by gRPC's own count"
 
@@ -359,6 +359,26 @@ def test_a_call_of_a_client_that_is_closed_is_cancelled_and_not_made_again(
     finally:
         scripted.hold.set()
     assert len(scripted.requests) == 2
+
+
+def test_a_task_that_is_cancelled_is_not_called_again(
+    server: tuple[Scripted, str], scripted: Scripted
+) -> None:
+    scripted.hold = threading.Event()
+
+    async def main() -> None:
+        async with AsyncClient(server[1]) as client:
+            call = asyncio.ensure_future(client.embed("x"))
+            await asyncio.sleep(0.3)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+    try:
+        asyncio.run(main())
+    finally:
+        scripted.hold.set()
+    assert len(scripted.requests) == 1
 
 
 def test_nobody_there() -> None:

@@ -105,6 +105,12 @@ def test_credit_is_never_exceeded_and_the_source_never_read_ahead_of_it(
     assert len(embed(source())) == 100
 
 
+def test_the_whole_credit_is_used(embed: Embed, scripted: Scripted) -> None:
+    """All of it is sent before an answer comes, though it is several messages."""
+    scripted.waits_for = 16
+    assert len(embed(texts(100), timeout=5.0)) == 100
+
+
 def test_an_endless_source_can_be_left(embed: Embed, scripted: Scripted) -> None:
     found = embed((f"endless {i}" for i in itertools.count()), take=100)
     assert [answer.tolist() for answer in found] == [vector(f"endless {i}") for i in range(100)]

@@ -110,10 +110,10 @@ async def run_stream(
             await call.send(opening)
         while True:
             source.wake.clear()
-            source.look()
             while (batch := exchange.next_batch()) is not None:
                 async with _patience(timeout):
                     await call.send(batch)
+            source.look()  # after sending, which makes room
             if exchange.sending_done and not half_closed:
                 await call.half_close()
                 half_closed = True

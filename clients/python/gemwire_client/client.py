@@ -31,7 +31,8 @@ class Client:
 
     The channel is plain unless `credentials` are given. `token` is sent as a bearer token. `timeout` is
     for each call in seconds, and for `embed_iter` the longest wait for an answer; None waits for ever.
-    Every method raises a GemwireError. Threads may share a client.
+    A call that was lost with its connection, or behind a proxy, is made again within that time. Every
+    method raises a GemwireError. Threads may share a client.
     """
 
     def __init__(

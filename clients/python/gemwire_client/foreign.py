@@ -30,8 +30,11 @@ LOST = {
 UNREADABLE = ("Exception serializing", "Exception deserializing")
 # What gRPC says of a call that was cut while its connection stands.
 RESET = re.compile(r"RST_STREAM|END_STREAM")
-# Said with UNAVAILABLE of a call that a server may have begun to work on.
-BROKEN = re.compile(r"Socket closed|GOAWAY|[Cc]onnection reset|connection termination|remote reset")
+# Said with UNAVAILABLE of a call that no server has begun to work on.
+UNSENT = re.compile(
+    r"[Ff]ailed to connect|backends failing|name resolution|DNS resolution|no healthy upstream"
+    r"|connection (failure|timeout)|overflow|refused|status: (429|502|503)"
+)
 HTTP_STATUS = re.compile(r"Received http2 header with status: (\d{3})")
 HTTP_TIMEOUTS = (408, 504)
 HTTP_LOST = (429, 502, 503)
@@ -73,8 +76,7 @@ def _foreign(code: grpc.StatusCode, said: str) -> GemwireError:
         return TYPES.get(code, GemwireError)(said or code.name, code=code)
     lost = ConnectionLost("", code=code)
     lost.reset = bool(RESET.search(said))
-    unavailable = code is grpc.StatusCode.UNAVAILABLE
-    lost.in_flight = not unavailable or lost.reset or bool(BROKEN.search(said))
+    lost.in_flight = code is not grpc.StatusCode.UNAVAILABLE or not UNSENT.search(said)
     what = "the connection to the server was lost" if lost.in_flight else "no server was reached"
     lost.args = (f"{what} ({quoted})",)
     return lost
