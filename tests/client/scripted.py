@@ -73,7 +73,7 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
         self.answered: list[int] = []
         self.stream_ended = threading.Event()
         self.silent = False
-        self.hold = threading.Event()  # what Embed waits for
+        self.hold = threading.Event()  # what Embed and BatchEmbed wait for
         self.hold.set()
         # What a text is refused with, one a time it is sent; then it is answered.
         self.text_failures: defaultdict[str, deque[Status]] = defaultdict(deque)
@@ -96,6 +96,7 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
 
     def BatchEmbed(self, request: pb.BatchEmbedRequest, context: Any) -> pb.BatchEmbedResponse:
         self._begin(request, context)
+        self.hold.wait()
         assert len(request.inputs) <= self.limits.max_inputs_per_request
         assert request.ByteSize() <= self.limits.max_request_bytes
         return pb.BatchEmbedResponse(

@@ -321,7 +321,7 @@ def test_a_call_ends_at_its_deadline_where_a_server_stays_away() -> None:
     assert time.monotonic() - started > 1.0, "it was there a moment ago"
 
 
-@pytest.mark.parametrize("kind", ["unary", "stream"])
+@pytest.mark.parametrize("kind", ["unary", "batch", "stream"])
 def test_a_call_of_a_client_that_is_closed_is_cancelled_and_not_made_again(
     server: tuple[Scripted, str], scripted: Scripted, kind: str
 ) -> None:
@@ -330,16 +330,19 @@ def test_a_call_of_a_client_that_is_closed_is_cancelled_and_not_made_again(
 
     def embed(client: Client) -> None:
         with pytest.raises(GemwireError) as caught:
-            client.embed("x") if kind == "unary" else list(client.embed_iter(["x"]))
+            if kind == "stream":
+                list(client.embed_iter(["x"]))
+            else:
+                client.embed("x" if kind == "unary" else ["x"])
         assert caught.value.code is grpc.StatusCode.CANCELLED
 
     async def embed_async(client: AsyncClient) -> None:
         with pytest.raises(GemwireError) as caught:
-            if kind == "unary":
-                await client.embed("x")
-            else:
+            if kind == "stream":
                 async for _ in client.embed_iter(["x"]):
                     pass
+            else:
+                await client.embed("x" if kind == "unary" else ["x"])
         assert caught.value.code is grpc.StatusCode.CANCELLED
 
     async def main() -> None:

@@ -91,8 +91,6 @@ class Connection(_Base):
                 return answer
             except grpc.RpcError as raw:
                 error = self.failure(raw)
-            except grpc.FutureCancelledError:  # what a future makes of CANCELLED, whoever says it
-                error = self.failure(begun)
             begun = None
             time.sleep(self._pause(tries, error))
 
