@@ -204,6 +204,39 @@ def test_a_text_that_breaks_every_stream_it_is_on_is_not_sent_for_ever() -> None
     assert streams == Patience().attempts
 
 
+def test_a_server_is_waited_for_as_long_as_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts from when nobody was there, however long the source had kept silent before."""
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    books = Exchange(LIMITS, Patience(), timeout=60.0)
+    books.receive(opened())
+    now += 3600.0
+    pauses: list[float] = []
+    with pytest.raises(Unavailable):
+        while len(pauses) < 100:
+            pauses.append(books.ended(GONE))
+            now += pauses[-1]
+            books.begin()
+    assert 60.0 <= sum(pauses[1:]) < 67.0
+
+
+def test_a_server_may_be_away_for_days() -> None:
+    books = exchange(None)
+    for _ in range(5000):
+        assert books.ended(GONE) <= 5.0 * 1.3
+        books.begin()
+
+
+def test_absences_are_no_failures_of_the_server_that_comes_back() -> None:
+    books = exchange(texts=1)
+    for _ in range(20):
+        books.ended(GONE)
+        books.begin()
+    books.receive(opened())
+    sent(books)
+    assert books.ended(GONE) < 1.0
+
+
 def test_the_log_says_that_one_waits_for_a_server(caplog: pytest.LogCaptureFixture) -> None:
     books = exchange(None)
     for _ in range(20):

@@ -71,7 +71,6 @@ class Exchange:
         timeout: float | None = None,
     ) -> None:
         self._timeout = timeout
-        self._answered_at = time.monotonic()
         self._texts_per_message = min(TEXTS_PER_MESSAGE, limits.max_inputs_per_request)
         self._bytes_per_message = min(BYTES_PER_MESSAGE, room_for_texts(limits))
         self._patience = patience
@@ -83,7 +82,9 @@ class Exchange:
         self._limit = limits.max_request_bytes
         self._in_order: deque[_Entry] = deque()  # read, and not yet yielded
         self._by_id: dict[int, _Entry] = {}  # read, and not yet answered; in order
-        self._failures = 0  # streams in a row that answered nothing
+        self._failures = 0  # streams in a row that were opened and answered nothing
+        self._absences = 0  # streams in a row that nobody opened
+        self._absent_since = 0.0
         self._cut_at: float | None = None  # the age at which the last one of them was cut
         self.begin()
 
@@ -187,25 +188,19 @@ class Exchange:
             if not self._window:
                 raise proxy_timeout(f"{error.code.name}: {error}", error.code, DURATION_LIMIT)
             error = cut(error)
-        fruitful = self._progress or self._idled(error)
-        self._failures = 0 if fruitful else self._failures + 1
         self._check_time_limit(error)
+        left = error is None and self._leaving
         if error is None:
             error = Unavailable("the server ended the stream", code=grpc.StatusCode.UNAVAILABLE)
-            if self._leaving and self._failures < self._patience.attempts:
-                return self._rest
+        if isinstance(error, Unavailable) and not self._window:
+            return self._absence(error)
+        self._absences = 0
+        fruitful = self._progress or self._idled(error)
+        self._failures = 0 if fruitful else self._failures + 1
+        if left and self._failures < self._patience.attempts:
+            return self._rest
         # A text that ends every stream it is on must not be sent for ever.
         sent = max((entry.sent for entry in self._by_id.values()), default=0)
-        silent = time.monotonic() - self._answered_at
-        if (
-            isinstance(error, Unavailable)
-            and not self._window  # it never opened
-            and (self._timeout is None or silent < self._timeout)
-        ):
-            # Nobody is there: a server that restarts may be away longer than a few tries take.
-            if self._failures == SILENT_FAILURES:
-                log.warning("%s; trying on", error)
-            return max(self._rest, self._patience.backoff(self._failures), error.retry_after or 0.0)
         pause = self._patience.pause(error, max(1, self._failures, sent), float("inf"))
         if pause is None:
             if isinstance(error, ConnectionLost) and error.reset and not self._progress:
@@ -214,6 +209,18 @@ class Exchange:
         if self._progress and isinstance(error, ConnectionLost):
             pause = self._patience.backoff(0)  # a server is there
         return max(pause, self._rest)
+
+    def _absence(self, error: Unavailable) -> float:
+        """Nobody is there: a server that restarts may be away longer than a few tries take."""
+        now = time.monotonic()
+        if not self._absences:
+            self._absent_since = now
+        if self._timeout is not None and now - self._absent_since >= self._timeout:
+            raise error
+        self._absences += 1
+        if self._absences == SILENT_FAILURES:
+            log.warning("%s; trying on", error)
+        return max(self._rest, self._patience.backoff(self._absences), error.retry_after or 0.0)
 
     def _idled(self, error: GemwireError | None) -> bool:
         """Whether the stream was cut while there was nothing to answer: no sign of a bad server."""
@@ -260,7 +267,6 @@ class Exchange:
                 return
             entry.answer = error
         self._progress = True
-        self._answered_at = time.monotonic()
         del self._by_id[entry.id]
 
     def _leave(self, rest: float) -> None:

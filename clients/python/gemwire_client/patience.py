@@ -30,7 +30,7 @@ class Patience:
 
     def backoff(self, failures: int) -> float:
         """Seconds to wait for a server that is away, after that many failures in a row."""
-        return float(min(0.1 * 2**failures, 5.0) * random.uniform(1.0, 1.3))
+        return float(min(0.1 * 2 ** min(failures, 6), 5.0) * random.uniform(1.0, 1.3))
 
     def pause(self, error: GemwireError, attempt: int, remaining: float) -> float | None:
         """Seconds to wait before attempt `attempt` + 1, or None if there is to be none."""
