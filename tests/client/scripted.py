@@ -16,6 +16,7 @@ from grpc_status import rpc_status
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1 import embedding_pb2_grpc as stubs
+from gemwire_client.errors import DOMAIN
 
 DIMENSIONS = 4
 LIMITS = pb.Limits(
@@ -25,7 +26,9 @@ LIMITS = pb.Limits(
 
 def status(code: grpc.StatusCode, reason: str, retry_after: float | None = None) -> Status:
     made = Status(code=code.value[0], message=reason.lower())
-    made.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, metadata={"figure": "7"}))
+    made.details.add().Pack(
+        error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata={"figure": "7"})
+    )
     violation = error_details_pb2.BadRequest.FieldViolation(
         field="inputs[1].text", description="bad"
     )
@@ -35,6 +38,11 @@ def status(code: grpc.StatusCode, reason: str, retry_after: float | None = None)
         delay.FromNanoseconds(round(retry_after * 1e9))
         made.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     return made
+
+
+def foreign(code: grpc.StatusCode, said: str = "said in its place") -> Status:
+    """What is not the server's own."""
+    return Status(code=code.value[0], message=said)
 
 
 def vector(text: str) -> list[float]:
@@ -58,12 +66,15 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
         self.credit = LIMITS.max_stream_inflight_inputs
         self.go_away_after: deque[int] = deque()  # texts answered, of one stream each
         self.break_after: deque[int] = deque()
+        self.waits_for = 0  # texts that a stream must bring before the first answer
+        self.breaks_with = status(grpc.StatusCode.UNAVAILABLE, "GONE")
         self.streams = 0
         self.revisions: list[str] = []  # of one stream each
         self.answered: list[int] = []
-        self.most_unanswered = 0
         self.stream_ended = threading.Event()
         self.silent = False
+        self.hold = threading.Event()  # what Embed and BatchEmbed wait for
+        self.hold.set()
         # What a text is refused with, one a time it is sent; then it is answered.
         self.text_failures: defaultdict[str, deque[Status]] = defaultdict(deque)
         self.sent: list[list[int]] = []  # ids of each stream
@@ -80,10 +91,12 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
 
     def Embed(self, request: pb.EmbedRequest, context: Any) -> pb.EmbedResponse:
         self._begin(request, context)
+        self.hold.wait()
         return pb.EmbedResponse(embedding=_embedding(request.input.text, request.options.encoding))
 
     def BatchEmbed(self, request: pb.BatchEmbedRequest, context: Any) -> pb.BatchEmbedResponse:
         self._begin(request, context)
+        self.hold.wait()
         assert len(request.inputs) <= self.limits.max_inputs_per_request
         assert request.ByteSize() <= self.limits.max_request_bytes
         return pb.BatchEmbedResponse(
@@ -121,8 +134,8 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
             ended.wait()
         leave = self.go_away_after.popleft() if self.go_away_after else None
         broken = self.break_after.popleft() if self.break_after else None
-        held: list[tuple[int, pb.EmbedInput]] = []
         answered = 0
+        waiting: list[tuple[int, pb.EmbedInput]] = []
         for request in requests:
             batch = request.batch
             sent.extend(range(batch.first_id, batch.first_id + len(batch.inputs)))
@@ -136,15 +149,14 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
                            for i in range(len(batch.inputs))]  # fmt: skip
                 yield _results(results)
                 continue
-            held += [(batch.first_id + i, item) for i, item in enumerate(batch.inputs)]
-            self.most_unanswered = max(self.most_unanswered, len(held))
+            held = [(batch.first_id + i, item) for i, item in enumerate(batch.inputs)]
             if broken is not None and answered >= broken:
-                _abort(context, status(grpc.StatusCode.UNAVAILABLE, "GONE"))
-            if len(held) >= self.credit // 2:
-                answered += len(held)
-                yield self._answer_backwards(held, opening.open.options)
-        if held:
-            yield self._answer_backwards(held, opening.open.options)
+                _abort(context, self.breaks_with)
+            answered += len(held)
+            waiting += held
+            if answered >= self.waits_for:
+                yield self._answer_backwards(waiting, opening.open.options)
+                waiting = []
 
     def _result(self, item: pb.EmbedInput, options: pb.EmbedOptions) -> pb.EmbedResult:
         if self.text_failures[item.text]:
@@ -165,7 +177,6 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
                 if result.HasField("error")
                 else pb.StreamResult(id=number, embedding=result.embedding)
             )
-        held.clear()
         return _results(results)
 
 

@@ -2,24 +2,29 @@
 
 import asyncio
 import inspect
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 
-from client.scripted import Scripted, scripted_server, status, vector
+from client.scripted import Scripted, foreign, scripted_server, status, vector
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_client import (
     AsyncClient,
     Client,
+    ConnectionLost,
     DeadlineExceeded,
     Document,
+    EngineFailure,
     GemwireError,
     InvalidInput,
     Overloaded,
+    ProxyTimeout,
     Unavailable,
 )
 from gemwire_client.requests import ENCODINGS
@@ -288,13 +293,156 @@ def test_patience_ends(call: Run, scripted: Scripted) -> None:
     assert len(scripted.requests) == 5
 
 
-@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
-def test_a_server_that_went_away_is_asked_again_by_the_channel(
-    call: Run, scripted: Scripted, code: grpc.StatusCode
+LOST = [
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.UNKNOWN,
+]
+
+
+@pytest.mark.parametrize("code", LOST)
+@pytest.mark.parametrize(
+    "method,arguments",
+    [
+        ("embed", ["x"]),
+        ("embed", [["x", "y"]]),
+        ("similarity", ["x", ["y"]]),
+        ("tokenize", ["x"]),
+    ],
+)
+def test_a_lost_call_is_made_again(
+    call: Run, scripted: Scripted, code: grpc.StatusCode, method: str, arguments: list[Any]
 ) -> None:
-    scripted.failures.append(status(code, "DRAINING"))
-    assert call("embed", "x").tolist() == vector("x")
+    wanted = call(method, *arguments)
+    scripted.failures.append(foreign(code))
+    assert np.array_equal(call(method, *arguments), wanted)
+    assert len(scripted.requests) == 3
+
+
+def test_a_server_that_leaves_is_asked_again_at_once(call: Run, scripted: Scripted) -> None:
+    scripted.failures.append(status(grpc.StatusCode.UNAVAILABLE, "DRAINING", 30.0))
+    assert call("embed", "x", timeout=10.0).tolist() == vector("x")
     assert len(scripted.requests) == 2
+
+
+@pytest.mark.parametrize("code", LOST)
+def test_a_call_that_is_always_lost_is_not_made_for_ever(
+    call: Run, scripted: Scripted, code: grpc.StatusCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda low, high: 0.01)
+    scripted.failures.extend([foreign(code)] * 100)
+    with pytest.raises(ConnectionLost) as caught:
+        call("embed", ["x"])  # asks for the model before: the server is known
+    assert caught.value.code is code and "said in its place" in str(caught.value)
+    assert len(scripted.requests) == 5, "neither more, nor five times by gRPC's own count"
+
+
+def test_what_the_server_itself_failed_at_is_not_asked_again(call: Run, scripted: Scripted) -> None:
+    scripted.failures.append(status(grpc.StatusCode.INTERNAL, "POISON_INPUT"))
+    with pytest.raises(EngineFailure):
+        call("embed", "x")
+    assert len(scripted.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "code,said,named",
+    [
+        (grpc.StatusCode.UNAVAILABLE, "upstream request timeout", "Envoy's route `timeout`"),
+        (grpc.StatusCode.UNAVAILABLE, "stream timeout", "stream_idle_timeout"),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "downstream duration timeout", "max_stream_duration"),
+        (grpc.StatusCode.UNAVAILABLE, "Received http2 header with status: 504", "grpc_read"),
+    ],
+)
+def test_a_proxys_time_limit_is_named_and_not_met_again(
+    call: Run, scripted: Scripted, code: grpc.StatusCode, said: str, named: str
+) -> None:
+    scripted.failures.append(foreign(code, said))
+    with pytest.raises(ProxyTimeout, match=named) as caught:
+        call("embed", "x")
+    assert said in str(caught.value) and caught.value.code is code
+    assert len(scripted.requests) == 1
+
+
+def test_a_request_that_is_too_large_for_a_proxy(call: Run, scripted: Scripted) -> None:
+    said = "Received http2 header with status: 413"
+    scripted.failures.append(foreign(grpc.StatusCode.UNKNOWN, said))
+    with pytest.raises(GemwireError, match="client_max_body_size"):
+        call("embed", "x")
+    assert len(scripted.requests) == 1
+
+
+def test_a_call_ends_at_its_deadline_where_a_server_stays_away() -> None:
+    with scripted_server() as (_, address):
+        client = Client(address, options=[("grpc.use_local_subchannel_pool", 1)])
+        client.model()
+    started = time.monotonic()
+    with client, pytest.raises(Unavailable, match="no server was reached"):
+        client.embed("x", timeout=3.0)
+    assert time.monotonic() - started > 1.0, "it was there a moment ago"
+
+
+@pytest.mark.parametrize("kind", ["unary", "batch", "stream"])
+def test_a_call_of_a_client_that_is_closed_is_cancelled_and_not_made_again(
+    server: tuple[Scripted, str], scripted: Scripted, kind: str
+) -> None:
+    scripted.silent = True
+    scripted.hold = threading.Event()
+
+    def embed(client: Client) -> None:
+        with pytest.raises(GemwireError) as caught:
+            if kind == "stream":
+                list(client.embed_iter(["x"]))
+            else:
+                client.embed("x" if kind == "unary" else ["x"])
+        assert caught.value.code is grpc.StatusCode.CANCELLED
+
+    async def embed_async(client: AsyncClient) -> None:
+        with pytest.raises(GemwireError) as caught:
+            if kind == "stream":
+                async for _ in client.embed_iter(["x"]):
+                    pass
+            else:
+                await client.embed("x" if kind == "unary" else ["x"])
+        assert caught.value.code is grpc.StatusCode.CANCELLED
+
+    async def main() -> None:
+        client = AsyncClient(server[1])
+        call = asyncio.ensure_future(embed_async(client))
+        await asyncio.sleep(0.3)
+        await client.close()
+        await call
+
+    try:
+        client = Client(server[1])
+        thread = ThreadPoolExecutor(1).submit(embed, client)
+        time.sleep(0.3)
+        client.close()
+        thread.result()
+        asyncio.run(main())
+    finally:
+        scripted.hold.set()
+    assert len(scripted.requests) == 2
+
+
+def test_a_task_that_is_cancelled_is_not_called_again(
+    server: tuple[Scripted, str], scripted: Scripted
+) -> None:
+    scripted.hold = threading.Event()
+
+    async def main() -> None:
+        async with AsyncClient(server[1]) as client:
+            call = asyncio.ensure_future(client.embed("x"))
+            await asyncio.sleep(0.3)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+    try:
+        asyncio.run(main())
+    finally:
+        scripted.hold.set()
+    assert len(scripted.requests) == 1
 
 
 def test_nobody_there() -> None:

@@ -8,7 +8,7 @@ import grpc
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub, ModelServiceStub
-from gemwire_client.errors import from_rpc_error
+from gemwire_client.foreign import from_rpc_error
 from gemwire_client.service_config import channel_options
 
 # Every try is a sample: nothing is retried behind the clock's back.

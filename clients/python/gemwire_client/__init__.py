@@ -12,12 +12,14 @@ from gemwire_client.aio import AsyncClient
 from gemwire_client.client import Client
 from gemwire_client.errors import (
     AccessDenied,
+    ConnectionLost,
     DeadlineExceeded,
     EngineFailure,
     GemwireError,
     InvalidInput,
     NotFound,
     Overloaded,
+    ProxyTimeout,
     Unavailable,
 )
 from gemwire_client.requests import Document, Limits, Model, Options
@@ -28,6 +30,7 @@ __all__ = [
     "AccessDenied",
     "AsyncClient",
     "Client",
+    "ConnectionLost",
     "DeadlineExceeded",
     "Document",
     "EngineFailure",
@@ -38,5 +41,6 @@ __all__ = [
     "NotFound",
     "Options",
     "Overloaded",
+    "ProxyTimeout",
     "Unavailable",
 ]

@@ -1,8 +1,6 @@
 """The client for asyncio: the same methods as `Client`, awaited."""
 
 import asyncio
-import itertools
-import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 from types import TracebackType
@@ -13,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire.v1 import embedding_pb2_grpc as stubs
 from gemwire_client import requests
 from gemwire_client.aio_stream import AsyncStream, Source, run_stream
 from gemwire_client.client import CALLS_IN_FLIGHT
-from gemwire_client.errors import GemwireError, Unavailable, from_rpc_error
+from gemwire_client.connection import AsyncConnection
+from gemwire_client.errors import GemwireError
 from gemwire_client.exchange import Answer, Exchange, OnTokens
 from gemwire_client.gather import Gathered
 from gemwire_client.requests import Document, Model, Options, Text
-from gemwire_client.service_config import Patience, channel_options
 from gemwire_client.vectors import Vector, decode
 
 
@@ -38,19 +35,9 @@ class AsyncClient:
         options: Sequence[tuple[str, Any]] = (),
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
     ) -> None:
-        settings = channel_options(address, options)
-        intercepted = list(interceptors)
-        if credentials is None:
-            self._channel = grpc.aio.insecure_channel(address, settings, interceptors=intercepted)
-        else:
-            self._channel = grpc.aio.secure_channel(
-                address, credentials, settings, interceptors=intercepted
-            )
-        self._embedding: Any = stubs.EmbeddingServiceStub(self._channel)
-        self._models: Any = stubs.ModelServiceStub(self._channel)
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._connection = AsyncConnection(address, credentials, token, options, interceptors)
+        self._embedding = self._connection.embedding
         self._timeout = timeout
-        self._patience = Patience()
         self._model: Model | None = None
 
     async def __aenter__(self) -> "AsyncClient":
@@ -66,12 +53,13 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Closes the channel; calls under way fail."""
-        await self._channel.close()
+        await self._connection.close()
 
     async def model(self) -> Model:
         """What the server serves; asked once."""
         if self._model is None:
-            response = await self._call(self._models.GetModel, pb.GetModelRequest(), self._timeout)
+            method = self._connection.models.GetModel
+            response = await self._call(method, pb.GetModelRequest(), self._timeout)
             self._model = Model.of(response.model)
         return self._model
 
@@ -184,13 +172,12 @@ class AsyncClient:
         on_tokens: OnTokens,
         timeout: float | None,
     ) -> AsyncGenerator[Answer, None]:
-        exchange = Exchange((await self.model()).limits, self._patience, on_tokens, timeout)
+        limits = (await self.model()).limits
+        exchange = Exchange(limits, self._connection.patience, on_tokens, timeout)
         source = Source(exchange, texts)
         try:
             while True:
-                call = AsyncStream(
-                    self._embedding.EmbedStream(metadata=self._metadata), source.wake
-                )
+                call = AsyncStream(self._connection, source.wake)
                 async with aclosing(
                     run_stream(exchange, source, call, opening, timeout)
                 ) as answers:
@@ -241,22 +228,7 @@ class AsyncClient:
         return np.array(response.ids, dtype=np.int32)
 
     async def _call(self, method: Any, request: Any, timeout: float | None) -> Any:
-        """The answer; asks again where the server says when."""
-        deadline = float("inf") if timeout is None else time.monotonic() + timeout
-        for attempt in itertools.count(1):
-            remaining = deadline - time.monotonic()
-            try:
-                limit = None if timeout is None else remaining
-                return await method(request, timeout=limit, metadata=self._metadata)
-            except grpc.RpcError as raw:
-                error = from_rpc_error(raw)
-            # UNAVAILABLE was tried again already, by the channel.
-            pause = None
-            if not isinstance(error, Unavailable):
-                pause = self._patience.pause(error, attempt, deadline - time.monotonic())
-            if pause is None:
-                raise error
-            await asyncio.sleep(pause)
+        return await self._connection.call(method, request, self._connection.tries(timeout))
 
 
 async def _in_turns(texts: Iterable[Text]) -> AsyncIterator[Text]:

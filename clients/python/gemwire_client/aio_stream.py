@@ -3,16 +3,19 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import asynccontextmanager, suppress
 
 import grpc
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_client import requests
-from gemwire_client.errors import DeadlineExceeded, GemwireError, Unavailable, from_rpc_error
+from gemwire_client.connection import AsyncConnection, closed
+from gemwire_client.errors import DeadlineExceeded, GemwireError
 from gemwire_client.exchange import Answer, Exchange
 from gemwire_client.requests import Text
+
+# What a write raises where the call has ended; the receiver knows why.
+ENDED = (asyncio.InvalidStateError, grpc.RpcError)
 
 
 class Source:
@@ -55,25 +58,22 @@ class Source:
 class AsyncStream:
     """A call under way. `error` is why it ended, None after OK."""
 
-    def __init__(self, call: Any, wake: asyncio.Event) -> None:
+    def __init__(self, connection: AsyncConnection, wake: asyncio.Event) -> None:
         self.error: GemwireError | None = None
         self.ended = False
         self.arrived: deque[pb.EmbedStreamResponse] = deque()  # bounded by the credit
-        self._call = call
+        self._connection = connection
+        self._call = connection.stream()(metadata=connection.metadata)
         self._wake = wake
-        self._broken_write = False
         self._receiver = asyncio.ensure_future(self._receive())
 
     async def send(self, message: pb.EmbedStreamRequest) -> None:
-        try:
+        with suppress(*ENDED):
             await self._call.write(message)
-        except asyncio.InvalidStateError:
-            pass  # the call has ended, the receiver knows why
-        except grpc.RpcError:
-            self._broken_write = True
 
     async def half_close(self) -> None:
-        await self._call.done_writing()
+        with suppress(*ENDED):
+            await self._call.done_writing()
 
     async def close(self) -> None:
         """Cancels the call if it has not ended."""
@@ -87,13 +87,11 @@ class AsyncStream:
                 self.arrived.append(message)
                 self._wake.set()
         except grpc.RpcError as raw:
-            self.error = from_rpc_error(raw)
-            if self._broken_write and self.error.code is grpc.StatusCode.INTERNAL:
-                # grpc.aio says INTERNAL of a call that ended under a write, whatever the server said.
-                self.error = Unavailable(
-                    "the server ended the stream", code=grpc.StatusCode.UNAVAILABLE
-                )
+            # INTERNAL without details of a call that ended under a write, whatever the server said.
+            self.error = self._connection.failure(raw)
         finally:
+            if self._connection.closed:
+                self.error = closed()
             self.ended = True
             self._wake.set()
 
@@ -112,10 +110,10 @@ async def run_stream(
             await call.send(opening)
         while True:
             source.wake.clear()
-            source.look()
             while (batch := exchange.next_batch()) is not None:
                 async with _patience(timeout):
                     await call.send(batch)
+            source.look()  # after sending, which makes room
             if exchange.sending_done and not half_closed:
                 await call.half_close()
                 half_closed = True

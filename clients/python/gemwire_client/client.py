@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import Any, Literal, Unpack, overload
@@ -13,18 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire.v1 import embedding_pb2_grpc as stubs
 from gemwire_client import requests
-from gemwire_client.errors import GemwireError, Unavailable, from_rpc_error
+from gemwire_client.connection import Connection, Interceptor
+from gemwire_client.errors import GemwireError
 from gemwire_client.exchange import Answer, Exchange, OnTokens
 from gemwire_client.gather import Gathered
+from gemwire_client.patience import Tries
 from gemwire_client.requests import Document, Model, Options, Text
-from gemwire_client.service_config import Patience, channel_options
 from gemwire_client.stream import Stream, run_stream
 from gemwire_client.vectors import Vector, decode
 
-# An interceptor of gRPC's (its four classes have no common one), or what wraps a channel.
-Interceptor = Any | Callable[[grpc.Channel], grpc.Channel]
 CALLS_IN_FLIGHT = 4  # of one `embed` that is more than a request
 
 
@@ -34,7 +32,8 @@ class Client:
     The channel is plain unless `credentials` are given. `token` is sent as a bearer token. `timeout` is
     for each call in seconds, and for `embed_iter` the longest wait for an answer; None waits for ever.
     `interceptors` see every call, the first one first: gRPC's own, or functions that wrap the channel.
-    Every method raises a GemwireError. Threads may share a client.
+    A call that was lost with its connection, or behind a proxy, is made again within `timeout`. Every
+    method raises a GemwireError. Threads may share a client.
     """
 
     def __init__(
@@ -47,21 +46,9 @@ class Client:
         options: Sequence[tuple[str, Any]] = (),
         interceptors: Sequence[Interceptor] = (),
     ) -> None:
-        settings = channel_options(address, options)
-        if credentials is None:
-            self._channel = grpc.insecure_channel(address, settings)
-        else:
-            self._channel = grpc.secure_channel(address, credentials, settings)
-        for interceptor in reversed(interceptors):
-            if callable(interceptor):
-                self._channel = interceptor(self._channel)
-            else:
-                self._channel = grpc.intercept_channel(self._channel, interceptor)
-        self._embedding = stubs.EmbeddingServiceStub(self._channel)
-        self._models = stubs.ModelServiceStub(self._channel)
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._connection = Connection(address, credentials, token, options, interceptors)
+        self._embedding = self._connection.embedding
         self._timeout = timeout
-        self._patience = Patience()
         self._model: Model | None = None
 
     def __enter__(self) -> "Client":
@@ -77,12 +64,13 @@ class Client:
 
     def close(self) -> None:
         """Closes the channel; calls under way fail."""
-        self._channel.close()
+        self._connection.close()
 
     def model(self) -> Model:
         """What the server serves; asked once."""
         if self._model is None:
-            response = self._call(self._models.GetModel, pb.GetModelRequest(), self._timeout)
+            method = self._connection.models.GetModel
+            response = self._call(method, pb.GetModelRequest(), self._timeout)
             self._model = Model.of(response.model)
         return self._model
 
@@ -129,19 +117,22 @@ class Client:
         inputs = [requests.text_input(text) for text in requests.with_titles(texts, titles)]
         gathered = Gathered(len(inputs), settings, self.model())
         method = self._embedding.BatchEmbed
-        waiting: deque[tuple[slice, pb.BatchEmbedRequest, Any]] = deque()
+        waiting: deque[tuple[slice, pb.BatchEmbedRequest, Tries, Any]] = deque()
         slices = gathered.slices(inputs)
         try:
             for part in itertools.chain(slices, [None] * CALLS_IN_FLIGHT):
                 if part is not None:
                     request = pb.BatchEmbedRequest(inputs=inputs[part], options=settings)
-                    future = method.future(request, timeout=timeout, metadata=self._metadata)
-                    waiting.append((part, request, future))
+                    tries = self._connection.tries(timeout)
+                    metadata = self._connection.metadata
+                    future = method.future(request, timeout=timeout, metadata=metadata)
+                    waiting.append((part, request, tries, future))
                 if waiting and (part is None or len(waiting) >= CALLS_IN_FLIGHT):
-                    part, request, future = waiting.popleft()
-                    gathered.place(part, self._call(method, request, timeout, future))
+                    part, request, tries, future = waiting.popleft()
+                    response = self._connection.call(method, request, tries, future)
+                    gathered.place(part, response)
         finally:
-            for _, _, future in waiting:
+            for *_, future in waiting:
                 future.cancel()
         return gathered.vectors()
 
@@ -200,9 +191,10 @@ class Client:
         on_tokens: OnTokens,
         timeout: float | None,
     ) -> Generator[Answer, None, None]:
-        exchange = Exchange(self.model().limits, self._patience, on_tokens, timeout)
+        connection = self._connection
+        exchange = Exchange(self.model().limits, connection.patience, on_tokens, timeout)
         while True:
-            call = Stream(self._embedding.EmbedStream, self._metadata)
+            call = Stream(connection)
             with closing(run_stream(exchange, texts, call, opening, timeout)) as answers:
                 for answer in answers:
                     if isinstance(answer, GemwireError) and on_error == "raise":
@@ -255,22 +247,5 @@ class Client:
         response = self._call(self._embedding.Tokenize, request, self._timeout)
         return np.array(response.ids, dtype=np.int32)
 
-    def _call(self, method: Any, request: Any, timeout: float | None, begun: Any = None) -> Any:
-        """The answer; asks again where the server says when. `begun` is a first try under way."""
-        deadline = float("inf") if timeout is None else time.monotonic() + timeout
-        for attempt in itertools.count(1):
-            remaining = deadline - time.monotonic()
-            try:
-                if begun is not None and attempt == 1:
-                    return begun.result()
-                limit = None if timeout is None else remaining
-                return method(request, timeout=limit, metadata=self._metadata)
-            except grpc.RpcError as raw:
-                error = from_rpc_error(raw)
-            # UNAVAILABLE was tried again already, by the channel.
-            pause = None
-            if not isinstance(error, Unavailable):
-                pause = self._patience.pause(error, attempt, deadline - time.monotonic())
-            if pause is None:
-                raise error
-            time.sleep(pause)
+    def _call(self, method: Any, request: Any, timeout: float | None) -> Any:
+        return self._connection.call(method, request, self._connection.tries(timeout))

@@ -7,6 +7,7 @@ from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
 DETAILS_KEY = "grpc-status-details-bin"
+DOMAIN = "gemwire.dev"  # of every ErrorInfo that a gemwire server sends
 REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"  # over the queue's limit by itself: waiting does not help
 
 
@@ -59,8 +60,23 @@ class DeadlineExceeded(GemwireError):
     """The time ran out."""
 
 
+class ProxyTimeout(DeadlineExceeded):
+    """A time limit of a proxy ran out, and not the call's own: the message names the setting to raise."""
+
+
 class Unavailable(GemwireError):
     """No server answered, or it is going away."""
+
+
+class ConnectionLost(Unavailable):
+    """The connection broke, or a proxy found no server or lost the one that it had found.
+
+    `in_flight` is False if no server can have begun to work on the call. `reset` is True if the call alone
+    was cut, and the connection stands: that is how a proxy ends a call.
+    """
+
+    in_flight = True
+    reset = False
 
 
 class AccessDenied(GemwireError):
@@ -85,16 +101,15 @@ CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def from_status(status: Status, index: int | None = None) -> GemwireError:
-    """The error a google.rpc.Status stands for."""
-    info = error_details_pb2.ErrorInfo()
+    """The error that a google.rpc.Status stands for."""
     bad_request = error_details_pb2.BadRequest()
     retry_info = error_details_pb2.RetryInfo()
     retry_after = None
     for detail in status.details:
-        detail.Unpack(info)
         detail.Unpack(bad_request)
         if detail.Unpack(retry_info):
             retry_after = retry_info.retry_delay.ToNanoseconds() / 1e9
+    info = error_info(status)
     code = CODES.get(status.code, grpc.StatusCode.UNKNOWN)
     error = TYPES.get(code, GemwireError)(
         status.message,
@@ -110,14 +125,12 @@ def from_status(status: Status, index: int | None = None) -> GemwireError:
     return error
 
 
-def from_rpc_error(error: grpc.RpcError) -> GemwireError:
-    """The error a failed call stands for."""
-    assert isinstance(error, grpc.Call | grpc.aio.AioRpcError)
-    for key, value in error.trailing_metadata() or ():
-        if key == DETAILS_KEY and isinstance(value, bytes):
-            return from_status(Status.FromString(value))
-    code = error.code()
-    return TYPES.get(code, GemwireError)(error.details() or code.name, code=code)
+def error_info(status: Status) -> error_details_pb2.ErrorInfo:
+    """The ErrorInfo among the details; empty if there is none."""
+    info = error_details_pb2.ErrorInfo()
+    for detail in status.details:
+        detail.Unpack(info)
+    return info
 
 
 def model_changed() -> GemwireError:

@@ -1,10 +1,14 @@
-"""The books of an `embed_iter`: ids, credit, order, and what is still unanswered. No I/O.
+"""The books of an `embed_iter`: ids, credit, order, and what is still unanswered. No I/O but the log.
 
 Texts get ids in the order they were read and are yielded in that order. One stream follows another: when
-a server goes away, or has no room for a text, the stream is half-closed and read to its end, and the next
-one is sent what is unanswered and no more.
+a server goes away, or has no room for a text, the stream is read until all that it was sent is answered,
+and the next one is sent what is unanswered and no more.
+
+A stream is half-closed only then. The server does not wait for it, and a proxy may: from there on Envoy
+counts its route's time limit, 15 s unless it is set.
 """
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,19 +17,30 @@ import grpc
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_client.errors import (
+    ConnectionLost,
+    DeadlineExceeded,
     GemwireError,
     Unavailable,
     from_status,
     model_changed,
     too_large,
 )
+from gemwire_client.foreign import DURATION_LIMIT, cut, cut_in_vain, proxy_timeout
+from gemwire_client.patience import Patience
 from gemwire_client.requests import Limits, room_for_texts
-from gemwire_client.service_config import Patience
 from gemwire_client.vectors import Vector, decode
+
+log = logging.getLogger(__name__)
 
 # Texts of a message: enough that a message's own cost vanishes among them.
 TEXTS_PER_MESSAGE = 64
 BYTES_PER_MESSAGE = 1 << 20
+# After so many streams that met nobody, some seconds, the log says that one waits.
+SILENT_FAILURES = 5
+# Two streams in a row that answer nothing and are cut at the same age, give or take a part of it, are cut
+# by a clock. Younger ones may as well have met a server that starts.
+SAME_AGE = 0.1
+LEAST_AGE_SECONDS = 0.5
 
 Answer = Vector | GemwireError
 OnTokens = Callable[[int], None] | None
@@ -56,7 +71,6 @@ class Exchange:
         timeout: float | None = None,
     ) -> None:
         self._timeout = timeout
-        self._answered_at = time.monotonic()
         self._texts_per_message = min(TEXTS_PER_MESSAGE, limits.max_inputs_per_request)
         self._bytes_per_message = min(BYTES_PER_MESSAGE, room_for_texts(limits))
         self._patience = patience
@@ -68,13 +82,18 @@ class Exchange:
         self._limit = limits.max_request_bytes
         self._in_order: deque[_Entry] = deque()  # read, and not yet yielded
         self._by_id: dict[int, _Entry] = {}  # read, and not yet answered; in order
-        self._failures = 0  # streams in a row that answered nothing
+        self._failures = 0  # streams in a row that were opened and answered nothing
+        self._absences = 0  # streams in a row that nobody opened
+        self._absent_since = 0.0
+        self._cut_at: float | None = None  # the age at which the last one of them was cut
         self.begin()
 
     def begin(self) -> None:
         """A new stream: nothing may be sent before the server has said how much."""
         self._window = self._credit = 0
         self._leaving = False
+        self._under_way = 0  # texts sent on this stream and not yet answered
+        self._opened_at = 0.0
         self._rest = 0.0  # seconds before the next stream
         self._progress = False
         self._unsent = deque(self._by_id.values())
@@ -90,7 +109,7 @@ class Exchange:
     @property
     def sending_done(self) -> bool:
         """Whether this stream is to be half-closed."""
-        return self._leaving or (self.source_ended and not self._unsent)
+        return not self._under_way and (self._leaving or (self.source_ended and not self._unsent))
 
     @property
     def waiting(self) -> bool:
@@ -133,6 +152,7 @@ class Exchange:
             self._unsent.popleft()
             entry.sent += 1
             self._credit -= 1
+            self._under_way += 1
         return pb.EmbedStreamRequest(batch=batch) if batch.inputs else None
 
     def receive(self, message: pb.EmbedStreamResponse) -> None:
@@ -143,6 +163,7 @@ class Exchange:
                     raise model_changed()
                 self._revision = message.opened.model_revision
                 self._window = self._credit = message.opened.max_inflight_inputs
+                self._opened_at = time.monotonic()
             case "go_away":
                 self._leave(message.go_away.reconnect_after.ToNanoseconds() / 1e9)
             case "results":
@@ -162,43 +183,90 @@ class Exchange:
         error where another stream would not help or was tried often enough."""
         if self.finished:
             return 0.0
-        self._failures = 0 if self._progress else self._failures + 1
+        if type(error) is DeadlineExceeded:
+            # Streams bring no deadline: one that the server knows of is a proxy's time limit.
+            if not self._window:
+                raise proxy_timeout(f"{error.code.name}: {error}", error.code, DURATION_LIMIT)
+            error = cut(error)
+        self._check_time_limit(error)
+        left = error is None and self._leaving
         if error is None:
             error = Unavailable("the server ended the stream", code=grpc.StatusCode.UNAVAILABLE)
-            if self._leaving and self._failures < self._patience.attempts:
-                return self._rest
+        if isinstance(error, Unavailable) and not self._window:
+            return self._absence(error)
+        self._absences = 0
+        fruitful = self._progress or self._idled(error)
+        self._failures = 0 if fruitful else self._failures + 1
+        if left and self._failures < self._patience.attempts:
+            return self._rest
         # A text that ends every stream it is on must not be sent for ever.
         sent = max((entry.sent for entry in self._by_id.values()), default=0)
-        silent = time.monotonic() - self._answered_at
-        if (
-            isinstance(error, Unavailable)
-            and not self._window  # it never opened
-            and (self._timeout is None or silent < self._timeout)
-        ):
-            # Nobody is there: a server that restarts may be away longer than a few tries take.
-            return max(self._rest, self._patience.backoff(self._failures), error.retry_after or 0.0)
         pause = self._patience.pause(error, max(1, self._failures, sent), float("inf"))
         if pause is None:
+            if isinstance(error, ConnectionLost) and error.reset and not self._progress:
+                raise cut_in_vain(error, self._failures)
             raise error
+        if self._progress and isinstance(error, ConnectionLost):
+            pause = self._patience.backoff(0)  # a server is there
         return max(pause, self._rest)
+
+    def _absence(self, error: Unavailable) -> float:
+        """Nobody is there: a server that restarts may be away longer than a few tries take."""
+        now = time.monotonic()
+        if not self._absences:
+            self._absent_since = now
+        if self._timeout is not None and now - self._absent_since >= self._timeout:
+            raise error
+        self._absences += 1
+        if self._absences == SILENT_FAILURES:
+            log.warning("%s; trying on", error)
+        return max(self._rest, self._patience.backoff(self._absences), error.retry_after or 0.0)
+
+    def _idled(self, error: GemwireError | None) -> bool:
+        """Whether the stream was cut while there was nothing to answer: no sign of a bad server."""
+        lost = isinstance(error, ConnectionLost) and bool(self._window) and not self._by_id
+        return lost and self._age() >= LEAST_AGE_SECONDS
+
+    def _age(self) -> float:
+        """Of the stream, since the server opened it, in seconds."""
+        return time.monotonic() - self._opened_at
+
+    def _check_time_limit(self, error: GemwireError | None) -> None:
+        """Raises ProxyTimeout where a clock cuts streams. It leaves no other trace: a proxy ends a stream
+        that was opened in one way, whether its time is over or its server died."""
+        before, self._cut_at = self._cut_at, None
+        if not isinstance(error, ConnectionLost) or not error.reset:
+            return
+        age = self._age()
+        if self._progress or not self._window or not self._by_id or age < LEAST_AGE_SECONDS:
+            return
+        if before is not None and abs(age - before) < SAME_AGE * age:
+            said = f"two streams in a row were cut after {age:.1f} s without an answer: {error}"
+            raise proxy_timeout(said, error.code)
+        self._cut_at = age
 
     def _answer(self, result: pb.StreamResult) -> None:
         entry = self._by_id.get(result.id)
         if entry is None:
             return
+        self._under_way -= 1
         if result.WhichOneof("result") == "embedding":
             entry.answer = decode(result.embedding)
             if self._on_tokens is not None:
                 self._on_tokens(result.embedding.token_count)
         else:
             error = from_status(result.error, entry.id)
-            pause = self._patience.pause(error, entry.sent, float("inf"))
-            if pause is not None:  # the server goes away or has no room: another stream's work
+            if isinstance(error, DeadlineExceeded):
+                error = proxy_timeout(f"{error.code.name}: {error}", error.code, DURATION_LIMIT)
+                error.index = entry.id
+                pause = 0.0 if entry.sent < self._patience.attempts else None
+            else:
+                pause = self._patience.pause(error, entry.sent, float("inf"))
+            if pause is not None:  # another stream's work: this one ends, or the server has no room
                 self._leave(pause)
                 return
             entry.answer = error
         self._progress = True
-        self._answered_at = time.monotonic()
         del self._by_id[entry.id]
 
     def _leave(self, rest: float) -> None:

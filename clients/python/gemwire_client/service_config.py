@@ -1,20 +1,17 @@
-"""How channels behave: what gRPC itself retries, keepalive, sizes.
+"""How channels behave: keepalive, sizes, and what gRPC itself retries.
 
-Every method is free of side effects, so a unary call that met a server that went away is made again.
-CANCELLED is among the codes for that: a server built on gRPC's core says it, not UNAVAILABLE, to a call
-that arrives in the moment it stops (grpc#41785). What the caller cancels is not tried again whatever stands
-here. An overloaded server is another matter: only the client, which reads RetryInfo, asks it again
-(`Patience`).
+`SERVICE_CONFIG` is for clients that use the stubs alone. Every method is free of side effects, so a unary
+call that met a server that went away is made again. CANCELLED is among the codes for that: a server built
+on gRPC's core says it, not UNAVAILABLE, to a call that arrives in the moment it stops (grpc#41785). What
+the caller cancels is not tried again whatever stands here. This library's own clients do not use its
+retries: gRPC decides by the code alone, and a proxy's time limit has the code of a server that went away
+(`patience`).
 """
 
 import json
-import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
-
-from gemwire_client.errors import REQUEST_TOO_LARGE, GemwireError, Overloaded, Unavailable
 
 UNARY = ("Embed", "BatchEmbed", "ComputeSimilarity", "Tokenize")
 SERVICE_CONFIG: dict[str, Any] = {
@@ -56,31 +53,3 @@ def channel_options(address: str, extra: Sequence[tuple[str, Any]] = ()) -> list
         "grpc.enable_http_proxy": 0 if THIS_MACHINE.fullmatch(address) else 1,
     }
     return list((options | dict(extra)).items())
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """When to ask again a server that has no room, or one that went away in the middle of a stream."""
-
-    attempts: int = 5
-    longest_pause: float = 60.0
-
-    def backoff(self, failures: int) -> float:
-        """Seconds to wait for a server that is away, after that many failures in a row."""
-        return float(min(0.1 * 2**failures, 5.0) * random.uniform(1.0, 1.3))
-
-    def pause(self, error: GemwireError, attempt: int, remaining: float) -> float | None:
-        """Seconds to wait before attempt `attempt` + 1, or None if there is to be none."""
-        if attempt >= self.attempts or error.reason == REQUEST_TOO_LARGE:
-            return None
-        if isinstance(error, Overloaded):
-            if error.retry_after is None:
-                return None
-            pause = error.retry_after
-        elif isinstance(error, Unavailable):
-            pause = max(error.retry_after or 0.0, 0.1 * 2**attempt)
-        else:
-            return None
-        # Callers that were refused together must not come back together.
-        pause *= random.uniform(1.0, 1.3)
-        return pause if pause < min(remaining, self.longest_pause) else None

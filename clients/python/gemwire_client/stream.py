@@ -3,14 +3,14 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from collections.abc import Generator, Iterator
 
 import grpc
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_client import requests
-from gemwire_client.errors import DeadlineExceeded, GemwireError, from_rpc_error
+from gemwire_client.connection import Connection
+from gemwire_client.errors import DeadlineExceeded, GemwireError
 from gemwire_client.exchange import Answer, Exchange
 from gemwire_client.requests import Text
 
@@ -21,11 +21,12 @@ GATHER_SECONDS = 0.01
 class Stream:
     """A call under way. `error` is why it ended, None after OK."""
 
-    def __init__(self, method: Callable[..., Any], metadata: Any) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.error: GemwireError | None = None
         self._outbox: queue.SimpleQueue[pb.EmbedStreamRequest | None] = queue.SimpleQueue()
         self._inbox: queue.SimpleQueue[pb.EmbedStreamResponse | None] = queue.SimpleQueue()
-        self._call = method(iter(self._outbox.get, None), metadata=metadata)
+        self._connection = connection
+        self._call = connection.stream()(iter(self._outbox.get, None), metadata=connection.metadata)
         self._receiver = threading.Thread(target=self._receive, name="gemwire-stream", daemon=True)
         self._receiver.start()
 
@@ -50,7 +51,7 @@ class Stream:
             for message in self._call:
                 self._inbox.put(message)
         except grpc.RpcError as error:
-            self.error = from_rpc_error(error)
+            self.error = self._connection.failure(error)
         finally:
             self._inbox.put(None)
 
@@ -67,10 +68,11 @@ def run_stream(
     try:
         call.send(opening)
         while True:
+            # What another stream left comes first: the source may take longer than a proxy waits.
+            _send(exchange, call)
             _gather(exchange, texts)
             yield from exchange.ready()
-            while (batch := exchange.next_batch()) is not None:
-                call.send(batch)
+            _send(exchange, call)
             if exchange.sending_done and not half_closed:
                 call.half_close()
                 half_closed = True
@@ -89,6 +91,11 @@ def run_stream(
             yield from exchange.ready()
     finally:
         call.close()
+
+
+def _send(exchange: Exchange, call: Stream) -> None:
+    while (batch := exchange.next_batch()) is not None:
+        call.send(batch)
 
 
 def _gather(exchange: Exchange, texts: Iterator[Text]) -> None:

@@ -11,10 +11,8 @@ import grpc
 import numpy as np
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from gemwire_client import Client, Document, GemwireError, InvalidInput, Model, requests
-from gemwire_client.errors import from_rpc_error
-from gemwire_client.service_config import channel_options
+from gemwire_client.connection import Connection
 from gemwire_server.cli.tables import Row, Vector
 from gemwire_server.security.certificates import check_pair, check_roots
 
@@ -116,15 +114,7 @@ class Tokenizer:
     """Token ids with their pieces, which `Client.tokenize` leaves out."""
 
     def __init__(self, address: str, args: argparse.Namespace) -> None:
-        reached = access(args)
-        options = channel_options(address)
-        if "credentials" in reached:
-            self._channel = grpc.secure_channel(address, reached["credentials"], options)
-        else:
-            self._channel = grpc.insecure_channel(address, options)
-        token = reached.get("token")
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        self._service = EmbeddingServiceStub(self._channel)
+        self._connection = Connection(address, **access(args))
         self._options = requests.options(
             task=args.task, prompt_name=args.prompt_name, prompt=args.prompt
         )
@@ -133,15 +123,13 @@ class Tokenizer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._channel.close()
+        self._connection.close()
 
     def __call__(self, text: str) -> tuple[list[int], list[str], bool]:
         """Ids, pieces, and whether they are more than the model's window."""
         request = pb.TokenizeRequest(
             input=requests.text_input(text), options=self._options, include_pieces=True
         )
-        try:
-            found = self._service.Tokenize(request, timeout=CALL_SECONDS, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from None
+        tries = self._connection.tries(CALL_SECONDS)
+        found = self._connection.call(self._connection.embedding.Tokenize, request, tries)
         return list(found.ids), list(found.pieces), found.over_limit

@@ -1,0 +1,163 @@
+"""A client's connection: the channel, what goes with every call, and how a unary call is made.
+
+gRPC itself makes no call again here: it knows the code alone, and not who said it. For clients without this
+library, which know no better, there is `SERVICE_CONFIG`.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+
+from gemwire.v1 import embedding_pb2_grpc as stubs
+from gemwire_client.errors import GemwireError
+from gemwire_client.foreign import from_rpc_error
+from gemwire_client.patience import Patience, Tries
+from gemwire_client.service_config import SERVICE_CONFIG, channel_options
+
+# An interceptor of gRPC's (its four classes have no common one), or what wraps a channel.
+Interceptor = Any | Callable[[grpc.Channel], grpc.Channel]
+BALANCED = json.dumps({"loadBalancingConfig": SERVICE_CONFIG["loadBalancingConfig"]})
+
+
+class _Base:
+    """What both kinds have: `embedding` and `models` are the stubs."""
+
+    def __init__(
+        self,
+        address: str,
+        credentials: grpc.ChannelCredentials | None = None,
+        token: str | None = None,
+        options: Sequence[tuple[str, Any]] = (),
+        interceptors: Sequence[Any] = (),
+    ) -> None:
+        settings = channel_options(address, [("grpc.service_config", BALANCED), *options])
+        self.channel = self._open(address, credentials, settings, interceptors)
+        self.embedding: Any = stubs.EmbeddingServiceStub(self.channel)
+        self.models: Any = stubs.ModelServiceStub(self.channel)
+        self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self.patience = Patience()
+        self.closed = False
+        self._known = False
+
+    def _open(
+        self,
+        address: str,
+        credentials: grpc.ChannelCredentials | None,
+        settings: Sequence[tuple[str, Any]],
+        interceptors: Sequence[Any],
+    ) -> Any:
+        """The channel, plain unless there are credentials; the first interceptor sees a call first."""
+        raise NotImplementedError
+
+    def failure(self, raw: grpc.RpcError) -> GemwireError:
+        """The error that a failed call stands for."""
+        if self.closed:
+            return closed()
+        error = from_rpc_error(raw)
+        self._known |= bool(error.reason)
+        return error
+
+    def stream(self) -> Any:
+        """The method of streams."""
+        self._check_open()
+        return self.embedding.EmbedStream
+
+    def tries(self, timeout: float | None) -> Tries:
+        return Tries(self.patience, timeout)
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise closed()
+
+    def _pause(self, tries: Tries, error: GemwireError) -> float:
+        return tries.pause(error, self._known)
+
+
+class Connection(_Base):
+    """For threads."""
+
+    def _open(
+        self,
+        address: str,
+        credentials: grpc.ChannelCredentials | None,
+        settings: Sequence[tuple[str, Any]],
+        interceptors: Sequence[Interceptor],
+    ) -> grpc.Channel:
+        if credentials is None:
+            channel = grpc.insecure_channel(address, settings)
+        else:
+            channel = grpc.secure_channel(address, credentials, settings)
+        for interceptor in reversed(interceptors):
+            if callable(interceptor):
+                channel = interceptor(channel)
+            else:
+                channel = grpc.intercept_channel(channel, interceptor)
+        return channel
+
+    def close(self) -> None:
+        self.closed = True
+        self.channel.close()
+
+    def call(self, method: Any, request: Any, tries: Tries, begun: Any = None) -> Any:
+        """The answer; raises GemwireError. `begun` is a first try under way."""
+        while True:
+            self._check_open()
+            try:
+                if begun is None:
+                    answer = method(request, timeout=tries.timeout, metadata=self.metadata)
+                else:
+                    answer = begun.result()
+                self._known = True
+                return answer
+            except grpc.RpcError as raw:
+                error = self.failure(raw)
+            begun = None
+            time.sleep(self._pause(tries, error))
+
+
+class AsyncConnection(_Base):
+    """For an event loop."""
+
+    def _open(
+        self,
+        address: str,
+        credentials: grpc.ChannelCredentials | None,
+        settings: Sequence[tuple[str, Any]],
+        interceptors: Sequence[grpc.aio.ClientInterceptor],
+    ) -> grpc.aio.Channel:
+        # By their names in grpc.aio, which instrumentation replaces.
+        if credentials is None:
+            return grpc.aio.insecure_channel(address, settings, interceptors=list(interceptors))
+        return grpc.aio.secure_channel(
+            address, credentials, settings, interceptors=list(interceptors)
+        )
+
+    async def close(self) -> None:
+        self.closed = True
+        await self.channel.close()
+
+    async def call(self, method: Any, request: Any, tries: Tries) -> Any:
+        """The answer; raises GemwireError."""
+        while True:
+            self._check_open()
+            try:
+                answer = await method(request, timeout=tries.timeout, metadata=self.metadata)
+                self._known = True
+                return answer
+            except grpc.RpcError as raw:
+                error = self.failure(raw)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if not self.closed or (task is not None and task.cancelling()):
+                    raise
+                raise closed() from None  # by the channel, and not by who waits
+            await asyncio.sleep(self._pause(tries, error))
+
+
+def closed() -> GemwireError:
+    """For a call whose client was closed."""
+    return GemwireError("the client was closed", code=grpc.StatusCode.CANCELLED)
