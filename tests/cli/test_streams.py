@@ -70,6 +70,26 @@ def test_errors_do_not_go_into_the_results_where_standard_error_is_closed(
     assert (done.returncode, done.stdout) == (2, "")
 
 
+@pytest.mark.parametrize("name", ["out.npy", "out.jsonl", "out.jsonl.gz", "out.parquet"])
+def test_a_disk_that_fills_leaves_what_was_there(name: str, server: str, tmp_path: Path) -> None:
+    """By a limit on the size of a file, in blocks of 512 bytes."""
+    (tmp_path / "in.txt").write_text("".join(f"text {i}\n" for i in range(300)))
+    (tmp_path / name).write_text("old")
+    words = shlex.join(command("embed", "in.txt", "-o", name, "--server", server))
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"ulimit -f 20; exec {words}"],
+        env=environment(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1 and one_line(done.stderr) == f"{name}: File too large"
+    assert (tmp_path / name).read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", name]
+
+
 def test_a_reader_that_leaves_early(server: str, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("some text\n" * 3000)
     words = command("embed", "in.txt", "-o", "-", "--server", server)

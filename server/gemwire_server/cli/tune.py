@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from gemwire_server.cli.common import Parser, Subparsers
@@ -71,7 +72,9 @@ def run(args: argparse.Namespace) -> int:
 
     output: Path = args.output or default_output()
     output.parent.mkdir(parents=True, exist_ok=True)
-    read_tables(output)  # what is no table shows before anything is measured
+    # What cannot be written to, or is no table, shows before anything is measured.
+    with TemporaryFile(dir=output.parent):
+        read_tables(output)
     with torch.cuda.device(device):
         bench = Workbench(
             sizes_of(args.model, args.sliding_window), getattr(torch, args.dtype), device
