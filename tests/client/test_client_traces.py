@@ -38,6 +38,8 @@ CALLED = {
 @pytest.fixture(scope="module")
 def traced(tiny_checkpoint: Path) -> Iterator[tuple[str, Collector, dict[str, str]]]:
     """A server's address, the collector that it sends to, and the variables that say where that is."""
+    package = "opentelemetry-instrumentation-grpc"
+    pytest.importorskip("opentelemetry.instrumentation.grpc", reason=f"{package} is not installed")
     with collecting() as collector:
         environ = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector.address}",
@@ -52,7 +54,6 @@ def traced(tiny_checkpoint: Path) -> Iterator[tuple[str, Collector, dict[str, st
 def test_the_servers_spans_are_below_the_clients(
     traced: tuple[str, Collector, dict[str, str]], way: str
 ) -> None:
-    pytest.importorskip("opentelemetry.instrumentation.grpc", reason="not in the dev extra's place")
     address, collector, environ = traced
     done = subprocess.run(
         [sys.executable, str(PROGRAM), way, address],
