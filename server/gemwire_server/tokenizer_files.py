@@ -17,6 +17,7 @@ from typing import Any
 import tokenizers
 
 from gemwire_server.errors import CheckpointError
+from gemwire_server.json_files import read_json, read_json_if_there
 from gemwire_server.sentencepiece_model import SPACE
 
 log = logging.getLogger(__name__)
@@ -252,21 +253,6 @@ def _named(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _text(token: object) -> str:
     return str(token["content"] if isinstance(token, dict) and "content" in token else token)
-
-
-def read_json_if_there(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.exists() else {}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Raises CheckpointError for a file that holds anything but one JSON object."""
-    try:
-        value = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: a JSON object is expected")
-    return value
 
 
 @contextmanager

@@ -4,7 +4,6 @@ A key is followed, or it changes no vector, or it has the one value that is impl
 is refused by name: serving without it would give other vectors than the checkpoint's author meant.
 """
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,23 +37,3 @@ class Keys:
                     f"{where}: unknown key {key!r}: not implemented; a key that changes no vector "
                     "may be removed from the file"
                 )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; CheckpointError if there is none."""
-    value = load_json(path)
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: a JSON object is expected")
-    return value
-
-
-def load_json(path: Path) -> Any:
-    """The JSON value in a file; CheckpointError if there is none."""
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{path} is missing: the sentence-transformers layout is expected"
-        ) from None
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not JSON: {error}") from None

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from gemwire_server.checkpoint.config import parse_config
 from gemwire_server.checkpoint.files import digest
 from gemwire_server.checkpoint.hub import ResolvedCheckpoint, resolve
-from gemwire_server.checkpoint.keys import read_json
 from gemwire_server.checkpoint.modules import Pipeline, read_pipeline
 from gemwire_server.checkpoint.reading import Reading, read_reading
 from gemwire_server.checkpoint.settings import read_settings
 from gemwire_server.checkpoint.window import literal_window
 from gemwire_server.config import ServerConfig
 from gemwire_server.errors import CheckpointError
+from gemwire_server.json_files import read_json
 from gemwire_server.model.config import EncoderConfig
 from gemwire_server.prompts import PromptTable
 from gemwire_server.tokenizer import Tokenizer

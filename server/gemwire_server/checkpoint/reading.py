@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gemwire_server.checkpoint.keys import Keys, read_json
+from gemwire_server.checkpoint.keys import Keys
 from gemwire_server.errors import CheckpointError
+from gemwire_server.json_files import read_json_if_there
 
 FORWARD = {"method": "forward", "method_output_name": "last_hidden_state"}
 READING = Keys(
@@ -58,7 +59,7 @@ class Reading:
 def read_reading(encoder: Path) -> Reading:
     """Reads the encoder's folder. Raises CheckpointError for what is not implemented."""
     path = encoder / "sentence_bert_config.json"
-    raw = read_json(path) if path.exists() else {}
+    raw = read_json_if_there(path)
     READING.check(path, raw)
     for key in LOADING & set(raw):
         _refuse_others(path, key, raw[key] or {}, INERT_LOADING)
@@ -67,8 +68,9 @@ def read_reading(encoder: Path) -> Reading:
             _refuse_others(path, f"processing_kwargs.{name}", arguments, INERT_CALLING)
     limit, where = raw.get("max_seq_length"), f"{path}: max_seq_length"
     config = encoder / "tokenizer_config.json"
-    if limit is None and config.exists():
-        limit, where = read_json(config).get("model_max_length"), f"{config}: model_max_length"
+    if limit is None:
+        limit = read_json_if_there(config).get("model_max_length")
+        where = f"{config}: model_max_length"
     if limit is not None and not (isinstance(limit, int | float) and limit > 2):
         raise CheckpointError(f"{where} is {limit!r}: a number of tokens is expected")
     return Reading(None if limit is None else int(limit), bool(raw.get("do_lower_case")))

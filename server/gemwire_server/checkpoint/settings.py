@@ -4,8 +4,9 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemwire_server.checkpoint.keys import Keys, read_json
+from gemwire_server.checkpoint.keys import Keys
 from gemwire_server.errors import CheckpointError
+from gemwire_server.json_files import read_json_if_there
 from gemwire_server.prompts import PromptTable
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class Settings:
 def read_settings(directory: Path) -> Settings:
     """Reads the file, which may be absent. Raises CheckpointError for what is not implemented."""
     path = directory / "config_sentence_transformers.json"
-    raw = read_json(path) if path.exists() else {}
+    raw = read_json_if_there(path)
     SETTINGS.check(path, raw)
     if (similarity := raw.get("similarity_fn_name")) not in COSINE:
         log.warning(

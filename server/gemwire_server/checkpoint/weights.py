@@ -6,7 +6,6 @@ needed beyond the weights is one slice: a mapped page counts until its mapping g
 renewed as reading goes on.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor
 from gemwire_kernels.ops import Ops
 from gemwire_server.checkpoint.files import weight_files
 from gemwire_server.errors import CheckpointError
+from gemwire_server.json_files import read_json
 from gemwire_server.model.config import EncoderConfig
 from gemwire_server.model.gemma3 import EncoderWeights, LayerWeights
 
@@ -160,7 +160,7 @@ def _fold_dense(folders: tuple[Path, ...], hidden: int) -> Tensor:
     """The Dense layers have no activation between them: their product in fp64, as fp32 [out, hidden]."""
     product = torch.eye(hidden, dtype=torch.float64)
     for folder in folders:
-        settings = json.loads((folder / "config.json").read_text())
+        settings = read_json(folder / "config.json")
         weight = torch.empty(settings["out_features"], settings["in_features"])
         if weight.shape[1] != len(product):
             raise CheckpointError(
