@@ -74,7 +74,7 @@ CONFIG_DAMAGE: list[tuple[str, Any, str]] = [
     ("sliding_window", 0, "sliding_window"),
     ("mixture_of_experts", 8, "mixture_of_experts"),
     ("hidden_size", None, "hidden_size"),
-    ("matryoshka_dimensions", [100000], "matryoshka_dimensions"),
+    ("matryoshka_dimensions", [96, 0], "matryoshka_dimensions"),
     ("matryoshka_dimensions", 5, "damaged"),
     ("sliding_window", 511, "sliding_window"),
     ("num_key_value_heads", 0, "damaged"),
@@ -96,6 +96,12 @@ def test_config_that_is_not_implemented_is_named(
     edit(folder / "config.json", change)
     with pytest.raises(CheckpointError, match=named):
         open_checkpoint(str(folder))
+
+
+def test_sizes_past_the_whole_vector_are_left_out(folder: Path) -> None:
+    """As in a model that is built of an encoder and other Dense layers."""
+    edit(folder / "config.json", lambda raw: raw.update(matryoshka_dimensions=[768, 96, 64]))
+    assert open_checkpoint(str(folder)).dimensions == (96, 64)
 
 
 def test_causal_by_absence_is_refused(folder: Path) -> None:

@@ -122,6 +122,19 @@ def test_what_changes_no_vector_is_accepted(
     open_checkpoint(str(folder))
 
 
+def test_prompts_that_a_task_takes_from_the_model_card_are_told(
+    tiny_checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As sentence-transformers saves `model.prompts = {"query": ..., "passage": ...}`."""
+    open_checkpoint(str(tiny_checkpoint))
+    assert not caplog.text
+    folder = Path(shutil.copytree(tiny_checkpoint, tmp_path / "copy"))
+    settings = folder / "config_sentence_transformers.json"
+    edit(settings, lambda c: c.update(prompts={"query": "Q: ", "passage": "P: "}))
+    assert open_checkpoint(str(folder)).prompts.for_task("retrieval_document").startswith("title: ")
+    assert "prompts has no document: sentence-transformers puts nothing" in caplog.text
+
+
 def test_another_similarity_is_told(
     tiny_checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -128,8 +128,10 @@ def _read(resolved: ResolvedCheckpoint, sliding_window: int) -> Checkpoint:
 def _dimensions(trained: list[int] | None, full: int, default: int) -> tuple[int, ...]:
     if trained is None:
         trained = [size for size in GEMMA_DIMENSIONS if full == GEMMA_DIMENSIONS[0]]
-    if any(not 0 < size <= full for size in trained):
+    if any(size < 1 for size in trained):
         raise CheckpointError(
-            f"config.json: matryoshka_dimensions {trained} do not fit vectors of {full}"
+            f"config.json: matryoshka_dimensions {trained} are no sizes of vectors"
         )
-    return tuple(sorted({full, default, *trained}, reverse=True))
+    # With other Dense layers put behind it an encoder keeps the sizes of its former vectors.
+    fitting = {size for size in trained if size <= full}
+    return tuple(sorted({full, default, *fitting}, reverse=True))

@@ -42,6 +42,13 @@ def read_settings(directory: Path) -> Settings:
         )
     # A prompt of null is a name without a prompt.
     prompts = {name: text or "" for name, text in (raw.get("prompts") or {}).items()}
+    if unnamed := sorted({"query", "document"} - set(prompts)) if path.exists() else []:
+        log.warning(
+            "%s: prompts has no %s: sentence-transformers puts nothing before such a text, and a request "
+            "with that retrieval task gets the model card's prompt; name it there to decide",
+            path,
+            " and no ".join(unnamed),
+        )
     default = raw.get("default_prompt_name")
     if default is not None and default not in prompts:
         raise CheckpointError(f"{path}: default_prompt_name {default!r} is not in its prompts")
