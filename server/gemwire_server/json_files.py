@@ -26,7 +26,8 @@ def load_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise CheckpointError(
-            f"{path} is missing: the sentence-transformers layout is expected"
+            f"{path} is missing: a folder is expected as SentenceTransformer(...).save_pretrained "
+            "writes it"
         ) from None
     except ValueError as error:
         raise CheckpointError(f"{path}: not JSON: {error}") from None

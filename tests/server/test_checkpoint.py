@@ -233,6 +233,15 @@ def test_a_cut_file_is_named(folder: Path) -> None:
         load(folder)
 
 
+def test_what_other_tools_save_is_told_how_to_be_saved(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"save the model again with .*safe_serialization"):
+        load(folder)
+    (folder / "modules.json").unlink()
+    with pytest.raises(CheckpointError, match=r"modules\.json is missing.*save_pretrained"):
+        load(folder)
+
+
 def test_a_prefix_of_the_causal_class_is_understood(folder: Path) -> None:
     expected = vector(folder)
     path = folder / "model.safetensors"

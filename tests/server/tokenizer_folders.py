@@ -10,7 +10,7 @@ from typing import Any
 from gemwire_server.tokenizer import Tokenizer
 from server.reference_versions import Reference
 
-SCRIPT = Path(__file__).with_name("transformers_ids.py")
+SCRIPT = Path(__file__).with_name("reference_scripts") / "ids.py"
 # Rows of the embedding: more than the 2,048 pieces of the tiny checkpoint.
 ROWS = 2100
 WHITE = [

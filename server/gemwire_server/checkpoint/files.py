@@ -19,7 +19,8 @@ def weight_files(folder: Path) -> list[Path]:
         return [single]
     if not index.exists():
         raise CheckpointError(
-            f"{folder}: neither model.safetensors nor an index of shards; other weight files are not read"
+            f"{folder}: neither model.safetensors nor an index of shards; other weight files are not "
+            "read: save the model again with save_pretrained and safe_serialization"
         )
     try:
         names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
