@@ -75,6 +75,8 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
         self.silent = False
         self.hold = threading.Event()  # what Embed and BatchEmbed wait for
         self.hold.set()
+        self.hold_model = threading.Event()  # what GetModel waits for
+        self.hold_model.set()
         # What a text is refused with, one a time it is sent; then it is answered.
         self.text_failures: defaultdict[str, deque[Status]] = defaultdict(deque)
         self.sent: list[list[int]] = []  # ids of each stream
@@ -86,6 +88,7 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
             _abort(context, self.failures.popleft())
 
     def GetModel(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
+        self.hold_model.wait()
         model = pb.Model(name="models/scripted", dimensions=DIMENSIONS, limits=self.limits)
         return pb.GetModelResponse(model=model)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -450,13 +451,126 @@ def test_nobody_there() -> None:
         client.embed("x")
 
 
-def test_the_timeout_is_a_deadline() -> None:
-    import socket
+METHODS: dict[str, tuple[Any, ...]] = {
+    "embed": (["x"],),
+    "similarity": ("x", ["y"]),
+    "embed_iter": (["x"],),
+}
 
+
+@pytest.fixture(params=["sync", "asyncio"])
+def ask(request: pytest.FixtureRequest) -> Run:
+    """ask(address, "embed_iter", …, client={…}) makes a client and has it answer in full."""
+
+    def with_sync(address: str, method: str, *args: Any, client: Any = None, **options: Any) -> Any:
+        with Client(address, **(client or {})) as made:
+            answer = getattr(made, method)(*args, **options)
+            return list(answer) if method == "embed_iter" else answer
+
+    def with_asyncio(
+        address: str, method: str, *args: Any, client: Any = None, **options: Any
+    ) -> Any:
+        async def main() -> Any:
+            async with AsyncClient(address, **(client or {})) as made:
+                answer = getattr(made, method)(*args, **options)
+                if method == "embed_iter":
+                    return [vector async for vector in answer]
+                return await answer
+
+        return asyncio.run(main())
+
+    return with_sync if request.param == "sync" else with_asyncio
+
+
+def test_the_timeout_is_a_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with Client(address, timeout=0.3) as client, pytest.raises((DeadlineExceeded, Unavailable)):
             client.embed("x")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_timeout_of_a_method_is_that_of_what_it_asks_first(
+    server: tuple[Scripted, str], ask: Run, method: str
+) -> None:
+    server[0].hold_model.clear()
+    release = threading.Timer(5.0, server[0].hold_model.set)
+    release.start()
+    try:
+        with pytest.raises(DeadlineExceeded):
+            ask(server[1], method, *METHODS[method], timeout=0.3)
+    finally:
+        release.cancel()
+        server[0].hold_model.set()
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e12])
+def test_a_timeout_without_an_end(server: tuple[Scripted, str], ask: Run, timeout: float) -> None:
+    assert len(ask(server[1], "embed", ["x"], timeout=timeout)) == 1
+    assert len(ask(server[1], "embed", ["x"], client={"timeout": timeout})) == 1
+    assert len(ask(server[1], "embed_iter", ["x"], timeout=timeout)) == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_timeout_that_is_no_number(server: tuple[Scripted, str], ask: Run, method: str) -> None:
+    with pytest.raises(ValueError, match="timeout"):
+        ask(server[1], method, *METHODS[method], timeout=float("nan"))
+
+
+@pytest.mark.parametrize("text", ["ab", Document("ab", "title")])
+def test_one_text_where_many_belong_is_not_taken_letter_by_letter(
+    server: tuple[Scripted, str], ask: Run, text: Any
+) -> None:
+    for method, arguments in [("embed_iter", (text,)), ("similarity", ("x", text))]:
+        with pytest.raises(ValueError, match="a list of texts"):
+            ask(server[1], method, *arguments)
+
+
+@pytest.mark.parametrize("token", ["s3cret\n", "s3crét", "s3\0cret"])
+def test_a_token_that_no_header_takes(server: tuple[Scripted, str], ask: Run, token: str) -> None:
+    with pytest.raises(ValueError, match="the token") as caught:
+        ask(server[1], "embed", "x", client={"token": token})
+    assert "s3" not in str(caught.value)
+
+
+def test_an_address_that_is_none_is_said_at_once(ask: Run) -> None:
+    with pytest.raises(GemwireError, match="the target uri is not valid") as caught:
+        ask("", "embed", "x")
+    assert not isinstance(caught.value, Unavailable)
+
+
+def test_a_name_that_nobody_knows_is_no_lost_connection(ask: Run) -> None:
+    """A server that restarts may be out of the DNS for a while: it is waited for."""
+    with pytest.raises(ConnectionLost, match="no server was reached") as caught:
+        ask("dns:///nobody.invalid:50051", "embed", "x", timeout=20.0)
+    assert not caught.value.in_flight
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_client_that_was_closed(server: tuple[Scripted, str], method: str) -> None:
+    client = Client(server[1])
+    client.model()
+    client.close()
+    with pytest.raises(GemwireError, match="the client was closed"):
+        list(getattr(client, method)(*METHODS[method]))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_client_that_another_thread_closes(
+    server: tuple[Scripted, str], method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the moment between its own look and gRPC's."""
+    client = Client(server[1])
+    client.model()
+    check = client._connection._check_open
+
+    def check_and_close() -> None:
+        check()
+        client.close()
+
+    monkeypatch.setattr(client._connection, "_check_open", check_and_close)
+    with pytest.raises(GemwireError, match="the client was closed"):
+        list(getattr(client, method)(*METHODS[method]))
 
 
 def test_the_token_is_sent(call: Run, scripted: Scripted) -> None:

@@ -259,10 +259,9 @@ def test_of_a_stream_that_ends_under_a_write_grpc_does_not_know_why() -> None:
 
     class Ended:
         closed = False
-        metadata = ()
 
         def stream(self) -> Any:
-            return lambda **_: self
+            return self
 
         def failure(self, error: grpc.RpcError) -> GemwireError:
             return from_rpc_error(error)
@@ -272,6 +271,9 @@ def test_of_a_stream_that_ends_under_a_write_grpc_does_not_know_why() -> None:
             raise grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, nothing, nothing, "Core")
 
         async def write(self, message: Any) -> None:
+            await self.read()
+
+        async def done_writing(self) -> None:
             await self.read()
 
         def cancel(self) -> None:

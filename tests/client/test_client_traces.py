@@ -1,9 +1,11 @@
 """Traces end to end: a program with OpenTelemetry's contrib package, a server, and a collector of both."""
 
+import asyncio
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 import grpc
@@ -12,7 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.proto.trace.v1.trace_pb2 import Status as SpanStatus
 
 from cli.calling import environment
-from client.scripted import Scripted, scripted_server
+from client.scripted import Scripted, foreign, scripted_server
 from gemwire_client import AsyncClient, Client
 from rpc.server_process import server_process
 from server.collector import Collector, collecting
@@ -126,6 +128,17 @@ class AioNoting(grpc.aio.UnaryUnaryClientInterceptor):
         return await continuation(details, request)
 
 
+class AioCounting(grpc.aio.StreamStreamClientInterceptor):
+    """Counts streams. (gRPC takes an object of two kinds for one of the first kind.)"""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def intercept_stream_stream(self, continuation, details, requests):  # type: ignore[no-untyped-def]
+        self.count += 1
+        return await continuation(details, requests)
+
+
 @pytest.fixture
 def server() -> Iterator[tuple[Scripted, str]]:
     with scripted_server() as running:
@@ -155,8 +168,35 @@ async def _with_asyncio(address: str, noted: list[str]) -> None:
 
 
 def test_interceptors_of_asyncio(server: tuple[Scripted, str]) -> None:
-    import asyncio
-
     noted: list[str] = []
     asyncio.run(_with_asyncio(server[1], noted))
     assert noted[:2] == ["first Embed", "last Embed"]
+
+
+def test_interceptors_see_every_try(server: tuple[Scripted, str]) -> None:
+    lost = [foreign(grpc.StatusCode.UNAVAILABLE)] * 2
+    noted: list[str] = []
+    with Client(server[1], interceptors=[Noting("sync", noted)]) as client:
+        server[0].failures.extend(lost)
+        client.embed("a")
+        server[0].failures.extend(lost)
+        assert len(list(client.embed_iter(["a", "b"]))) == 2
+    assert noted == ["sync Embed"] * 3 + ["sync GetModel"] + ["sync EmbedStream"] * 3
+
+
+def test_streams_with_interceptors_of_asyncio_leave_no_task_behind(
+    server: tuple[Scripted, str],
+) -> None:
+    interceptor = AioCounting()
+
+    async def main() -> set[asyncio.Task[object]]:
+        async with AsyncClient(server[1], interceptors=[interceptor]) as client:
+            server[0].failures.extend([foreign(grpc.StatusCode.UNAVAILABLE)] * 2)
+            assert len([vector async for vector in client.embed_iter(["a", "b"])]) == 2
+            async with aclosing(client.embed_iter(["a"] * 100)) as answers:
+                await anext(answers)
+        await asyncio.sleep(0.1)
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert not asyncio.run(main())
+    assert interceptor.count == 4

@@ -18,6 +18,7 @@ from gemwire_client.connection import AsyncConnection
 from gemwire_client.errors import GemwireError
 from gemwire_client.exchange import Answer, Exchange, OnTokens
 from gemwire_client.gather import Gathered
+from gemwire_client.patience import seconds
 from gemwire_client.requests import Document, Model, Options, Text
 from gemwire_client.vectors import Vector, decode
 
@@ -37,7 +38,7 @@ class AsyncClient:
     ) -> None:
         self._connection = AsyncConnection(address, credentials, token, options, interceptors)
         self._embedding = self._connection.embedding
-        self._timeout = timeout
+        self._timeout = seconds(timeout)
         self._model: Model | None = None
 
     async def __aenter__(self) -> "AsyncClient":
@@ -57,9 +58,12 @@ class AsyncClient:
 
     async def model(self) -> Model:
         """What the server serves; asked once."""
+        return await self._model_within(self._timeout)
+
+    async def _model_within(self, timeout: float | None) -> Model:
         if self._model is None:
             method = self._connection.models.GetModel
-            response = await self._call(method, pb.GetModelRequest(), self._timeout)
+            response = await self._call(method, pb.GetModelRequest(), timeout)
             self._model = Model.of(response.model)
         return self._model
 
@@ -94,13 +98,13 @@ class AsyncClient:
     ) -> Vector:
         """Vectors of texts, in order; see `Client.embed`."""
         settings = requests.options(**options)
-        timeout = self._timeout if timeout is None else timeout
+        timeout = self._timeout if timeout is None else seconds(timeout)
         if isinstance(texts, str | Document):
             if titles is not None:
                 raise ValueError("titles go with a list of texts; a single one is a Document")
             return await self._embed_one(texts, settings, timeout)
         inputs = [requests.text_input(text) for text in requests.with_titles(texts, titles)]
-        model = await self.model()
+        model = await self._model_within(timeout)
         gathered = Gathered(len(inputs), settings, model)
         gate = asyncio.Semaphore(CALLS_IN_FLIGHT)
 
@@ -160,8 +164,9 @@ class AsyncClient:
         `contextlib.aclosing` to cancel what is under way there and then.
         """
         opening = pb.EmbedStreamRequest(open=pb.StreamOpen(options=requests.options(**options)))
+        requests.check_several(texts)
         source = texts if isinstance(texts, AsyncIterable) else _in_turns(texts)
-        timeout = self._timeout if timeout is None else timeout
+        timeout = self._timeout if timeout is None else seconds(timeout)
         return self._answers(aiter(source), opening, on_error, on_tokens, timeout)
 
     async def _answers(
@@ -172,7 +177,7 @@ class AsyncClient:
         on_tokens: OnTokens,
         timeout: float | None,
     ) -> AsyncGenerator[Answer, None]:
-        limits = (await self.model()).limits
+        limits = (await self._model_within(timeout)).limits
         exchange = Exchange(limits, self._connection.patience, on_tokens, timeout)
         source = Source(exchange, texts)
         try:
@@ -204,18 +209,16 @@ class AsyncClient:
         timeout: float | None = None,
     ) -> NDArray[np.float32]:
         """Cosine of each target with the source; float32 [n]. See `Client.similarity`."""
+        requests.check_several(targets)
         request = requests.similarity(source, task, target_task, dimensions)
         inputs = [requests.text_input(target) for target in targets]
-        limits = requests.less_one((await self.model()).limits)
+        timeout = self._timeout if timeout is None else seconds(timeout)
+        limits = requests.less_one((await self._model_within(timeout)).limits)
         scores: list[float] = []
         for part in requests.request_slices(inputs, limits, requests.SCORE_BYTES):
             del request.targets[:]
             request.targets.extend(inputs[part])
-            response = await self._call(
-                self._embedding.ComputeSimilarity,
-                request,
-                self._timeout if timeout is None else timeout,
-            )
+            response = await self._call(self._embedding.ComputeSimilarity, request, timeout)
             scores += response.scores
         return np.array(scores, dtype=np.float32)
 

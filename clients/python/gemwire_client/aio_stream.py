@@ -63,7 +63,7 @@ class AsyncStream:
         self.ended = False
         self.arrived: deque[pb.EmbedStreamResponse] = deque()  # bounded by the credit
         self._connection = connection
-        self._call = connection.stream()(metadata=connection.metadata)
+        self._call = connection.stream()
         self._wake = wake
         self._receiver = asyncio.ensure_future(self._receive())
 
@@ -79,6 +79,7 @@ class AsyncStream:
         """Cancels the call if it has not ended."""
         self._call.cancel()
         self._receiver.cancel()
+        await self.half_close()  # ends the task of a call with interceptors that waits for messages
         await asyncio.gather(self._receiver, return_exceptions=True)
 
     async def _receive(self) -> None:

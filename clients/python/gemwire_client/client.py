@@ -18,7 +18,7 @@ from gemwire_client.connection import Connection, Interceptor
 from gemwire_client.errors import GemwireError
 from gemwire_client.exchange import Answer, Exchange, OnTokens
 from gemwire_client.gather import Gathered
-from gemwire_client.patience import Tries
+from gemwire_client.patience import Tries, seconds
 from gemwire_client.requests import Document, Model, Options, Text
 from gemwire_client.stream import Stream, run_stream
 from gemwire_client.vectors import Vector, decode
@@ -30,7 +30,8 @@ class Client:
     """Calls a gemwire server at `address`: "host:port", "dns:///name:port" or "unix:/path".
 
     The channel is plain unless `credentials` are given. `token` is sent as a bearer token. `timeout` is
-    for each call in seconds, and for `embed_iter` the longest wait for an answer; None waits for ever.
+    for each call in seconds, and for `embed_iter` the longest wait for an answer; None, and for one method
+    float("inf"), waits for ever.
     `interceptors` see every call, the first one first: gRPC's own, or functions that wrap the channel.
     A call that was lost with its connection, or behind a proxy, is made again within `timeout`. Every
     method raises a GemwireError. Threads may share a client.
@@ -48,7 +49,7 @@ class Client:
     ) -> None:
         self._connection = Connection(address, credentials, token, options, interceptors)
         self._embedding = self._connection.embedding
-        self._timeout = timeout
+        self._timeout = seconds(timeout)
         self._model: Model | None = None
 
     def __enter__(self) -> "Client":
@@ -68,9 +69,12 @@ class Client:
 
     def model(self) -> Model:
         """What the server serves; asked once."""
+        return self._model_within(self._timeout)
+
+    def _model_within(self, timeout: float | None) -> Model:
         if self._model is None:
             method = self._connection.models.GetModel
-            response = self._call(method, pb.GetModelRequest(), self._timeout)
+            response = self._call(method, pb.GetModelRequest(), timeout)
             self._model = Model.of(response.model)
         return self._model
 
@@ -109,13 +113,13 @@ class Client:
         first of them: its `index` says which, its `errors` has all. For partial results see `embed_iter`.
         """
         settings = requests.options(**options)
-        timeout = self._timeout if timeout is None else timeout
+        timeout = self._timeout if timeout is None else seconds(timeout)
         if isinstance(texts, str | Document):
             if titles is not None:
                 raise ValueError("titles go with a list of texts; a single one is a Document")
             return self._embed_one(texts, settings, timeout)
         inputs = [requests.text_input(text) for text in requests.with_titles(texts, titles)]
-        gathered = Gathered(len(inputs), settings, self.model())
+        gathered = Gathered(len(inputs), settings, self._model_within(timeout))
         method = self._embedding.BatchEmbed
         waiting: deque[tuple[slice, pb.BatchEmbedRequest, Tries, Any]] = deque()
         slices = gathered.slices(inputs)
@@ -124,12 +128,12 @@ class Client:
                 if part is not None:
                     request = pb.BatchEmbedRequest(inputs=inputs[part], options=settings)
                     tries = self._connection.tries(timeout)
-                    metadata = self._connection.metadata
-                    future = method.future(request, timeout=timeout, metadata=metadata)
+                    future = self._connection.begin(method, request, tries)
                     waiting.append((part, request, tries, future))
                 if waiting and (part is None or len(waiting) >= CALLS_IN_FLIGHT):
-                    part, request, tries, future = waiting.popleft()
+                    part, request, tries, future = waiting[0]
                     response = self._connection.call(method, request, tries, future)
+                    waiting.popleft()
                     gathered.place(part, response)
         finally:
             for *_, future in waiting:
@@ -180,7 +184,8 @@ class Client:
         while it blocks nothing is yielded, so for a live feed use `AsyncClient`.
         """
         opening = pb.EmbedStreamRequest(open=pb.StreamOpen(options=requests.options(**options)))
-        timeout = self._timeout if timeout is None else timeout
+        timeout = self._timeout if timeout is None else seconds(timeout)
+        requests.check_several(texts)
         return self._answers(iter(texts), opening, on_error, on_tokens, timeout)
 
     def _answers(
@@ -192,7 +197,8 @@ class Client:
         timeout: float | None,
     ) -> Generator[Answer, None, None]:
         connection = self._connection
-        exchange = Exchange(self.model().limits, connection.patience, on_tokens, timeout)
+        limits = self._model_within(timeout).limits
+        exchange = Exchange(limits, connection.patience, on_tokens, timeout)
         while True:
             call = Stream(connection)
             with closing(run_stream(exchange, texts, call, opening, timeout)) as answers:
@@ -221,18 +227,16 @@ class Client:
         `task` is the source's, and the targets' unless `target_task` is given: for search, use
         task="retrieval_query", target_task="retrieval_document". Any number of targets.
         """
+        requests.check_several(targets)
         request = requests.similarity(source, task, target_task, dimensions)
         inputs = [requests.text_input(target) for target in targets]
         scores: list[float] = []
-        limits = requests.less_one(self.model().limits)
+        timeout = self._timeout if timeout is None else seconds(timeout)
+        limits = requests.less_one(self._model_within(timeout).limits)
         for part in requests.request_slices(inputs, limits, requests.SCORE_BYTES):
             del request.targets[:]
             request.targets.extend(inputs[part])
-            response = self._call(
-                self._embedding.ComputeSimilarity,
-                request,
-                self._timeout if timeout is None else timeout,
-            )
+            response = self._call(self._embedding.ComputeSimilarity, request, timeout)
             scores += response.scores
         return np.array(scores, dtype=np.float32)
 

@@ -7,11 +7,13 @@ library, which know no better, there is `SERVICE_CONFIG`.
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
 
+from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1 import embedding_pb2_grpc as stubs
 from gemwire_client.errors import GemwireError
 from gemwire_client.foreign import from_rpc_error
@@ -39,6 +41,10 @@ class _Base:
         self.embedding: Any = stubs.EmbeddingServiceStub(self.channel)
         self.models: Any = stubs.ModelServiceStub(self.channel)
         self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        if token and not (token.isascii() and token.isprintable()):
+            raise ValueError(
+                "the token holds a character that no header takes, such as a line's end"
+            )
         self.patience = Patience()
         self.closed = False
         self._known = False
@@ -60,11 +66,6 @@ class _Base:
         error = from_rpc_error(raw)
         self._known |= bool(error.reason)
         return error
-
-    def stream(self) -> Any:
-        """The method of streams."""
-        self._check_open()
-        return self.embedding.EmbedStream
 
     def tries(self, timeout: float | None) -> Tries:
         return Tries(self.patience, timeout)
@@ -102,21 +103,41 @@ class Connection(_Base):
         self.closed = True
         self.channel.close()
 
+    def stream(self, messages: Iterator[pb.EmbedStreamRequest]) -> Any:
+        """A stream under way; raises GemwireError if the client is closed."""
+        with self._while_open():
+            return self.embedding.EmbedStream(messages, metadata=self.metadata)
+
+    def begin(self, method: Any, request: Any, tries: Tries) -> Any:
+        """A first try under way, for `call`; raises GemwireError if the client is closed."""
+        with self._while_open():
+            return method.future(request, timeout=tries.timeout, metadata=self.metadata)
+
     def call(self, method: Any, request: Any, tries: Tries, begun: Any = None) -> Any:
         """The answer; raises GemwireError. `begun` is a first try under way."""
         while True:
-            self._check_open()
             try:
-                if begun is None:
-                    answer = method(request, timeout=tries.timeout, metadata=self.metadata)
-                else:
-                    answer = begun.result()
+                with self._while_open():
+                    if begun is None:
+                        answer = method(request, timeout=tries.timeout, metadata=self.metadata)
+                    else:
+                        answer = begun.result()
                 self._known = True
                 return answer
             except grpc.RpcError as raw:
                 error = self.failure(raw)
             begun = None
             time.sleep(self._pause(tries, error))
+
+    @contextmanager
+    def _while_open(self) -> Iterator[None]:
+        """Another thread may close the client at any moment: gRPC raises ValueError then."""
+        self._check_open()
+        try:
+            yield
+        except ValueError:
+            self._check_open()
+            raise
 
 
 class AsyncConnection(_Base):
@@ -139,6 +160,11 @@ class AsyncConnection(_Base):
     async def close(self) -> None:
         self.closed = True
         await self.channel.close()
+
+    def stream(self) -> Any:
+        """A stream under way; raises GemwireError if the client is closed."""
+        self._check_open()
+        return self.embedding.EmbedStream(metadata=self.metadata)
 
     async def call(self, method: Any, request: Any, tries: Tries) -> Any:
         """The answer; raises GemwireError."""

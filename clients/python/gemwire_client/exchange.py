@@ -215,12 +215,14 @@ class Exchange:
         now = time.monotonic()
         if not self._absences:
             self._absent_since = now
-        if self._timeout is not None and now - self._absent_since >= self._timeout:
+        left = float("inf") if self._timeout is None else self._absent_since + self._timeout - now
+        if left <= 0:
             raise error
         self._absences += 1
         if self._absences == SILENT_FAILURES:
             log.warning("%s; trying on", error)
-        return max(self._rest, self._patience.backoff(self._absences), error.retry_after or 0.0)
+        pause = self._patience.backoff(self._absences)
+        return min(left, max(self._rest, pause, error.retry_after or 0.0))
 
     def _idled(self, error: GemwireError | None) -> bool:
         """Whether the stream was cut while there was nothing to answer: no sign of a bad server."""

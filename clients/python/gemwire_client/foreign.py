@@ -26,13 +26,15 @@ LOST = {
     grpc.StatusCode.CANCELLED,
     grpc.StatusCode.UNKNOWN,
 }
-# Of this process: it could not read or write a message. To try again would not help.
-UNREADABLE = ("Exception serializing", "Exception deserializing")
+# Of this process: it could not read or write a message, or make anything of the address. To try again
+# would not help.
+OWN = ("Exception serializing", "Exception deserializing", "Failed to create channel")
 # What gRPC says of a call that was cut while its connection stands.
 RESET = re.compile(r"RST_STREAM|END_STREAM")
 # Said with UNAVAILABLE of a call that no server has begun to work on.
 UNSENT = re.compile(
-    r"[Ff]ailed to connect|backends failing|name resolution|DNS resolution|no healthy upstream"
+    r"[Ff]ailed to connect|backends failing|name resolution|DNS resolution|errors resolving"
+    r"|empty address list|no healthy upstream"
     r"|connection (failure|timeout)|overflow|refused|status: (429|502|503)"
 )
 HTTP_STATUS = re.compile(r"Received http2 header with status: (\d{3})")
@@ -72,7 +74,7 @@ def _foreign(code: grpc.StatusCode, said: str) -> GemwireError:
         hint = "; the request is too large for it (NGINX: client_max_body_size)" * (http == 413)
         message = f"a proxy answered in the server's place, with HTTP status {http}{hint}"
         return TYPES.get(code, GemwireError)(message, code=code)
-    if code not in LOST or said.startswith(UNREADABLE):
+    if code not in LOST or said.startswith(OWN):
         return TYPES.get(code, GemwireError)(said or code.name, code=code)
     lost = ConnectionLost("", code=code)
     lost.reset = bool(RESET.search(said))

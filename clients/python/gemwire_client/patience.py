@@ -1,5 +1,6 @@
 """When a call is made again: after what errors, how often, after how long a pause."""
 
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -19,6 +20,17 @@ from gemwire_client.foreign import DURATION_LIMIT, proxy_timeout
 # deadlines too, and say the same of them as of their own limits. A server refuses what it could not finish.
 ENDED = 0.05
 REFUSED = 0.5
+
+
+# Thirty years; gRPC's clock has an end, and what is beyond it would be over at once.
+FOREVER = 1e9
+
+
+def seconds(timeout: float | None) -> float | None:
+    """A timeout as the caller gave it; None waits for ever. Raises ValueError for what is no number."""
+    if timeout is not None and math.isnan(timeout):
+        raise ValueError("timeout is not a number of seconds")
+    return None if timeout is None or timeout >= FOREVER else timeout
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,6 +187,12 @@ def _of_text(text: str, title: str) -> pb.EmbedInput:
         ) from None
 
 
+def check_several(texts: object) -> None:
+    """Raises ValueError for a single text where many belong: it would be taken letter by letter."""
+    if isinstance(texts, str | Document):
+        raise ValueError(f"this is a single {type(texts).__name__}; give a list of texts")
+
+
 def with_titles(texts: Sequence[Text], titles: Sequence[str] | None) -> Sequence[Text]:
     """Texts and their titles as documents. Raises ValueError unless each text is a str with one title."""
     if titles is None:

@@ -26,7 +26,7 @@ class Stream:
         self._outbox: queue.SimpleQueue[pb.EmbedStreamRequest | None] = queue.SimpleQueue()
         self._inbox: queue.SimpleQueue[pb.EmbedStreamResponse | None] = queue.SimpleQueue()
         self._connection = connection
-        self._call = connection.stream()(iter(self._outbox.get, None), metadata=connection.metadata)
+        self._call = connection.stream(iter(self._outbox.get, None))
         self._receiver = threading.Thread(target=self._receive, name="gemwire-stream", daemon=True)
         self._receiver.start()
 
