@@ -90,6 +90,46 @@ def test_a_disk_that_fills_leaves_what_was_there(name: str, server: str, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", name]
 
 
+@pytest.mark.parametrize("name", ["out.npy", "out.jsonl", "out.jsonl.gz", "out.parquet"])
+def test_a_device_that_takes_nothing_is_named(name: str, server: str, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("a\n" * 500)
+    (tmp_path / name).symlink_to("/dev/full")
+    done = shell(["embed", "in.txt", "-o", name, "--server", server], "", tmp_path)
+    assert done.returncode == 1 and one_line(done.stderr).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("ignored", [False, True], ids=["as usual", "ignored"])
+def test_embedding_that_is_told_to_end(
+    number: signal.Signals, ignored: bool, server: str, tmp_path: Path
+) -> None:
+    """What was there stays. What the parent ignores (nohup, `&` in a script) is ignored."""
+    output = tmp_path / "out.jsonl"
+    output.write_text("old")
+    words = command("embed", "-", "-o", "out.jsonl", "--server", server)
+    trap = f"trap '' {number.name.removeprefix('SIG')}; " * ignored
+    with subprocess.Popen(
+        ["/bin/sh", "-c", f"{trap}exec {shlex.join(words)}"],
+        env=environment(),
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write("a text\n")
+        process.stdin.flush()
+        deadline = time.monotonic() + 20
+        while len(list(tmp_path.iterdir())) < 2:  # the partial file
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, said = process.communicate("a text\n", timeout=60)
+        assert process.returncode == (0 if ignored else 128 + number), said
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+    assert (output.read_text() == "old") is not ignored
+
+
 def test_a_reader_that_leaves_early(server: str, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("some text\n" * 3000)
     words = command("embed", "in.txt", "-o", "-", "--server", server)

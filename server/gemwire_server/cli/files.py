@@ -18,13 +18,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """
     if path.is_dir():
         raise OSError(f"{path}: there, and not a file")
-    if path.exists() and not path.is_file():  # a pipe or a device keeps its place
-        with path.open("wb") as file:
-            yield file
-        return
     target = Path(os.path.realpath(path))
     partial = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
+        if path.exists() and not path.is_file():  # a pipe or a device keeps its place
+            with path.open("wb") as file:
+                yield file
+            return
         with partial.open("wb") as file:
             yield file
             file.flush()
