@@ -51,8 +51,12 @@ class UnderTest:
 
     def engine_pids(self) -> list[int]:
         """The processes that are engines."""
-        lines = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in self.children()}
-        return [pid for pid, line in lines.items() if "\0engine\0" in line]
+        found = []
+        for pid in self.children():
+            with suppress(OSError):  # it has ended meanwhile
+                if "\0engine\0" in Path(f"/proc/{pid}/cmdline").read_text():
+                    found.append(pid)
+        return found
 
     def front_pids(self) -> list[int]:
         """The processes that listen."""
