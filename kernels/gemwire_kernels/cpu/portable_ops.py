@@ -19,9 +19,10 @@ from gemwire_kernels.ops import Batch, RotaryTable
 
 # Rows that oneDNN is told of when it packs a weight; the layout it chooses serves any number.
 PACKING_ROWS = 256
-# Numbers of rows of a product, ascending; more rows are several products. Multiples of 16, the rows of
-# an AMX tile. A product of few rows takes as long as its weight takes to read, so small sizes are close.
-ROWS = (16, 32, 64, 96, 128, 192, 256, 320, 384, 448, 512)
+# Numbers of rows of a product, ascending; more rows are several products. A product takes as long as its
+# weight takes to read (as some 30 rows on a Zen 5) and its rows to multiply: so sizes are closer where
+# products are small. All are multiples of an AMX tile's 16 rows, but for 24, which is for queries.
+ROWS = (16, 24, 32, 48, 64, 80, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 
 
 class PortableWeight(NamedTuple):
