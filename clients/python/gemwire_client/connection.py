@@ -36,15 +36,15 @@ class _Base:
         options: Sequence[tuple[str, Any]] = (),
         interceptors: Sequence[Any] = (),
     ) -> None:
+        if token and not (token.isascii() and token.isprintable()):
+            raise ValueError(
+                "the token holds a character that no header takes, such as a line's end"
+            )
         settings = channel_options(address, [("grpc.service_config", BALANCED), *options])
         self.channel = self._open(address, credentials, settings, interceptors)
         self.embedding: Any = stubs.EmbeddingServiceStub(self.channel)
         self.models: Any = stubs.ModelServiceStub(self.channel)
         self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        if token and not (token.isascii() and token.isprintable()):
-            raise ValueError(
-                "the token holds a character that no header takes, such as a line's end"
-            )
         self.patience = Patience()
         self.closed = False
         self._known = False

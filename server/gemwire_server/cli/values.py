@@ -98,8 +98,7 @@ def writable(value: str) -> str:
     folder = target.parent
     if not folder.is_dir():
         raise _refuse(value, f"there is no folder {shown(str(folder))}")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise _refuse(value, f"the folder {shown(str(folder))} cannot be written")
+    _check_writable(value, folder)
     return value
 
 
@@ -115,9 +114,13 @@ def new_folder(value: str) -> Path:
         above = above.parent
     if not above.is_dir():
         raise _refuse(value, f"must be a folder's path, and {shown(str(above))} is no folder")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise _refuse(value, f"the folder {shown(str(above))} cannot be written")
+    _check_writable(value, above)
     return Path(value)
+
+
+def _check_writable(value: str, folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _refuse(value, f"the folder {shown(str(folder))} cannot be written")
 
 
 def _local(value: str, advice: str) -> None:
