@@ -1,9 +1,9 @@
 """The two libraries that make token ids, behind one face.
 
-HF's reads tokenizer.json, which decides. SentencePiece on tokenizer.model is three times as fast, and
-is taken where it gives the same ids for every text. Both leave text as it is but for " " → "▁" and,
-where the checkpoint says so, small letters, and fall back to bytes. A checkpoint that does otherwise
-is refused: a text could then be longer, in characters, than its tokens say.
+HF's reads tokenizer.json, which decides. SentencePiece on tokenizer.model is faster, and is taken where
+it gives the same ids for every text. Both leave text as it is but for " " → "▁" and, where the
+checkpoint says so, small letters, and fall back to bytes. A checkpoint that does otherwise is refused:
+a text could then be longer, in characters, than its tokens say.
 """
 
 import logging
