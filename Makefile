@@ -31,7 +31,7 @@ lint: $(DEV)  ## style, types, import contracts, the API's own rules
 	$(BIN)/buf format --diff --exit-code
 
 train: .venv/.train-installed  ## gemwire-mini anew, from Debian's and npm's packages: make train [ARGS=--help]
-	@$(BIN)/python -m gemwire_mini.train $(ARGS)
+	@$(BIN)/python -m gemwire_training.train $(ARGS)
 
 # The machine's own Python: one with a GPU may reach no registry.
 GPU_PYTHON ?= python3

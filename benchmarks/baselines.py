@@ -20,7 +20,7 @@ from pathlib import Path
 
 from contest import EVERYONE, Contest
 from environment import full_checkpoint
-from gemwire_server.checkpoint import open_checkpoint
+from gemwire_server.checkpoints import open_checkpoint
 from report import print_report
 
 

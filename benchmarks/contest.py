@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from environment import ROOT, environment
-from gemwire_server.checkpoint import Checkpoint
-from gemwire_server.runner import ModelRunner
+from gemwire_server.checkpoints import Checkpoint
+from gemwire_server.runners.cpu import ModelRunner
 from goals import GOALS, evaluate
 from measure import progress, seconds, turns
 from peers import NAMES, OURS, OURS_INT8, REFERENCE, make

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from gemwire_server.checkpoint.synthetic import make_checkpoint
+from gemwire_server.checkpoints.synthetic import make_checkpoint
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = (

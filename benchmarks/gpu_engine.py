@@ -26,11 +26,11 @@ import torch
 from card import card, ceilings, gpu_parser, print_goals, quantile, require_cuda
 from environment import environment, full_checkpoint
 from gemwire_kernels.gpu.tiles import find_table, merge, to_entry
-from gemwire_server.checkpoint import Checkpoint, open_checkpoint
-from gemwire_server.config import ServerConfig
-from gemwire_server.cuda import CudaRunner
+from gemwire_server.checkpoints import Checkpoint, open_checkpoint
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.engine.packing import TokenIds, pack
 from gemwire_server.errors import DeviceError, DeviceLost, one_line
-from gemwire_server.packing import TokenIds, pack
+from gemwire_server.runners.cuda import CudaRunner
 from measure import keep
 from peers.gemwire import batches
 

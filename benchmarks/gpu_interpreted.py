@@ -20,11 +20,11 @@ os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
 from environment import full_checkpoint
 from gemwire_kernels.gpu import GpuOps, find_table
 from gemwire_server import verify
-from gemwire_server.checkpoint import Checkpoint
-from gemwire_server.config import ServerConfig
-from gemwire_server.cuda import attention_of
-from gemwire_server.packing import PackedBatch
-from gemwire_server.runner import ModelRunner
+from gemwire_server.checkpoints import Checkpoint
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.engine.packing import PackedBatch
+from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cuda import attention_of
 from kernels.gpu import interpreter
 
 # An H100's.

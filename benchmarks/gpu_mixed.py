@@ -23,8 +23,8 @@ import numpy as np
 
 from card import card, gpu_parser, print_goals, require_cuda
 from environment import environment, full_checkpoint
-from gemwire_server.checkpoint import Checkpoint, open_checkpoint
-from gemwire_server.config import ServerConfig
+from gemwire_server.checkpoints import Checkpoint, open_checkpoint
+from gemwire_server.config.options import ServerConfig
 from gemwire_server.errors import one_line
 from gemwire_server.verify import Errors
 from gpu_engine import BUDGETS, Embed, load, packed, random_ids, timed

@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 
 from environment import environment, full_checkpoint
 from gemwire_client import AsyncClient, Client
-from gemwire_server.checkpoint import open_checkpoint
-from gemwire_server.config import ServerConfig
-from gemwire_server.engine import Results, Submission
-from gemwire_server.packing import TokenIds
-from gemwire_server.runner import ModelRunner
-from gemwire_server.thread_engine import ThreadEngine
+from gemwire_server.checkpoints import open_checkpoint
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.engine.interface import Results, Submission
+from gemwire_server.engine.packing import TokenIds
+from gemwire_server.engine.thread_engine import ThreadEngine
+from gemwire_server.runners.cpu import ModelRunner
 from measure import median_ratio, progress, seconds, turns
 from server_process import server_process
 from workloads import mixed_texts

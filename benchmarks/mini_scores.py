@@ -26,12 +26,12 @@ from scipy.stats import spearmanr
 from environment import environment
 from gemwire_client import Client
 from gemwire_mini import CHECKPOINT
-from gemwire_mini.corpus import clean
-from gemwire_mini.fetch import passages
-from gemwire_mini.readers import Passage
-from gemwire_mini.sources import HELD_OUT_DICTIONARIES, HELD_OUT_MANUALS, Source
-from gemwire_mini.teacher import NAME, Teacher
 from gemwire_server.verify import overlap
+from gemwire_training.corpus import clean
+from gemwire_training.fetch import passages
+from gemwire_training.readers import Passage
+from gemwire_training.sources import HELD_OUT_DICTIONARIES, HELD_OUT_MANUALS, Source
+from gemwire_training.teacher import NAME, Teacher
 from server_process import server_process
 
 CANDIDATES = 1500

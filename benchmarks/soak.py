@@ -23,7 +23,7 @@ from pathlib import Path
 
 from environment import environment
 from faults.under_test import ENGINES
-from gemwire_server.checkpoint.synthetic import make_checkpoint
+from gemwire_server.checkpoints.synthetic import make_checkpoint
 from measure import progress
 from promises import ROWS, Bar, Setting
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from environment import environment
-from gemwire_server.checkpoint.synthetic import make_checkpoint
+from gemwire_server.checkpoints.synthetic import make_checkpoint
 from server_process import server_process
 
 MEMORY = ("VmHWM", "VmRSS", "RssAnon")

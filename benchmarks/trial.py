@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gemwire_server.packing import TokenIds
+from gemwire_server.engine.packing import TokenIds
 from measure import seconds
 from peers.contender import Contender, NotRun, Precision, Vectors, filled, steps
 from workloads import Workload

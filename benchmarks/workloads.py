@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from gemwire_server.tokenizer import Tokenizer
+from gemwire_server.text.tokenizer import Tokenizer
 from gemwire_server.verify import CARD_QUERY, sample_source, text_of
 
 QUERY_PROMPT = "task: search result | query: "

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gemwire_server.checkpoint.synthetic import make_checkpoint
+from gemwire_server.checkpoints.synthetic import make_checkpoint
 
 if not torch.cuda.is_available():
     # Before anything imports triton: there, kernels run in its interpreter, on the CPU.

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gemwire_kernels.cpu import best_dtype
-from gemwire_server.checkpoint import Checkpoint
+from gemwire_server.checkpoints import Checkpoint
 from peers.contender import Contender, NotRun
 
 OURS = f"gemwire/{str(best_dtype()).removeprefix('torch.')}"

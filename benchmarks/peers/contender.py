@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gemwire_server.packing import TokenIds
+from gemwire_server.engine.packing import TokenIds
 
 Vectors = NDArray[np.float32]
 Precision = Literal["float32", "bfloat16", "int8"]

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from gemwire_server.checkpoint import Checkpoint
-from gemwire_server.engine import Submission
-from gemwire_server.packing import TokenIds, pack
-from gemwire_server.runner import ModelRunner
-from gemwire_server.scheduler import Scheduler
+from gemwire_server.checkpoints import Checkpoint
+from gemwire_server.engine.interface import Submission
+from gemwire_server.engine.packing import TokenIds, pack
+from gemwire_server.engine.scheduler import Scheduler
+from gemwire_server.runners.cpu import ModelRunner
 from peers.contender import Counts, Precision, Vectors
 
 

@@ -8,8 +8,8 @@ import llama_cpp
 import numpy as np
 import torch
 
-from gemwire_server.checkpoint import Checkpoint
-from gemwire_server.packing import TokenIds
+from gemwire_server.checkpoints import Checkpoint
+from gemwire_server.engine.packing import TokenIds
 from peers.contender import Counts, Precision, Vectors, filled
 from peers.gguf_file import write_gguf
 from peers.kept import kept

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from gemwire_server.checkpoint import Checkpoint
+from gemwire_server.checkpoints import Checkpoint
 from peers.padded_encoder import PaddedEncoder
 
 OPSET = 23  # the first with RMSNormalization and Attention: 8% faster here than 20, which spells them out

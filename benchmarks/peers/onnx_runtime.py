@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import torch
 
-from gemwire_server.checkpoint import Checkpoint
+from gemwire_server.checkpoints import Checkpoint
 from peers.contender import Counts, Precision, Vectors, steps
 from peers.kept import kept
 from peers.onnx_file import write_float32, write_int8

@@ -18,8 +18,8 @@ from torch.nn.attention.varlen import varlen_attn
 
 from gemwire_kernels import reference
 from gemwire_kernels.ops import Batch
-from gemwire_server.checkpoint import Checkpoint
-from gemwire_server.packing import TokenIds, pack
+from gemwire_server.checkpoints import Checkpoint
+from gemwire_server.engine.packing import TokenIds, pack
 from peers.contender import Vectors
 from peers.gemwire import batches
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from gemwire_server.packing import TokenIds
+from gemwire_server.engine.packing import TokenIds
 from peers.contender import Vectors
 
 # Lengths of the compiled form are multiples of it, as tensor cores like; else a batch is padded to its

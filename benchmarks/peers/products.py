@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from gemwire_server.checkpoint import Checkpoint
-from gemwire_server.packing import TokenIds
+from gemwire_server.checkpoints import Checkpoint
+from gemwire_server.engine.packing import TokenIds
 from peers.contender import NotRun
 from peers.gemwire import batches
 

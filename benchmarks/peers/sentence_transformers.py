@@ -8,7 +8,7 @@ import torch
 import transformers
 from sentence_transformers import SentenceTransformer
 
-from gemwire_server.checkpoint import Checkpoint
+from gemwire_server.checkpoints import Checkpoint
 from peers.contender import Counts, Precision, Vectors
 
 

@@ -4,8 +4,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gemwire_server.checkpoint import Checkpoint
-from gemwire_server.checkpoint.files import weight_files
+from gemwire_server.checkpoints import Checkpoint
+from gemwire_server.checkpoints.files import weight_files
 
 
 def encoder_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""gemwire-mini: a small Gemma 3 text encoder that comes with gemwire, and the recipe that trained it."""
+"""gemwire-mini: the small Gemma 3 text encoder that comes with gemwire. `gemwire_training` trained it."""
 
 from pathlib import Path
 

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server import __version__, streams
-from gemwire_server.config import MINI, RUNNER, ServerConfig
-from gemwire_server.logs import set_up_logging
+from gemwire_server.config.options import MINI, RUNNER, ServerConfig
+from gemwire_server.observe.logs import set_up_logging
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +72,8 @@ def _make(config: ServerConfig, loader: str) -> Server:
         from gemwire_server.processes.supervisor import Supervisor
 
         return Supervisor(config, loader)
-    from gemwire_server.app import Application
-    from gemwire_server.thread_engine import SWITCH_INTERVAL_SECONDS
+    from gemwire_server.engine.thread_engine import SWITCH_INTERVAL_SECONDS
+    from gemwire_server.processes.single import Application
 
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     return Application(config, loader)

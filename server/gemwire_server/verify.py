@@ -19,14 +19,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gemwire_server.checkpoint import Checkpoint, open_configured
-from gemwire_server.config import ServerConfig
-from gemwire_server.devices import Runner, batch_tokens, load_runner
+from gemwire_server.checkpoints import Checkpoint, open_configured
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.engine.packing import PackedBatch, TokenIds, pack
 from gemwire_server.errors import CheckpointError, InvalidInput
-from gemwire_server.packing import PackedBatch, TokenIds, pack
-from gemwire_server.prompts import TASKS
-from gemwire_server.tokenizer import Tokenizer, Truncation
-from gemwire_server.tokenizer_backends import lowered
+from gemwire_server.runners.choose import Runner, batch_tokens, load_runner
+from gemwire_server.text.backends import lowered
+from gemwire_server.text.prompts import TASKS
+from gemwire_server.text.tokenizer import Tokenizer, Truncation
 
 Vectors = NDArray[np.float32]
 CPU = torch.device("cpu")
@@ -311,7 +311,7 @@ def sample_texts(tokenizer: Tokenizer) -> list[str]:
 
 def sample_source(tokenizer: Tokenizer) -> str:
     """The package's sample text, as often as fills the window from any start in its first eighth."""
-    source = files("gemwire_server.checkpoint").joinpath("sample.txt").read_text("utf-8")
+    source = files("gemwire_server.checkpoints").joinpath("sample.txt").read_text("utf-8")
     return source * (2 + 16 * tokenizer.max_tokens // len(source))
 
 

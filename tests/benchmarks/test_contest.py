@@ -11,7 +11,7 @@ import pytest
 import contest
 from baselines import chosen
 from contest import Contest
-from gemwire_server.checkpoint import open_checkpoint
+from gemwire_server.checkpoints import open_checkpoint
 from goals import Goal, Verdict, evaluate
 from measure import median_ratio, turns
 from peers import NAMES, OURS, REFERENCE

@@ -10,7 +10,7 @@ from torch._dynamo.utils import counters
 from torch.nn.attention.flex_attention import create_block_mask
 
 import peers
-from gemwire_server.checkpoint import Checkpoint, open_checkpoint
+from gemwire_server.checkpoints import Checkpoint, open_checkpoint
 from gemwire_server.verify import sample_source, text_of
 from peers import packed_gpu
 from peers.contender import NotRun, filled, steps

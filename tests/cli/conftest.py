@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gemwire_server.app import background_server
-from gemwire_server.config import ServerConfig
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.processes.single import background_server
 
 
 @pytest.fixture(scope="session")

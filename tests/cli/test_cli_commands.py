@@ -14,7 +14,7 @@ import pytest
 from cli.calling import command, environment, gemwire, one_line
 from gemwire_server import __version__, cli
 from gemwire_server.cli import machine, make_checkpoint
-from gemwire_server.config import ServerConfig
+from gemwire_server.config.options import ServerConfig
 from gemwire_server.errors import CheckpointError
 
 ALL = ("serve", "embed", "tokenize", "info", "make-checkpoint", "verify", "tune", "token")
@@ -341,7 +341,7 @@ def test_make_checkpoint_refuses(arguments: list[str], tmp_path: Path) -> None:
 
 
 def test_geometries_are_those_that_can_be_made() -> None:
-    from gemwire_server.checkpoint.synthetic import GEOMETRIES
+    from gemwire_server.checkpoints.synthetic import GEOMETRIES
 
     assert tuple(GEOMETRIES) == make_checkpoint.GEOMETRIES
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gemwire_server.config import ServerConfig, add_flags
-from gemwire_server.config_sources import ConfigError
+from gemwire_server.config.options import ServerConfig, add_flags
+from gemwire_server.config.sources import ConfigError
 
 
 def load(*flags: str, environ: Mapping[str, str] | None = None) -> ServerConfig:

@@ -17,7 +17,7 @@ import pytest
 from cli.calling import gemwire
 from gemwire_bench import result
 from gemwire_server import cli
-from gemwire_server.config import ServerConfig
+from gemwire_server.config.options import ServerConfig
 
 # A path of one of the files that `folder` makes: IN.jsonl, GARBAGE.bin, FOLDER.
 UNREADABLE = "/proc/self/mem"  # opens, and no byte of it can be read, by nobody

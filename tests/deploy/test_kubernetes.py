@@ -21,7 +21,7 @@ from cli.calling import command, environment
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub, ModelServiceStub
 from gemwire_kernels.cpu.build import COMPILERS
-from gemwire_server.front import ABANDON_SECONDS, SENDING_SECONDS
+from gemwire_server.fronts.grpc.server import ABANDON_SECONDS, SENDING_SECONDS
 from gemwire_server.processes.supervisor import ENDING_SECONDS
 from gemwire_server.security import tokens
 from rpc.certificates import Authority, credentials

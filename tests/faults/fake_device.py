@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 
 from faults.controls import Controls
 from faults.marked import Fault, number_of
-from gemwire_server.checkpoint import Checkpoint
-from gemwire_server.config import ServerConfig
+from gemwire_server.checkpoints import Checkpoint
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.engine.packing import PackedBatch
 from gemwire_server.errors import DeviceLost
-from gemwire_server.packing import PackedBatch
 
 VECTORS = 4093  # prime
 POLL_SECONDS = 0.001
 
 
 def load(checkpoint: Checkpoint, config: ServerConfig) -> "FakeDevice":
-    """As `gemwire_server.loading.Loader`."""
+    """As `gemwire_server.runners.loading.Loader`."""
     device = FakeDevice(checkpoint.dimensions[0], Controls.from_environment())
     time.sleep(device.controls.get("load_seconds"))
     return device
@@ -46,7 +46,7 @@ def _vectors(dimensions: int) -> NDArray[np.float32]:
 
 
 class FakeDevice:
-    """Satisfies `gemwire_server.loading.DescribedRunner`."""
+    """Satisfies `gemwire_server.runners.loading.DescribedRunner`."""
 
     depth = 1
     batch_tokens = 512

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from gemwire_server.config import ServerConfig, add_flags
+from gemwire_server.config.options import ServerConfig, add_flags
 from gemwire_server.serving import serve
 
 if __name__ == "__main__":

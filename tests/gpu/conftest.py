@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from gemwire_server.checkpoint.synthetic import make_checkpoint
+from gemwire_server.checkpoints.synthetic import make_checkpoint
 from gpu.runners import load
 
 if TYPE_CHECKING:
-    from gemwire_server.cuda import CudaRunner
+    from gemwire_server.runners.cuda import CudaRunner
 
 HERE = Path(__file__).parent
 

@@ -18,14 +18,14 @@ import triton
 import triton.language as tl
 from numpy.typing import NDArray
 
-from gemwire_server.checkpoint import open_checkpoint
+from gemwire_server.checkpoints import open_checkpoint
 from gemwire_server.cli import main as gemwire
-from gemwire_server.config import ServerConfig
-from gemwire_server.cuda import CudaRunner
-from gemwire_server.devices import load_runner
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.engine.packing import PackedBatch, pack
+from gemwire_server.engine.thread_engine import ThreadEngine
 from gemwire_server.errors import DeviceLost, Stopped
-from gemwire_server.packing import PackedBatch, pack
-from gemwire_server.thread_engine import ThreadEngine
+from gemwire_server.runners.choose import load_runner
+from gemwire_server.runners.cuda import CudaRunner
 from gpu.runners import alone, load, random_ids
 from server.fake_runner import Caller
 

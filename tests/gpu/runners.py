@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gemwire_server.checkpoint import open_checkpoint
-from gemwire_server.config import ServerConfig
-from gemwire_server.devices import load_runner
-from gemwire_server.packing import TokenIds, pack
-from gemwire_server.thread_engine import ThreadEngine
+from gemwire_server.checkpoints import open_checkpoint
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.engine.packing import TokenIds, pack
+from gemwire_server.engine.thread_engine import ThreadEngine
+from gemwire_server.runners.choose import load_runner
 
 if TYPE_CHECKING:
-    from gemwire_server.cuda import CudaRunner
+    from gemwire_server.runners.cuda import CudaRunner
 
 Vectors = NDArray[np.float32]
 
 
 def load(checkpoint: Path, **options: Any) -> "CudaRunner":
     """Warmed up, with the defaults that a server has."""
-    from gemwire_server.cuda import CudaRunner
+    from gemwire_server.runners.cuda import CudaRunner
 
     config = ServerConfig(model=str(checkpoint), device="cuda", **options)
     runner = load_runner(open_checkpoint(config.model), config)

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from gemwire_kernels.gpu import GpuOps
-from gemwire_server.checkpoint import open_checkpoint, synthetic
-from gemwire_server.cuda import attention_of
-from gemwire_server.packing import pack
+from gemwire_server.checkpoints import open_checkpoint, synthetic
+from gemwire_server.engine.packing import pack
+from gemwire_server.runners.cuda import attention_of
 
 # Of the published sizes, but for depth and vocabulary: the last of six layers attends to everything.
 SMALL = replace(

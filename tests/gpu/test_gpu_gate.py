@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from gemwire_server.checkpoint import open_checkpoint
-from gemwire_server.packing import TokenIds, pack
+from gemwire_server.checkpoints import open_checkpoint
+from gemwire_server.engine.packing import TokenIds, pack
 from gemwire_server.verify import Errors, embed, gate, reference_vectors
 from gpu.runners import Vectors, load, random_ids
 from server.reference_model import ReferenceModel
 
 if TYPE_CHECKING:
-    from gemwire_server.cuda import CudaRunner
+    from gemwire_server.runners.cuda import CudaRunner
 
 # Around tiles of 42 tokens (128 rows of three heads), the window's reach (256), its double and its end.
 LENGTHS = (

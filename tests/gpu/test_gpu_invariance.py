@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from gemwire_server.packing import TokenIds, pack
+from gemwire_server.engine.packing import TokenIds, pack
 from gpu.runners import Vectors, alone, assert_same_bits, random_ids
 
 if TYPE_CHECKING:
-    from gemwire_server.cuda import CudaRunner
+    from gemwire_server.runners.cuda import CudaRunner
 
 LENGTHS = (1, 2, 21, 42, 43, 64, 65, 128, 200, 256, 257, 258, 300, 513, 1000)
 BUDGET = 5632
@@ -78,7 +78,7 @@ def test_alone_in_the_smallest_bucket_and_in_a_full_one(
 
 
 def test_in_every_bucket(runner: "CudaRunner") -> None:
-    from gemwire_server.cuda import BUCKETS
+    from gemwire_server.runners.cuda import BUCKETS
 
     ids = random_ids((9,), runner, seed=6)
     expected = runner.run(pack(ids))

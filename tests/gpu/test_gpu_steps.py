@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from gemwire_server.engine import Observer, Submission
-from gemwire_server.packing import pack
-from gemwire_server.scheduler import Item
+from gemwire_server.engine.interface import Observer, Submission
+from gemwire_server.engine.packing import pack
+from gemwire_server.engine.scheduler import Item
 from gpu.runners import Vectors, alone, assert_same_bits, engine_on, load, random_ids
 from server.fake_runner import Caller
 
 if TYPE_CHECKING:
-    from gemwire_server.cuda import CudaRunner
+    from gemwire_server.runners.cuda import CudaRunner
 
 MEMORY_LIMIT = 3e9
 

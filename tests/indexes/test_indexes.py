@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import gemwire_server.checkpoint
+import gemwire_server.checkpoints
 from gemwire_client import Client
 from gemwire_client.requests import ENCODINGS
-from gemwire_server.app import background_application
-from gemwire_server.config import ServerConfig
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.processes.single import background_application
 
-SAMPLE = Path(gemwire_server.checkpoint.__file__).parent / "sample.txt"
+SAMPLE = Path(gemwire_server.checkpoints.__file__).parent / "sample.txt"
 Vectors = dict[str, NDArray[Any]]
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from cli.calling import ROOT, environment
 from faults.controls import FOLDER_VARIABLE, Controls
 from faults.fake_device import FakeDevice
-from gemwire_server.checkpoint import Checkpoint
-from gemwire_server.config import ServerConfig, add_flags
+from gemwire_server.checkpoints import Checkpoint
+from gemwire_server.config.options import ServerConfig, add_flags
 from gemwire_server.serving import serve
 
 
@@ -27,7 +27,7 @@ class SteadyDevice(FakeDevice):
 
 
 def load(checkpoint: Checkpoint, config: ServerConfig) -> SteadyDevice:
-    """As `gemwire_server.loading.Loader`."""
+    """As `gemwire_server.runners.loading.Loader`."""
     return SteadyDevice(checkpoint.dimensions[0], Controls.from_environment())
 
 

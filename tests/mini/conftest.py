@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gemwire_mini.corpus import Corpus, Text
-from gemwire_mini.vocabulary import Tokenized
-from gemwire_server.checkpoint import synthetic_tokenizer
+from gemwire_server.checkpoints import synthetic_tokenizer
+from gemwire_training.corpus import Corpus, Text
+from gemwire_training.vocabulary import Tokenized
 
 
 @dataclass(frozen=True)

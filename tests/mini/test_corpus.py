@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gemwire_mini import corpus as module
-from gemwire_mini.corpus import Corpus, Text, clean, collect, derived, which
-from gemwire_mini.readers import Passage
-from gemwire_mini.sources import HELD_OUT_DICTIONARIES, HELD_OUT_MANUALS, TRAINING, Source
+from gemwire_training import corpus as module
+from gemwire_training.corpus import Corpus, Text, clean, collect, derived, which
+from gemwire_training.readers import Passage
+from gemwire_training.sources import HELD_OUT_DICTIONARIES, HELD_OUT_MANUALS, TRAINING, Source
 
 
 def test_what_is_held_out_is_in_no_training_source() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gemwire_mini.fetch import FetchError, passages
-from gemwire_mini.sources import TRAINING, Source
+from gemwire_training.fetch import FetchError, passages
+from gemwire_training.sources import TRAINING, Source
 
 FAQ = next(source for source in TRAINING if source.package == "debian-faq")
 

@@ -12,10 +12,10 @@ import pytest
 from gemwire_client import Client
 from gemwire_mini import CHECKPOINT
 from gemwire_server import verify
-from gemwire_server.checkpoint import open_checkpoint
-from gemwire_server.config import ServerConfig
-from gemwire_server.devices import load_runner
-from gemwire_server.packing import pack
+from gemwire_server.checkpoints import open_checkpoint
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.engine.packing import pack
+from gemwire_server.runners.choose import load_runner
 
 QUERY, DOCUMENTS = verify.CARD_QUERY, list(verify.CARD_DOCUMENTS)
 # Pairs of questions and answers of different subjects, few words in common.

@@ -4,7 +4,7 @@ import gzip
 import string
 from pathlib import Path
 
-from gemwire_mini.readers import Passage, descriptions, dictd, mallard, page, prose, wordnet
+from gemwire_training.readers import Passage, descriptions, dictd, mallard, page, prose, wordnet
 
 
 def test_wordnet_gives_words_with_their_gloss_and_examples_apart(tmp_path: Path) -> None:

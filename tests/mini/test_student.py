@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from gemwire_kernels import reference
-from gemwire_mini.bag import Bag
-from gemwire_mini.export import export
-from gemwire_mini.student import GEOMETRY, Student
-from gemwire_server.checkpoint import open_checkpoint
-from gemwire_server.packing import pack
+from gemwire_server.checkpoints import open_checkpoint
+from gemwire_server.engine.packing import pack
+from gemwire_training.bag import Bag
+from gemwire_training.export import export
+from gemwire_training.student import GEOMETRY, Student
 from mini.conftest import Lesson
 from server.reference_model import ReferenceModel
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from gemwire_mini import teacher as module
-from gemwire_mini.teacher import PACKAGE, WORD_STEPS, Teacher, label
+from gemwire_training import teacher as module
+from gemwire_training.teacher import PACKAGE, WORD_STEPS, Teacher, label
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec(PACKAGE) is None, reason="the teacher comes with gemwire[train]"

@@ -8,13 +8,13 @@ import pytest
 import sentencepiece
 import torch
 
-from gemwire_mini import distil as module
-from gemwire_mini.bag import Bag, first_table, train_bag
-from gemwire_mini.batches import Batches
-from gemwire_mini.distil import Targets, distil, rotation, schedule
-from gemwire_mini.loss import distillation_loss, word_loss
-from gemwire_mini.student import GEOMETRY, Student
-from gemwire_mini.vocabulary import ALL_PROMPTS, BOS, EOS, long_targets, piece_texts
+from gemwire_training import distil as module
+from gemwire_training.bag import Bag, first_table, train_bag
+from gemwire_training.batches import Batches
+from gemwire_training.distil import Targets, distil, rotation, schedule
+from gemwire_training.loss import distillation_loss, word_loss
+from gemwire_training.student import GEOMETRY, Student
+from gemwire_training.vocabulary import ALL_PROMPTS, BOS, EOS, long_targets, piece_texts
 from mini.conftest import Lesson
 
 SIZES = GEOMETRY.matryoshka_dimensions

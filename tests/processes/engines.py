@@ -10,12 +10,12 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from gemwire_server.packing import PackedBatch, TokenIds
+from gemwire_server.engine.packing import PackedBatch, TokenIds
+from gemwire_server.engine.thread_engine import ThreadEngine
 from gemwire_server.processes.host import EngineHost
 from gemwire_server.processes.link import LinkClosed
 from gemwire_server.processes.pool import EnginePool
 from gemwire_server.processes.remote import RemoteEngine
-from gemwire_server.thread_engine import ThreadEngine
 
 WAIT = 20.0
 

@@ -5,12 +5,12 @@ import selectors
 import threading
 from collections.abc import Callable, Sequence
 
-from gemwire_server.engine import EngineState, Observer, Runner, Submission
-from gemwire_server.packing import TokenIds
+from gemwire_server.engine.interface import EngineState, Observer, Runner, Submission
+from gemwire_server.engine.packing import TokenIds
+from gemwire_server.engine.thread_engine import ThreadEngine
 from gemwire_server.processes.host import EngineHost
 from gemwire_server.processes.link import LinkClosed
 from gemwire_server.processes.pool import EnginePool
-from gemwire_server.thread_engine import ThreadEngine
 
 
 class LoopbackEngine:

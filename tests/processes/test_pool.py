@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from gemwire_server.engine import Results, Submission
+from gemwire_server.engine.interface import Results, Submission
 from gemwire_server.errors import EngineFailure, Overloaded, Stopped
 from gemwire_server.processes.pool import EnginePool
 from gemwire_server.processes.quarantine import digest

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub, ModelServiceStub
-from gemwire_server.app import background_application
-from gemwire_server.config import ServerConfig
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.processes.single import background_application
 
 
 @dataclass

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gemwire_server.packing import PackedBatch
-from gemwire_server.runner import ModelRunner
+from gemwire_server.engine.packing import PackedBatch
+from gemwire_server.runners.cpu import ModelRunner
 
 WAIT = 30.0
 

@@ -18,10 +18,10 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_client import Client
-from gemwire_server import front
-from gemwire_server.rpc import methods
-from gemwire_server.rpc.call import Caller
+from gemwire_server.fronts.grpc import handlers as methods
+from gemwire_server.fronts.grpc import server as front
 from gemwire_server.security.tokens import make
+from gemwire_server.service.call import Caller
 from rpc.harness import running, text
 from rpc.server_process import server_process
 

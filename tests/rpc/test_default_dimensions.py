@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cli.calling import gemwire
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_client import Client
-from gemwire_server.checkpoint import open_checkpoint
+from gemwire_server.checkpoints import open_checkpoint
 from gemwire_server.verify import reference_vectors
 from rpc.harness import Served, running, text, values
 from server.test_checkpoint import edit

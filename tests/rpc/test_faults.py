@@ -15,9 +15,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from safetensors.torch import load_file, save_file
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.checkpoint.synthetic import make_checkpoint
+from gemwire_server.checkpoints.synthetic import make_checkpoint
 from gemwire_server.errors import CheckpointError
-from gemwire_server.tokenizer import Tokenizer
+from gemwire_server.text.tokenizer import Tokenizer
 from rpc.harness import failure, running, text, values
 from rpc.held_device import WAIT, HeldDevice
 
@@ -133,7 +133,7 @@ def test_a_bug_tells_the_wire_and_the_log_nothing_of_the_text(
 def test_a_failing_step_is_an_internal_error_and_the_next_one_works(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gemwire_server.runner import ModelRunner
+    from gemwire_server.runners.cpu import ModelRunner
 
     with running(str(tiny_checkpoint)) as served:
 
@@ -154,7 +154,7 @@ def test_a_warm_up_that_fails_is_not_served(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gemwire_server.errors import EngineFailure
-    from gemwire_server.runner import ModelRunner
+    from gemwire_server.runners.cpu import ModelRunner
 
     def broken(self: ModelRunner, batch: object) -> None:
         raise RuntimeError("broken on purpose")

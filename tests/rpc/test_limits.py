@@ -16,7 +16,7 @@ import pytest
 from google.protobuf.message import Message
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.rpc.unparsed import SMALL_BYTES, is_crowded
+from gemwire_server.fronts.grpc.message_limits import SMALL_BYTES, is_crowded
 from rpc.harness import Served, failure, running, text
 from rpc.server_process import ServerProcess, server_process
 

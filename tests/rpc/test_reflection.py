@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2 as messages
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.reflection import Schema
+from gemwire_server.fronts.grpc.reflection import Schema
 from rpc.harness import Served, running
 
 SERVICES = [

@@ -17,7 +17,7 @@ from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from gemwire_client import AsyncClient, Client
 from gemwire_client.requests import ANSWER_OVERHEAD, result_bytes
 from gemwire_server.errors import CheckpointError
-from gemwire_server.rpc.wire import ERROR_BYTES, Vectors, results_that_fit
+from gemwire_server.fronts.grpc.gemwire_v1.wire import ERROR_BYTES, Vectors, results_that_fit
 from rpc.harness import Served, failure, running, text
 from scrape import at_rest, scrape, scrape_until
 

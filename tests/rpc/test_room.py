@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from gemwire.v1 import embedding_pb2 as pb
+from gemwire_server.engine.packing import TokenIds
+from gemwire_server.engine.scheduler import Owner, Scheduler
 from gemwire_server.errors import Overloaded
-from gemwire_server.packing import TokenIds
-from gemwire_server.rpc.room import Room
-from gemwire_server.scheduler import Owner, Scheduler
+from gemwire_server.service.queue_space import Room
 from rpc.harness import running, text
 from rpc.held_device import WAIT, HeldDevice
 
@@ -71,7 +71,7 @@ def test_a_stream_goes_on_as_soon_as_something_leaves_the_queue(
 
     monkeypatch.setattr(Scheduler, "add", watched)
     monkeypatch.setattr(Scheduler, "drain_seconds", lambda self: 1000.0)
-    monkeypatch.setattr("gemwire_server.rpc.stream.LONGEST_WAIT_SECONDS", 1000.0)
+    monkeypatch.setattr("gemwire_server.fronts.grpc.gemwire_v1.stream.LONGEST_WAIT_SECONDS", 1000.0)
     device = HeldDevice(monkeypatch)
     with running(str(tiny_checkpoint), max_queue_tokens=64, max_batch_tokens=64) as served:
         device.hold()

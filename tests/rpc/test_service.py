@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.prompts import TASKS
-from gemwire_server.rpc.validate import TASK_TYPES
+from gemwire_server.fronts.grpc.gemwire_v1.messages import TASK_TYPES
+from gemwire_server.text.prompts import TASKS
 from rpc.harness import Served, failure, running, text, values
 
 TEXTS = [

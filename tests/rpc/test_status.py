@@ -11,6 +11,7 @@ from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from gemwire_client import Client
 from gemwire_client.errors import Overloaded as ClientOverloaded
+from gemwire_server.engine.scheduler import Scheduler
 from gemwire_server.errors import (
     EngineFailure,
     Expired,
@@ -22,9 +23,8 @@ from gemwire_server.errors import (
     Stopped,
     Unauthenticated,
 )
-from gemwire_server.rpc.status import to_status
-from gemwire_server.scheduler import Scheduler
-from gemwire_server.tokenizer import Tokenizer
+from gemwire_server.fronts.grpc.status import to_status
+from gemwire_server.text.tokenizer import Tokenizer
 from rpc.harness import failure, running, text
 from rpc.held_device import WAIT, HeldDevice
 

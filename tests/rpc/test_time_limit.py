@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.tokenizer import Encoded, Tokenizer
+from gemwire_server.text.tokenizer import Encoded, Tokenizer
 from rpc.harness import failure, running, text
 from rpc.held_device import WAIT, HeldDevice
 
@@ -48,7 +48,8 @@ def test_a_call_that_has_expired_is_not_tokenized(
     tokenized = []
     with running(str(tiny_checkpoint)) as served:
         monkeypatch.setattr(
-            "gemwire_server.rpc.methods.deadline_of", lambda remaining: time.monotonic() - 0.001
+            "gemwire_server.fronts.grpc.handlers.deadline_of",
+            lambda remaining: time.monotonic() - 0.001,
         )
         monkeypatch.setattr(Tokenizer, "encode", lambda *args, **options: tokenized.append(1))
         for call in (

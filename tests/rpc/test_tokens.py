@@ -19,13 +19,13 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_client import AccessDenied, Client, Overloaded
-from gemwire_server.config_sources import ConfigError
+from gemwire_server.config.sources import ConfigError
 from gemwire_server.errors import QuotaExceeded, Unauthenticated
-from gemwire_server.rpc.call import Call, Caller
-from gemwire_server.rpc.embedder import Embedder
 from gemwire_server.security import tokens as tokens_module
 from gemwire_server.security.quota import Bucket
 from gemwire_server.security.tokens import MAX_TOKENS, Tokens, make
+from gemwire_server.service.call import Call, Caller
+from gemwire_server.service.embedder import Embedder
 from rpc.certificates import replace
 from rpc.harness import Failure, Served, failure, running, text
 

@@ -6,8 +6,7 @@ from numpy.typing import NDArray
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.errors import EngineFailure, GemwireError, InvalidInput
-from gemwire_server.rpc.status import duration, to_status
-from gemwire_server.rpc.wire import (
+from gemwire_server.fronts.grpc.gemwire_v1.wire import (
     Answers,
     Vectors,
     batch_response,
@@ -18,6 +17,7 @@ from gemwire_server.rpc.wire import (
     stream_results,
     varint,
 )
+from gemwire_server.fronts.grpc.status import duration, to_status
 
 SIZE = 768
 ENCODINGS = [number for number in pb.VectorEncoding.values() if number]

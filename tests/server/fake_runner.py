@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from gemwire_server.engine import Engine, Observer, Results, Submission
+from gemwire_server.engine.interface import Engine, Observer, Results, Submission
+from gemwire_server.engine.packing import PackedBatch, TokenIds
+from gemwire_server.engine.scheduler import Item
 from gemwire_server.errors import DeviceLost, GemwireError
-from gemwire_server.packing import PackedBatch, TokenIds
-from gemwire_server.scheduler import Item
 
 POISON, NOT_A_NUMBER, LOST, LOST_AT_ONCE = 13, 66, 77, 78
 WAIT = 20.0  # seconds until a wait counts as hung

@@ -8,9 +8,9 @@ import torch
 
 from gemwire_kernels.cpu import NativeOps, PortableOps, best_dtype, make_ops
 from gemwire_kernels.ops import Ops
-from gemwire_server.checkpoint import open_checkpoint
-from gemwire_server.packing import pack
-from gemwire_server.runner import ModelRunner
+from gemwire_server.checkpoints import open_checkpoint
+from gemwire_server.engine.packing import pack
+from gemwire_server.runners.cpu import ModelRunner
 
 STATUS = Path("/proc/self/status")
 VOCABULARY, LONGEST = 2048, 2048

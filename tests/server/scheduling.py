@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gemwire_server import scheduler
-from gemwire_server.packing import TokenIds
-from gemwire_server.scheduler import Item, Scheduler
+from gemwire_server.engine import scheduler
+from gemwire_server.engine.packing import TokenIds
+from gemwire_server.engine.scheduler import Item, Scheduler
 
 
 @dataclass(eq=False)

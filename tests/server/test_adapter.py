@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gemwire_server.checkpoint import open_checkpoint
-from gemwire_server.checkpoint.synthetic import make_checkpoint
+from gemwire_server.checkpoints import open_checkpoint
+from gemwire_server.checkpoints.synthetic import make_checkpoint
+from gemwire_server.engine.packing import pack
 from gemwire_server.errors import CheckpointError
-from gemwire_server.packing import pack
-from gemwire_server.runner import ModelRunner
+from gemwire_server.runners.cpu import ModelRunner
 from server.reference_versions import Reference, parameters
 
 SCRIPT = Path(__file__).with_name("reference_scripts") / "adapter.py"

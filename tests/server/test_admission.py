@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from gemwire_server.engine.scheduler import CAUTION, REQUEST_TOO_LARGE, Item, Scheduler
 from gemwire_server.errors import Overloaded
-from gemwire_server.scheduler import CAUTION, REQUEST_TOO_LARGE, Item, Scheduler
 from server.scheduling import Clock, Owner, lengths, texts
 
 

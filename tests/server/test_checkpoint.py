@@ -13,13 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gemwire_server.checkpoint import open_checkpoint
-from gemwire_server.checkpoint.config import parse_config
-from gemwire_server.checkpoint.synthetic import make_checkpoint
+from gemwire_server.checkpoints import open_checkpoint
+from gemwire_server.checkpoints.config import parse_config
+from gemwire_server.checkpoints.synthetic import make_checkpoint
+from gemwire_server.engine.packing import pack
 from gemwire_server.errors import CheckpointError
-from gemwire_server.model.config import LayerKind
-from gemwire_server.packing import pack
-from gemwire_server.runner import ModelRunner
+from gemwire_server.models.gemma3.config import LayerKind
+from gemwire_server.runners.cpu import ModelRunner
 
 
 @pytest.fixture
@@ -345,8 +345,8 @@ def test_revision_leaves_out_what_no_vector_depends_on(folder: Path) -> None:
 MEASURE = """
 import sys
 from pathlib import Path
-from gemwire_server.checkpoint import open_checkpoint
-from gemwire_server.runner import ModelRunner
+from gemwire_server.checkpoints import open_checkpoint
+from gemwire_server.runners.cpu import ModelRunner
 
 def peak():  # ru_maxrss would count the parent's as well
     status = Path("/proc/self/status").read_text()

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from gemwire_server.checkpoint.config import CONFIG, parse_config
-from gemwire_server.checkpoint.keys import Keys
-from gemwire_server.checkpoint.modules import DENSE, NORMALIZE, POOLING
-from gemwire_server.checkpoint.reading import READING
-from gemwire_server.checkpoint.settings import SETTINGS
+from gemwire_server.checkpoints.config import CONFIG, parse_config
+from gemwire_server.checkpoints.keys import Keys
+from gemwire_server.checkpoints.modules import DENSE, NORMALIZE, POOLING
+from gemwire_server.checkpoints.reading import READING
+from gemwire_server.checkpoints.settings import SETTINGS
 from gemwire_server.errors import CheckpointError
 from server.reference_versions import PARAMETERS, Reference
 

@@ -11,13 +11,13 @@ import torch
 import triton
 
 from cli.calling import gemwire, one_line
-from gemwire_server import devices
-from gemwire_server.checkpoint import Checkpoint, open_checkpoint
-from gemwire_server.config import ServerConfig
-from gemwire_server.config_sources import ConfigError
-from gemwire_server.devices import check_cuda, load_runner
+from gemwire_server.checkpoints import Checkpoint, open_checkpoint
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.config.sources import ConfigError
 from gemwire_server.errors import DeviceError
-from gemwire_server.runner import ModelRunner
+from gemwire_server.runners import choose as devices
+from gemwire_server.runners.choose import check_cuda, load_runner
+from gemwire_server.runners.cpu import ModelRunner
 
 NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 CARD = torch.device("cuda:0")
@@ -162,7 +162,7 @@ def test_auto_falls_back_where_the_kernels_do_not_run(
 def test_what_keeps_a_gpu_from_serving_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     from triton.runtime.errors import OutOfResources
 
-    from gemwire_server import cuda
+    from gemwire_server.runners import cuda
 
     def starting(error: Exception) -> str:
         with pytest.raises(DeviceError) as caught, cuda._starting(CARD):

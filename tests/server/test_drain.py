@@ -177,8 +177,8 @@ def test_a_stream_that_says_nothing_does_not_hold_the_server_up(tiny_checkpoint:
 
 
 def test_a_taken_socket_is_not_taken_over(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    from gemwire_server.app import background_server
-    from gemwire_server.config import ServerConfig
+    from gemwire_server.config.options import ServerConfig
+    from gemwire_server.processes.single import background_server
 
     address = f"unix:{tmp_path / 's'}"
     with background_server(ServerConfig(model=str(tiny_checkpoint), address=address)):

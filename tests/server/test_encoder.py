@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from gemwire_kernels.cpu import NativeOps
-from gemwire_server.checkpoint import open_checkpoint
-from gemwire_server.checkpoint.synthetic import make_checkpoint
-from gemwire_server.model.config import LayerKind
-from gemwire_server.model.gemma3 import Encoder, EncoderWeights
-from gemwire_server.packing import TokenIds, pack
-from gemwire_server.runner import ModelRunner
+from gemwire_server.checkpoints import open_checkpoint
+from gemwire_server.checkpoints.synthetic import make_checkpoint
+from gemwire_server.engine.packing import TokenIds, pack
+from gemwire_server.models.gemma3.config import LayerKind
+from gemwire_server.models.gemma3.encoder import Encoder, EncoderWeights
+from gemwire_server.runners.cpu import ModelRunner
 from gemwire_server.verify import Errors, gate
 from kernels.test_cpu import COMPILER
 from server.growth import STATUS, growth

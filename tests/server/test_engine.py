@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from gemwire_server.engine import Engine, Results, Submission
+from gemwire_server.engine.interface import Engine, Results, Submission
+from gemwire_server.engine.thread_engine import ThreadEngine
 from gemwire_server.errors import EngineFailure, Expired, Overloaded, Stopped
-from gemwire_server.thread_engine import ThreadEngine
 from processes.loopback import LoopbackEngine
 from server.fake_runner import (
     LOST,
@@ -220,7 +220,7 @@ def test_texts_that_could_not_be_packed_are_answered(
 ) -> None:
     dead = threading.Event()
     engine = ThreadEngine(runner, max_batch_tokens=10, max_queue_tokens=100, on_death=dead.set)
-    monkeypatch.setattr("gemwire_server.thread_engine.pack", lambda sequences: 1 / 0)
+    monkeypatch.setattr("gemwire_server.engine.thread_engine.pack", lambda sequences: 1 / 0)
     caller = Caller(1)
     engine.submit([text(96, 7)], caller.submission)
     assert caller.errors() == {0: EngineFailure} and dead.wait(WAIT)

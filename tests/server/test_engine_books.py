@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 
+from gemwire_server.engine.thread_engine import ThreadEngine
 from gemwire_server.errors import Overloaded
-from gemwire_server.thread_engine import ThreadEngine
 from server.fake_runner import (
     NOT_A_NUMBER,
     POISON,

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from gemwire_server.engine.thread_engine import ThreadEngine
 from gemwire_server.errors import DeviceLost, EngineFailure, Expired, Stopped
-from gemwire_server.thread_engine import ThreadEngine
 from server.fake_runner import LOST, POISON, WAIT, Books, Caller, FakeRunner, hold, text
 
 

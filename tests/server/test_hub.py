@@ -15,8 +15,8 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from gemwire_server.checkpoint import hub, open_checkpoint
-from gemwire_server.checkpoint.hub import resolve
+from gemwire_server.checkpoints import hub, open_checkpoint
+from gemwire_server.checkpoints.hub import resolve
 from gemwire_server.errors import CheckpointError
 
 REPO, COMMIT = "planets/tiny", "0123456789abcdef0123456789abcdef01234567"
@@ -160,7 +160,7 @@ def test_a_hub_id_is_downloaded(served: Hub, revision: str | None) -> None:
 
 def test_hf_endpoint_is_followed(served: Hub, tmp_path: Path) -> None:
     environment = {"HF_ENDPOINT": served.url, "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
-    code = f"from gemwire_server.checkpoint.hub import resolve; print(resolve({REPO!r}).revision)"
+    code = f"from gemwire_server.checkpoints.hub import resolve; print(resolve({REPO!r}).revision)"
     path = os.pathsep.join(sys.path)
     run = subprocess.run(
         [sys.executable, "-c", code],

@@ -13,8 +13,8 @@ from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.logs import JsonFormatter, TextFormatter
-from gemwire_server.tokenizer import Tokenizer
+from gemwire_server.observe.logs import JsonFormatter, TextFormatter
+from gemwire_server.text.tokenizer import Tokenizer
 from rpc.harness import running, text
 
 SECRET = "averyprivatetext"

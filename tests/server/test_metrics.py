@@ -16,16 +16,16 @@ import numpy as np
 import pytest
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.app import background_application
-from gemwire_server.config import ServerConfig
-from gemwire_server.runner import ModelRunner
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.processes.single import background_application
+from gemwire_server.runners.cpu import ModelRunner
 from gemwire_server.security import tokens
 from rpc.harness import failure, running, text
 from rpc.held_device import WAIT, HeldDevice
 from scrape import Page, at_rest, get, scrape, scrape_until
 
 ANYWHERE = "127.0.0.1:0"
-DASHBOARD = Path(__file__).parents[2] / "server" / "dashboard.json"
+DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboard.json"
 SECRET = "averyprivatetext"
 
 
@@ -222,10 +222,10 @@ def test_a_reader_that_says_nothing_holds_up_nobody(tiny_checkpoint: Path) -> No
 
 CHILD = """
 import sys
-from gemwire_server.metrics_files import keep_in_files
+from gemwire_server.observe.metrics_files import keep_in_files
 keep_in_files(sys.argv[1], sys.argv[2])
 from prometheus_client import CollectorRegistry
-from gemwire_server.metrics import CallMetrics, EngineMetrics
+from gemwire_server.observe.metrics import CallMetrics, EngineMetrics
 registry = CollectorRegistry()
 calls, engine = CallMetrics(registry), EngineMetrics(registry, max_batch_tokens=8)
 EMBED = "gemwire.v1.EmbeddingService.Embed"
@@ -242,12 +242,12 @@ for line in sys.stdin:
 """
 PARENT = """
 import sys
-from gemwire_server.metrics_files import SharedMetrics, keep_in_files
+from gemwire_server.observe.metrics_files import SharedMetrics, keep_in_files
 folder = sys.argv[1]
 keep_in_files(folder, "supervisor")
 from prometheus_client import CollectorRegistry
-from gemwire_server.metrics import PartMetrics
-from gemwire_server.metrics_page import MetricsPage
+from gemwire_server.observe.metrics import PartMetrics
+from gemwire_server.observe.metrics_page import MetricsPage
 shared = SharedMetrics(folder)
 parts = PartMetrics(CollectorRegistry())
 page = MetricsPage("127.0.0.1:0", shared.registry, lambda: True)

@@ -18,11 +18,11 @@ from sentence_transformers.sentence_transformer.modules import (
 )
 from torch import nn
 
-from gemwire_server.checkpoint import open_checkpoint
-from gemwire_server.checkpoint.synthetic import make_checkpoint
+from gemwire_server.checkpoints import open_checkpoint
+from gemwire_server.checkpoints.synthetic import make_checkpoint
+from gemwire_server.engine.packing import pack
 from gemwire_server.errors import CheckpointError
-from gemwire_server.packing import pack
-from gemwire_server.runner import ModelRunner
+from gemwire_server.runners.cpu import ModelRunner
 
 FP32_TOLERANCE = 5e-6  # of a unit vector's entries; sums are taken in another order
 WIDTH = 96  # of the tiny geometry, and of its vectors

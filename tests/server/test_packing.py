@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gemwire_server.packing import pack
+from gemwire_server.engine.packing import pack
 
 
 def test_packs_end_to_end() -> None:

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from gemwire_mini import CHECKPOINT as MINI
-from gemwire_server.checkpoint import open_checkpoint
-from gemwire_server.packing import pack
-from gemwire_server.runner import ModelRunner
+from gemwire_server.checkpoints import open_checkpoint
+from gemwire_server.engine.packing import pack
+from gemwire_server.runners.cpu import ModelRunner
 from gemwire_server.verify import reference_vectors
 from server.test_checkpoint import edit
 

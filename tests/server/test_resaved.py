@@ -8,11 +8,11 @@ import pytest
 from numpy.typing import NDArray
 
 from gemwire_mini import CHECKPOINT as MINI
-from gemwire_server.checkpoint import Checkpoint, open_checkpoint
-from gemwire_server.checkpoint.synthetic import make_checkpoint
-from gemwire_server.packing import pack
-from gemwire_server.runner import ModelRunner
-from gemwire_server.tokenizer import Truncation
+from gemwire_server.checkpoints import Checkpoint, open_checkpoint
+from gemwire_server.checkpoints.synthetic import make_checkpoint
+from gemwire_server.engine.packing import pack
+from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.text.tokenizer import Truncation
 from server.reference_versions import PARAMETERS, Reference
 
 RESAVE = Path(__file__).with_name("reference_scripts") / "resave.py"

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gemwire_server.engine.scheduler import Scheduler
 from gemwire_server.errors import Overloaded
-from gemwire_server.scheduler import Scheduler
 from server.scheduling import Clock, Owner, Recount, jain, lengths, texts
 
 
@@ -262,7 +262,7 @@ def test_dropping_expiring_and_refusing_many_texts_costs_as_much_as_they_are(
     monkeypatch.setattr(Scheduler, "_count", counted("count", Scheduler._count))
     # Not in the module itself, which others use meanwhile.
     own = SimpleNamespace(**{**vars(heapq), "heappop": counted("pop", heapq.heappop)})
-    monkeypatch.setattr("gemwire_server.scheduler.heapq", own)
+    monkeypatch.setattr("gemwire_server.engine.scheduler.heapq", own)
     clock = Clock()
     scheduler = Scheduler(max_batch_tokens=100, max_queue_tokens=150_000, clock=clock)
     each = 100_000 // owners

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gemwire_server.suspects import Suspects
+from gemwire_server.engine.poison_search import Suspects
 
 
 class Device:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from gemwire_server.checkpoint.synthetic import GEOMETRIES, make_checkpoint
+from gemwire_server.checkpoints.synthetic import GEOMETRIES, make_checkpoint
 from gemwire_server.errors import CheckpointError
 
 TEXTS = ["Which planet is red?", "Venus is the sister of Earth", "x", "Mars is red. " * 60]

@@ -13,9 +13,9 @@ import tokenizers
 from numpy.typing import NDArray
 
 from gemwire_mini import CHECKPOINT
-from gemwire_server.checkpoint.synthetic_tokenizer import write_tokenizer
+from gemwire_server.checkpoints.synthetic_tokenizer import write_tokenizer
 from gemwire_server.errors import InvalidInput
-from gemwire_server.tokenizer import Tokenizer, Truncation
+from gemwire_server.text.tokenizer import Tokenizer, Truncation
 from server.tokenizer_folders import backend_of
 
 ALPHABETS = [

@@ -14,11 +14,11 @@ import tokenizers
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from tokenizers.normalizers import Lowercase, Sequence
 
-from gemwire_server.checkpoint.synthetic_tokenizer import convert
-from gemwire_server.sentencepiece_model import KIND, Pieces
-from gemwire_server.tokenizer_agreement import Disagreement, agree
-from gemwire_server.tokenizer_backends import SentencePieceBackend
-from gemwire_server.tokenizer_files import AddedToken
+from gemwire_server.checkpoints.synthetic_tokenizer import convert
+from gemwire_server.text.agreement import Disagreement, agree
+from gemwire_server.text.backends import SentencePieceBackend
+from gemwire_server.text.sentencepiece_model import KIND, Pieces
+from gemwire_server.text.tokenizer_files import AddedToken
 
 ROWS = 1000
 RUNS = ["▁" * n for n in range(2, 6)]

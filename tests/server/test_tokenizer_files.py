@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gemwire_server.errors import CheckpointError, InvalidInput
-from gemwire_server.tokenizer import Tokenizer, Truncation
+from gemwire_server.text.tokenizer import Tokenizer, Truncation
 from server.tokenizer_folders import Edit, added, backend_of, copy, edit, load
 
 SAMPLE = "Jupiter\n\n  <bos>ß🚀\t\0 <pad>▁▁ 12"

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import tokenizers
 
-from gemwire_server.checkpoint.synthetic_tokenizer import convert
-from gemwire_server.tokenizer import Tokenizer
+from gemwire_server.checkpoints.synthetic_tokenizer import convert
+from gemwire_server.text.tokenizer import Tokenizer
 from server.test_tokenizer import EDGES, random_texts
 from server.tokenizer_folders import added, backend_of, edit, ids_of
 

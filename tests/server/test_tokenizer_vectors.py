@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from gemwire_server.checkpoint import open_checkpoint
-from gemwire_server.checkpoint.synthetic import make_checkpoint
-from gemwire_server.packing import pack
-from gemwire_server.runner import ModelRunner
+from gemwire_server.checkpoints import open_checkpoint
+from gemwire_server.checkpoints.synthetic import make_checkpoint
+from gemwire_server.engine.packing import pack
+from gemwire_server.runners.cpu import ModelRunner
 from server.tokenizer_folders import edit
 
 TEXTS = ["the [ENT] of Mars", "[ENT]", "[ENT][ENT] <bos>x", "no such token", "  [TWO] the\n\n[ENT]"]

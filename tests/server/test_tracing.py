@@ -13,7 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.proto.trace.v1.trace_pb2 import Status as SpanStatus
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server import tracing
+from gemwire_server.observe import tracing
 from rpc.harness import running, text
 from rpc.held_device import WAIT, HeldDevice
 from server.collector import Collector, collecting
@@ -160,7 +160,7 @@ def test_without_its_packages_one_line_says_what_to_install(
 
 def test_a_server_without_traces_never_imports_them() -> None:
     program = (
-        "import sys, gemwire_server.app; "
+        "import sys, gemwire_server.processes.single; "
         "assert not any(name.startswith('opentelemetry') for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=WAIT)

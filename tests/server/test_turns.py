@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gemwire_server.turns import REMEMBERED, Turns
+from gemwire_server.engine.fair_queue import REMEMBERED, Turns
 from server.scheduling import jain
 
 

@@ -12,12 +12,12 @@ import torch
 
 from gemwire_mini import CHECKPOINT as MINI
 from gemwire_server import cli, verify
-from gemwire_server.checkpoint import Checkpoint, open_checkpoint
-from gemwire_server.checkpoint.window import read_window
-from gemwire_server.config import ServerConfig
+from gemwire_server.checkpoints import Checkpoint, open_checkpoint
+from gemwire_server.checkpoints.window import read_window
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.engine.packing import pack
 from gemwire_server.errors import CheckpointError
-from gemwire_server.packing import pack
-from gemwire_server.runner import ModelRunner
+from gemwire_server.runners.cpu import ModelRunner
 from server.reference_model import ReferenceModel
 
 TOLERANCE = 5e-6  # of a unit vector's entries

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gemwire_server.tokenizer import Tokenizer
+from gemwire_server.text.tokenizer import Tokenizer
 from server.reference_versions import Reference
 
 SCRIPT = Path(__file__).with_name("reference_scripts") / "ids.py"

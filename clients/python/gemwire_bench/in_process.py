@@ -14,14 +14,14 @@ import numpy as np
 
 from gemwire_bench.samples import NONE, Samples
 from gemwire_bench.worker import Job, serve
-from gemwire_server.checkpoint import open_configured
-from gemwire_server.config import RUNNER, ServerConfig
-from gemwire_server.engine import Results, Submission
+from gemwire_server.checkpoints import open_configured
+from gemwire_server.config.options import RUNNER, ServerConfig
+from gemwire_server.engine.interface import Results, Submission
+from gemwire_server.engine.packing import TokenIds
+from gemwire_server.engine.thread_engine import ThreadEngine
 from gemwire_server.errors import GemwireError
-from gemwire_server.loading import load
-from gemwire_server.packing import TokenIds
-from gemwire_server.rpc.status import CODES
-from gemwire_server.thread_engine import ThreadEngine
+from gemwire_server.fronts.grpc.status import CODES
+from gemwire_server.runners.loading import load
 
 IDS = 1 << 16
 """Length of the row of ids that texts are cut from."""

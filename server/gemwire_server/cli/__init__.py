@@ -20,7 +20,7 @@ from gemwire_server.cli import (
     verify,
 )
 from gemwire_server.cli.common import Parser
-from gemwire_server.config_sources import ConfigError
+from gemwire_server.config.sources import ConfigError
 from gemwire_server.errors import CheckpointError, DeviceError, GemwireError, StartError
 
 COMMANDS = (serve, embed, tokenize, info, bench, make_checkpoint, verify, tune, token)

@@ -20,9 +20,9 @@ from gemwire_server.cli.values import (
     whole,
     writable_path,
 )
-from gemwire_server.config import add_flags
-from gemwire_server.config_sources import ConfigError
-from gemwire_server.prompts import TASKS
+from gemwire_server.config.options import add_flags
+from gemwire_server.config.sources import ConfigError
+from gemwire_server.text.prompts import TASKS
 
 DAY = 86400.0
 SERVERS_ONLY = (

@@ -17,8 +17,8 @@ from gemwire_bench.target import Target
 from gemwire_server.cli import remote
 from gemwire_server.cli.files import replacing
 from gemwire_server.cli.signals import ending_signals
-from gemwire_server.config import ServerConfig
-from gemwire_server.config_sources import ConfigError
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.config.sources import ConfigError
 
 SLO_MISSED, INVALID = 3, 4
 LEAST_CALLS = 10  # of a sweep's lowest step

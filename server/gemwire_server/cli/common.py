@@ -9,9 +9,9 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Never
 
 from gemwire_server.cli.values import name, readable, server, text
-from gemwire_server.config import ServerConfig, add_flags
-from gemwire_server.config_sources import ConfigError, flag
-from gemwire_server.prompts import TASKS
+from gemwire_server.config.options import ServerConfig, add_flags
+from gemwire_server.config.sources import ConfigError, flag
+from gemwire_server.text.prompts import TASKS
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction["Parser"]
@@ -132,7 +132,7 @@ def server_address(args: argparse.Namespace) -> Iterator[str]:
         yield args.server
         return
     config = load_config(args)
-    from gemwire_server.app import background_server
+    from gemwire_server.processes.single import background_server
 
     # GEMWIRE_ADDRESS and the like are for the server people run; here it is a private socket.
     private = replace(config, **{option: DEFAULTS[option] for option in ACCESS_OPTIONS})

@@ -19,7 +19,7 @@ from gemwire_server.cli.common import (
 )
 from gemwire_server.cli.signals import ending_signals
 from gemwire_server.cli.values import name, readable, whole, writable
-from gemwire_server.config_sources import ConfigError
+from gemwire_server.config.sources import ConfigError
 
 if TYPE_CHECKING:
     from gemwire_server.cli.progress import Meter

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from gemwire_server.cli.common import Parser, Subparsers, add_remote_flags, check_server_flags
 from gemwire_server.cli.values import server
-from gemwire_server.config import ServerConfig, add_flags
+from gemwire_server.config.options import ServerConfig, add_flags
 
 Facts = Mapping[str, object]
 
@@ -53,7 +53,7 @@ def of_server(args: argparse.Namespace) -> Facts:
 
 def of_checkpoint(config: ServerConfig) -> Facts:
     """A checkpoint's facts, without its weights."""
-    from gemwire_server.checkpoint import open_configured
+    from gemwire_server.checkpoints import open_configured
 
     checkpoint = open_configured(config)
     sizes = checkpoint.config

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     directory: Path = args.directory
     if directory.exists() and any(directory.iterdir()):
         raise OSError(f"{directory}: there already; give a folder that is new or empty")
-    from gemwire_server.checkpoint.synthetic import make_checkpoint
+    from gemwire_server.checkpoints.synthetic import make_checkpoint
 
     try:
         make_checkpoint(

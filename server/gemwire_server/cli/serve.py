@@ -4,7 +4,7 @@ import argparse
 import os
 
 from gemwire_server.cli.common import Parser, Subparsers
-from gemwire_server.config import ServerConfig, add_flags
+from gemwire_server.config.options import ServerConfig, add_flags
 
 
 def add_parser(subparsers: Subparsers) -> Parser:

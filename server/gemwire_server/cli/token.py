@@ -5,7 +5,7 @@ import sys
 
 from gemwire_server.cli.common import Parser, Subparsers
 from gemwire_server.cli.values import whole
-from gemwire_server.config_sources import ConfigError
+from gemwire_server.config.sources import ConfigError
 
 MOST_TOKENS = 10**12 - 1
 

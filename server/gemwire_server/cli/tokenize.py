@@ -13,7 +13,7 @@ from gemwire_server.cli.common import (
     load_config,
 )
 from gemwire_server.cli.values import server, text
-from gemwire_server.config import add_flags
+from gemwire_server.config.options import add_flags
 from gemwire_server.streams import standard_input
 
 # Ids, pieces, and whether they are more than the model's window.
@@ -81,7 +81,7 @@ def _texts(given: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _local(args: argparse.Namespace) -> Callable[[str], Tokens]:
     """By the checkpoint's own tokenizer, without its weights."""
     config = load_config(args)
-    from gemwire_server.checkpoint import open_configured
+    from gemwire_server.checkpoints import open_configured
 
     checkpoint = open_configured(config)
     tokenizer = checkpoint.load_tokenizer()

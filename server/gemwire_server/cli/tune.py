@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from gemwire_server.cli.common import Parser, Subparsers
 from gemwire_server.cli.progress import bar
 from gemwire_server.cli.values import name, new_folder, number, whole, writable_path
-from gemwire_server.config import LARGEST
-from gemwire_server.config_sources import shown
+from gemwire_server.config.options import LARGEST
+from gemwire_server.config.sources import shown
 
 if TYPE_CHECKING:
     from gemwire_kernels.gpu.tune import Report, Tuned
@@ -62,7 +62,7 @@ def add_parser(subparsers: Subparsers) -> Parser:
 def run(args: argparse.Namespace) -> int:
     import torch
 
-    from gemwire_server.devices import check_cuda
+    from gemwire_server.runners.choose import check_cuda
 
     device = torch.device(args.device)
     check_cuda(device)
@@ -96,8 +96,8 @@ def sizes_of(model: str | None, sliding_window: int) -> "Sizes":
 
     if model is None:
         return EMBEDDINGGEMMA
-    from gemwire_server.checkpoint import open_checkpoint
-    from gemwire_server.cuda import attention_of
+    from gemwire_server.checkpoints import open_checkpoint
+    from gemwire_server.runners.cuda import attention_of
 
     config = open_checkpoint(model, sliding_window=sliding_window).config
     return Sizes(

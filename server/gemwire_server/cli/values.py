@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from gemwire_server.config_sources import check_text, shown
+from gemwire_server.config.sources import check_text, shown
 
 REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # What the client passes on to gRPC as it is, beside host:port and unix:/path.
@@ -133,7 +133,7 @@ def _local(value: str, advice: str) -> None:
 
 def server(value: str) -> str:
     """Where a server is."""
-    from gemwire_server.config import check_address
+    from gemwire_server.config.options import check_address
 
     if value.startswith(TARGET_SCHEMES):
         return text(value)

@@ -5,7 +5,7 @@ import os
 
 from gemwire_server.cli.common import MODEL_FLAGS, Parser, Subparsers
 from gemwire_server.cli.values import readable_path
-from gemwire_server.config import ServerConfig, add_flags
+from gemwire_server.config.options import ServerConfig, add_flags
 
 
 def add_parser(subparsers: Subparsers) -> Parser:

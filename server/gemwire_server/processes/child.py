@@ -6,9 +6,9 @@ import sys
 def main() -> int:
     # Each imports what it needs alone: a front no PyTorch.
     if sys.argv[1] == "engine":
-        from gemwire_server.processes.engine import run_engine as run
+        from gemwire_server.processes.engine_process import run_engine as run
     else:
-        from gemwire_server.processes.front import run_front as run
+        from gemwire_server.processes.front_process import run_front as run
     return run(int(sys.argv[2]))
 
 

@@ -13,13 +13,13 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from gemwire_server.engine import Observer, Results, Submission
+from gemwire_server.engine.interface import Observer, Results, Submission
+from gemwire_server.engine.scheduler import Item
+from gemwire_server.engine.thread_engine import ThreadEngine
 from gemwire_server.errors import Overloaded, Stopped
 from gemwire_server.processes import messages
 from gemwire_server.processes.link import Bytes, Link, LinkClosed, Record
 from gemwire_server.processes.messages import ALONE, BULK, CANCEL, NO_DEADLINE, SUBMIT
-from gemwire_server.scheduler import Item
-from gemwire_server.thread_engine import ThreadEngine
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemwire_server import errors
-from gemwire_server.engine import Results, Step, Submission
+from gemwire_server.engine.interface import Results, Step, Submission
+from gemwire_server.engine.packing import TokenIds
 from gemwire_server.errors import GemwireError
-from gemwire_server.packing import TokenIds
 from gemwire_server.processes.link import Bytes, Record
 
 # From a front.

@@ -5,13 +5,13 @@ import threading
 import time
 from collections.abc import Sequence
 
-from gemwire_server.engine import EngineState, Results, Submission, hand, poison, stopped
+from gemwire_server.engine.interface import EngineState, Results, Submission, hand, poison, stopped
+from gemwire_server.engine.packing import TokenIds
+from gemwire_server.engine.scheduler import REQUEST_TOO_LARGE, expiry
 from gemwire_server.errors import GemwireError, Overloaded, Stopped
-from gemwire_server.packing import TokenIds
 from gemwire_server.processes.link import LinkClosed
 from gemwire_server.processes.quarantine import Quarantine, digest
 from gemwire_server.processes.remote import Part, RemoteEngine
-from gemwire_server.scheduler import REQUEST_TOO_LARGE, expiry
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
-from gemwire_server.packing import TokenIds
+from gemwire_server.engine.packing import TokenIds
 
 REMEMBERED = 4096
 SUSPECT_SECONDS = 600.0

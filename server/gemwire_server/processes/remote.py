@@ -8,13 +8,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gemwire_server.engine import EngineState, Results, Submission
+from gemwire_server.engine.interface import EngineState, Results, Submission
+from gemwire_server.engine.packing import TokenIds
+from gemwire_server.engine.scheduler import CAUTION, SHARE_OF_FREE, too_late
 from gemwire_server.errors import Overloaded
-from gemwire_server.packing import TokenIds
 from gemwire_server.processes import messages
 from gemwire_server.processes.link import Link, LinkClosed
 from gemwire_server.processes.messages import FAILED, RESULTS
-from gemwire_server.scheduler import CAUTION, SHARE_OF_FREE, too_late
 
 # Results of one message, many times over: what one step of all fronts' may bring.
 RESULT_RING_BYTES = 32 * messages.RESULT_BYTES

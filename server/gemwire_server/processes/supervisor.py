@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.config import RUNNER, ServerConfig
+from gemwire_server.config.options import RUNNER, ServerConfig
 from gemwire_server.errors import StartError
 from gemwire_server.processes.control import Channel, Message, spawn
 from gemwire_server.processes.port import HeldPort
 from gemwire_server.security import check_files
 
 if TYPE_CHECKING:
-    from gemwire_server.processes.metrics import ServerMetrics
+    from gemwire_server.processes.server_metrics import ServerMetrics
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class Supervisor:
         try:
             if self.config.metrics_address:
                 # With what it imports, which else is only for the children.
-                from gemwire_server.processes.metrics import ServerMetrics
+                from gemwire_server.processes.server_metrics import ServerMetrics
 
                 self._metrics = ServerMetrics(
                     self.config.metrics_address,

@@ -1,6 +1,6 @@
 """Who may call: certificates, tokens and their quotas, each read again when its file changes."""
 
-from gemwire_server.config import ServerConfig
+from gemwire_server.config.options import ServerConfig
 from gemwire_server.security.certificates import Certificates
 from gemwire_server.security.reloaded import OnBadFile
 from gemwire_server.security.tokens import Tokens

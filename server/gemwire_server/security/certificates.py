@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gemwire_server.config_sources import ConfigError
+from gemwire_server.config.sources import ConfigError
 from gemwire_server.security.reloaded import OnBadFile, Reloaded
 
 if TYPE_CHECKING:

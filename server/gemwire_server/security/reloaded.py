@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from gemwire_server.config_sources import ConfigError
+from gemwire_server.config.sources import ConfigError
 
 log = logging.getLogger(__name__)
 

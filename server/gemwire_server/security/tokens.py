@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemwire_server.config_sources import ConfigError
+from gemwire_server.config.sources import ConfigError
 from gemwire_server.errors import Unauthenticated
 from gemwire_server.security.quota import Bucket
 from gemwire_server.security.reloaded import OnBadFile, Reloaded

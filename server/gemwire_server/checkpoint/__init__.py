@@ -1,5 +1,0 @@
-"""Checkpoints as they are published: sentence-transformers folders of a Gemma 3 text encoder."""
-
-from gemwire_server.checkpoint.opened import Checkpoint, open_checkpoint, open_configured
-
-__all__ = ["Checkpoint", "open_checkpoint", "open_configured"]

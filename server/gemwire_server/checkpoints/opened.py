@@ -1,0 +1,137 @@
+"""A checkpoint on disk, read but for its weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gemwire_server.checkpoints.config import parse_config
+from gemwire_server.checkpoints.files import digest
+from gemwire_server.checkpoints.hub import ResolvedCheckpoint, resolve
+from gemwire_server.checkpoints.modules import Pipeline, read_pipeline
+from gemwire_server.checkpoints.reading import Reading, read_reading
+from gemwire_server.checkpoints.settings import read_settings
+from gemwire_server.checkpoints.window import literal_window
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.errors import CheckpointError
+from gemwire_server.json_files import read_json
+from gemwire_server.models.gemma3.config import EncoderConfig
+from gemwire_server.text.prompts import PromptTable
+from gemwire_server.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+    from gemwire_kernels.ops import Ops
+    from gemwire_server.models.gemma3.encoder import Encoder
+
+# The sizes EmbeddingGemma was trained for; config.json does not name them.
+GEMMA_DIMENSIONS = (768, 512, 256, 128)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What a checkpoint says of itself. `dimensions` are the sizes of its vectors, largest first;
+    `default_dimensions` is the size where nobody asks for one."""
+
+    path: Path
+    name: str
+    commit: str | None
+    config: EncoderConfig
+    written_sliding_window: int
+    pipeline: Pipeline
+    reading: Reading
+    prompts: PromptTable
+    dimensions: tuple[int, ...]
+    default_dimensions: int
+    max_tokens: int
+
+    def load_tokenizer(self) -> Tokenizer:
+        return Tokenizer.load(
+            self.pipeline.encoder,
+            max_tokens=self.max_tokens,
+            vocab_size=self.config.vocab_size,
+            lower=self.reading.lower,
+        )
+
+    def load_encoder(self, ops: "Ops", dtype: "torch.dtype", device: "torch.device") -> "Encoder":
+        # Here, as who only tokenizes needs no PyTorch.
+        from gemwire_server.checkpoints.weights import load_weights
+        from gemwire_server.models.gemma3.encoder import Encoder
+
+        weights = load_weights(
+            self.pipeline.encoder, self.pipeline.dense, self.config, dtype, device, ops
+        )
+        return Encoder(self.config, weights, ops)
+
+    @property
+    def rereads_window(self) -> bool:
+        """Whether the window is another than transformers reads in config.json."""
+        return self.config.window != literal_window(self.written_sliding_window)
+
+    def revision(self) -> str:
+        """The hub's commit, or a digest of every file a vector depends on (reads them all).
+
+        If the window is read otherwise than config.json says, which changes vectors, it is added.
+        """
+        revision = self.commit or digest(self.path, self.pipeline.folders)
+        return f"{revision}-window{self.config.window}" if self.rereads_window else revision
+
+
+def open_configured(config: ServerConfig) -> Checkpoint:
+    """The configured checkpoint. Raises CheckpointError with what to do."""
+    return open_checkpoint(config.model, config.revision or None, config.sliding_window)
+
+
+def open_checkpoint(model: str, revision: str | None = None, sliding_window: int = 0) -> Checkpoint:
+    """Opens a folder, or a hub id at a revision. Raises CheckpointError with what to do.
+
+    `sliding_window` replaces that of config.json unless it is 0.
+    """
+    resolved = resolve(model, revision)
+    try:
+        return _read(resolved, sliding_window)
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
+        # A value of another kind than its key has; what is only not implemented has been named.
+        raise CheckpointError(
+            f"{resolved.path}: its configuration is damaged: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _read(resolved: ResolvedCheckpoint, sliding_window: int) -> Checkpoint:
+    pipeline = read_pipeline(resolved.path)
+    raw = read_json(pipeline.encoder / "config.json")
+    config = parse_config(raw, sliding_window)
+    reading = read_reading(pipeline.encoder)
+    settings = read_settings(resolved.path)
+    full = config.hidden_size
+    for folder in pipeline.dense:
+        full = int(read_json(folder / "config.json")["out_features"])
+    # As sentence-transformers cuts: to any size, and a larger one than there is cuts nothing.
+    default = min(settings.truncate_dim or full, full)
+    return Checkpoint(
+        path=resolved.path,
+        name=resolved.name,
+        commit=resolved.revision,
+        config=config,
+        written_sliding_window=raw["sliding_window"],
+        pipeline=pipeline,
+        reading=reading,
+        prompts=settings.prompts,
+        dimensions=_dimensions(raw.get("matryoshka_dimensions"), full, default),
+        default_dimensions=default,
+        max_tokens=min(
+            reading.max_tokens or config.max_position_embeddings, config.max_position_embeddings
+        ),
+    )
+
+
+def _dimensions(trained: list[int] | None, full: int, default: int) -> tuple[int, ...]:
+    if trained is None:
+        trained = [size for size in GEMMA_DIMENSIONS if full == GEMMA_DIMENSIONS[0]]
+    if any(size < 1 for size in trained):
+        raise CheckpointError(
+            f"config.json: matryoshka_dimensions {trained} are no sizes of vectors"
+        )
+    # With other Dense layers put behind it an encoder keeps the sizes of its former vectors.
+    fitting = {size for size in trained if size <= full}
+    return tuple(sorted({full, default, *fitting}, reverse=True))

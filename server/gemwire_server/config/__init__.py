@@ -1,0 +1,1 @@
+"""Every option of a server, and where its value comes from."""

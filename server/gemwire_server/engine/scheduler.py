@@ -1,0 +1,343 @@
+"""Which texts are computed next. Pure: plain data and an injected clock; no threads, no model.
+
+There is no timer and no fixed batch: whatever waits when the device comes free is the next batch, up to
+the token budget. Callers take turns by tokens, so that a query does not wait behind somebody else's bulk
+job; within a caller's share higher priority goes first, and among equals its flows (each stream one, all
+unary calls one) take turns.
+"""
+
+import heapq
+import itertools
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gemwire_server.engine.fair_queue import Turns
+from gemwire_server.engine.packing import TokenIds
+from gemwire_server.engine.throughput import Pace
+from gemwire_server.errors import Expired, GemwireError, Overloaded
+
+REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
+"""Reason of Overloaded where waiting does not help: the request alone is over the queue's limit."""
+
+# A caller may hold this many times what it leaves free (dynamic thresholds; Choudhury, Hahne 1998): alone
+# four fifths of the queue, so that the next one finds room, two of them four ninths each, and so on.
+SHARE_OF_FREE = 4
+# Of the time that a call has left, the part that it may wait by what is known: a queue in which all have to
+# wait just as long as they can, is one in which half of them are answered too late.
+CAUTION = 0.9
+# From the device to the caller's host, at least.
+DELIVERY_SECONDS = 0.005
+# Of the queue, what streams leave to unary calls.
+INTERACTIVE_SHARE = 0.125
+
+
+class Owner(Protocol):
+    """What texts belong to: a call, or a part of a stream.
+
+    `caller` and `flow` say whose turns it takes; `bulk` work leaves room to other work; `alone` is not
+    to share a step.
+    """
+
+    @property
+    def deadline(self) -> float | None: ...
+    @property
+    def priority(self) -> int: ...
+    @property
+    def caller(self) -> int: ...
+    @property
+    def flow(self) -> int: ...
+    @property
+    def bulk(self) -> bool: ...
+    @property
+    def alone(self) -> bool: ...
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """One text in the queue. `index` is its place in its owner's call."""
+
+    owner: Owner
+    index: int
+    input_ids: TokenIds
+    queued_at: float = field(default=0.0)
+
+
+Dropped = tuple[Owner, list[int]]
+"""An owner and the indices of those of its texts that were waiting."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Of one owner: the texts that wait, and their tokens."""
+
+    items: deque[Item]
+    tokens: int
+
+
+@dataclass(slots=True)
+class _Flow:
+    # In order of arrival; an owner is taken out of the middle at no cost, and leaves nothing behind.
+    owners: OrderedDict[Owner, _Waiting] = field(default_factory=OrderedDict)
+    tokens: int = 0
+
+
+@dataclass(slots=True)
+class _Class:
+    """What a caller has waiting at one priority."""
+
+    turns: Turns = field(default_factory=Turns)
+    flows: dict[int, _Flow] = field(default_factory=dict)
+    tokens: int = 0
+
+
+@dataclass(slots=True)
+class _Caller:
+    classes: dict[int, _Class] = field(default_factory=dict)  # by priority
+    tokens: int = 0
+
+
+class Scheduler:
+    """A queue of texts, bounded in tokens.
+
+    Not thread-safe: its one user holds a lock. `clock` is monotonic seconds, the scale of deadlines.
+    """
+
+    def __init__(
+        self, *, max_batch_tokens: int, max_queue_tokens: int, clock: Callable[[], float]
+    ) -> None:
+        self.max_batch_tokens = max_batch_tokens
+        self.max_queue_tokens = max_queue_tokens
+        self.queued_tokens = 0
+        self._clock = clock
+        self.pace = Pace(full_step=max_batch_tokens, clock=clock)
+        """Its user tells it of every step's end."""
+        self._waiting: dict[Owner, _Waiting] = {}
+        self._callers: dict[int, _Caller] = {}
+        self._turns = Turns()
+        self._deadlines: list[tuple[float, int, Owner]] = []
+        self._arrivals = itertools.count()
+
+    @property
+    def token_rate(self) -> float | None:
+        """Tokens a second, of recent steps; None before the first that was half full."""
+        return self.pace.rate
+
+    def __len__(self) -> int:
+        """Owners with texts that wait."""
+        return len(self._waiting)
+
+    def add(self, owner: Owner, sequences: Sequence[TokenIds]) -> None:
+        """Queues all the texts, or raises Overloaded and queues none. Once for each owner.
+
+        Raises ValueError where a text has no token, or there is no text: neither could ever be computed.
+        """
+        lengths = [len(ids) for ids in sequences]
+        if min(lengths, default=0) < 1:
+            raise ValueError("every submission needs a text, and every text a token")
+        tokens = sum(lengths)
+        self._admit(owner, tokens)
+        now = self._clock()
+        caller = self._callers.setdefault(owner.caller, _Caller())
+        level = caller.classes.setdefault(owner.priority, _Class())
+        flow = level.flows.setdefault(owner.flow, _Flow())
+        waiting = _Waiting(
+            deque(Item(owner, i, ids, now) for i, ids in enumerate(sequences)), tokens
+        )
+        self._waiting[owner] = flow.owners[owner] = waiting
+        self._count(owner, tokens)
+        self._turns.join(owner.caller)
+        level.turns.join(owner.flow)
+        if owner.deadline is not None:
+            self._remember_deadline(owner.deadline, owner)
+
+    def _admit(self, owner: Owner, tokens: int) -> None:
+        if tokens > self.max_queue_tokens:
+            raise self._overloaded(
+                REQUEST_TOO_LARGE,
+                f"{tokens} tokens are more than the queue takes: send fewer texts at once",
+                for_ever=True,
+            )
+        if not self.queued_tokens:
+            return  # what has the queue for itself is let through
+        self._check_share(owner.caller, owner.bulk, self.queued_tokens, tokens)
+        if owner.deadline is None or owner.bulk or self.token_rate is None:
+            return
+        left = CAUTION * (owner.deadline - self._clock())
+        whole = self.pace.busy_seconds() + (self.queued_tokens + tokens) / self.token_rate
+        if (
+            0 < left < whole
+        ):  # else it need not be known exactly, which costs a look at every caller
+            wait = self.wait_seconds(owner, tokens)
+            if left < wait:
+                raise self._overloaded("DEADLINE_UNREACHABLE", too_late(wait))
+
+    def check_room(
+        self, coming: int, guess: int, *, caller: int, deadline: float | None = None
+    ) -> None:
+        """Raises Overloaded if `guess` more tokens, behind `coming` that are not queued yet, will hardly
+        fit, or not be computed in time. What has the queue for itself is let through: a guess must not
+        refuse what might fit."""
+        if not (ahead := self.queued_tokens + coming):
+            return
+        self._check_share(caller, False, ahead, guess)
+        if deadline is None or self.token_rate is None or caller not in self._callers:
+            return
+        wait = (self._callers[caller].tokens + guess) / self.token_rate
+        if 0 < CAUTION * (deadline - self._clock()) < wait:
+            raise self._overloaded("DEADLINE_UNREACHABLE", too_late(wait))
+
+    def _check_share(self, caller: int, bulk: bool, ahead: int, tokens: int) -> None:
+        room = self.max_queue_tokens - ahead - tokens
+        if room < self.max_queue_tokens * INTERACTIVE_SHARE * bulk:
+            raise self._overloaded("QUEUE_FULL", f"no room for {tokens} tokens")
+        waiting = self._callers[caller].tokens if caller in self._callers else 0
+        if waiting and waiting + tokens > SHARE_OF_FREE * room:
+            raise self._overloaded(
+                "CALLER_QUEUE_FULL",
+                f"{waiting} tokens of this caller wait, and others need room: no room for {tokens}",
+            )
+
+    def _overloaded(self, reason: str, message: str, *, for_ever: bool = False) -> Overloaded:
+        return Overloaded(
+            reason,
+            f"{message}; {self.queued_tokens} of {self.max_queue_tokens} tokens wait",
+            retry_after=None if for_ever else self.drain_seconds(),
+            queued_tokens=self.queued_tokens,
+            max_queue_tokens=self.max_queue_tokens,
+        )
+
+    def drain_seconds(self) -> float:
+        """How long what waits now will take, as far as recent steps tell; at least 0.1 s."""
+        rate = self.token_rate or self.max_batch_tokens  # one step a second, until one is measured
+        return max(0.1, self.queued_tokens / rate)
+
+    def wait_seconds(self, owner: Owner, tokens: int) -> float:
+        """Until so many more tokens of the owner's flow are computed, if nobody else comes.
+
+        While it waits, each other caller gets as many tokens as the owner's, or what it has if that is
+        less, and so do the caller's other flows; of its own, higher priority goes first. 0 while no
+        rate is known.
+        """
+        if self.token_rate is None:
+            return 0.0
+        own = tokens
+        if (caller := self._callers.get(owner.caller)) is not None:
+            if (level := caller.classes.get(owner.priority)) is not None:
+                flow = level.flows.get(owner.flow)
+                own += flow.tokens if flow is not None else 0
+                own += sum(min(o.tokens, own) for o in level.flows.values() if o is not flow)
+            own += sum(c.tokens for p, c in caller.classes.items() if p > owner.priority)
+        own += sum(
+            min(other.tokens, own) for other in self._callers.values() if other is not caller
+        )
+        # It is done when its step is, and that is as large as there are texts for.
+        steps = -(-own // self.max_batch_tokens)
+        in_steps = min(steps * self.max_batch_tokens, self.queued_tokens + tokens)
+        return self.pace.busy_seconds() + in_steps / self.token_rate
+
+    def next_batch(self) -> tuple[list[Item], list[Dropped]]:
+        """(texts to compute now, texts whose deadline has passed or will before the step is computed),
+        both removed from the queue.
+
+        A text longer than the budget is computed alone.
+        """
+        expired = self.expire() + self._expire_hopeless()
+        batch: list[Item] = []
+        room = self.max_batch_tokens
+        while self._turns:
+            caller_key = self._turns.first()
+            caller = self._callers[caller_key]
+            level = caller.classes[max(caller.classes)]
+            flow_key = level.turns.first()
+            flow = level.flows[flow_key]
+            owner, waiting = next(iter(flow.owners.items()))
+            item = waiting.items[0]
+            size = len(item.input_ids)
+            if batch and (size > room or item.owner.alone):
+                break
+            batch.append(item)
+            room = room - size if not item.owner.alone else 0
+            self._turns.take(caller_key, size)
+            level.turns.take(flow_key, size)
+            waiting.items.popleft()
+            waiting.tokens -= size
+            if not waiting.items:
+                del self._waiting[owner], flow.owners[owner]
+            self._count(owner, -size)
+        if batch:
+            self.pace.begun(self.max_batch_tokens - room)
+        return batch, expired
+
+    def _expire_hopeless(self) -> list[Dropped]:
+        """Removes what the next step would compute too late: an overloaded server that computes it does
+        little else. Not the last owner: were the rate wrong, it would never be measured again."""
+        hopeless: list[Dropped] = []
+        if self.token_rate is None:
+            return hopeless
+        begin = self._clock() + self.pace.busy_seconds() + DELIVERY_SECONDS
+        while self._deadlines and len(self._waiting) > 1:
+            step = min(self.queued_tokens, self.max_batch_tokens) / self.token_rate
+            if self._deadlines[0][0] >= begin + step:
+                break
+            owner = heapq.heappop(self._deadlines)[2]
+            if indices := self.drop(owner):
+                hopeless.append((owner, indices))
+        return hopeless
+
+    def drop(self, owner: Owner) -> list[int]:
+        """Removes what waits of the owner, so that it holds no room; returns the indices."""
+        waiting = self._waiting.pop(owner, None)
+        if waiting is None:
+            return []
+        del self._callers[owner.caller].classes[owner.priority].flows[owner.flow].owners[owner]
+        self._count(owner, -waiting.tokens)
+        return [item.index for item in waiting.items]
+
+    def expire(self) -> list[Dropped]:
+        """Removes and returns the texts whose deadline has passed."""
+        now, expired = self._clock(), []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            owner = heapq.heappop(self._deadlines)[2]
+            if indices := self.drop(owner):
+                expired.append((owner, indices))
+        return expired
+
+    def clear(self) -> list[Dropped]:
+        """Removes and returns everything."""
+        return [(owner, self.drop(owner)) for owner in list(self._waiting)]
+
+    def _count(self, owner: Owner, tokens: int) -> None:
+        """Tokens that came to wait, or no longer do; what has none left gives up its turn."""
+        caller = self._callers[owner.caller]
+        level = caller.classes[owner.priority]
+        flow = level.flows[owner.flow]
+        self.queued_tokens += tokens
+        caller.tokens += tokens
+        level.tokens += tokens
+        flow.tokens += tokens
+        if not flow.tokens:
+            level.turns.leave(owner.flow)
+            del level.flows[owner.flow]
+        if not level.tokens:
+            del caller.classes[owner.priority]
+        if not caller.tokens:
+            self._turns.leave(owner.caller)
+            del self._callers[owner.caller]
+
+    def _remember_deadline(self, deadline: float, owner: Owner) -> None:
+        heapq.heappush(self._deadlines, (deadline, next(self._arrivals), owner))
+        if len(self._deadlines) > 64 + 2 * len(self._waiting):
+            self._deadlines = [entry for entry in self._deadlines if entry[2] in self._waiting]
+            heapq.heapify(self._deadlines)
+
+
+def too_late(wait: float) -> str:
+    return f"it would wait about {wait:.3g} s, past its deadline"
+
+
+def expiry() -> GemwireError:
+    return Expired(
+        "DEADLINE_EXCEEDED", "the deadline was too near while the text waited; it was not computed"
+    )

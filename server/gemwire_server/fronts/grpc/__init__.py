@@ -1,0 +1,1 @@
+"""The gRPC front: the server, its handlers, health and reflection."""

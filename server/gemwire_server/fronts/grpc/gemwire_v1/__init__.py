@@ -1,0 +1,1 @@
+"""The API gemwire.v1: its messages and methods."""

@@ -1,0 +1,321 @@
+"""EmbedStream: options once, many texts a message, results as they finish.
+
+One task reads, one a message works, the handler's own writes. The reader stops while the client has its
+credit's worth of texts unanswered: HTTP/2's flow control then holds the client back, whether or not it
+counts. A bad text never ends the stream, and a queue without room only slows it down.
+"""
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import numpy as np
+
+from gemwire.v1 import embedding_pb2 as pb
+from gemwire_server.engine.interface import Step, stopped
+from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped
+from gemwire_server.fronts.grpc.gemwire_v1.embedding import check_count
+from gemwire_server.fronts.grpc.gemwire_v1.messages import Options, check_options
+from gemwire_server.fronts.grpc.gemwire_v1.wire import (
+    BESIDE_RESULTS,
+    Answers,
+    delimited,
+    results_that_fit,
+    stream_results,
+)
+from gemwire_server.fronts.grpc.handlers import Context, parse
+from gemwire_server.fronts.grpc.status import duration, internal
+from gemwire_server.service.call import Call
+from gemwire_server.service.embedder import Embedder, Tokenized, timing, token_count
+from gemwire_server.text.tokenizer import Encoded
+
+BATCH = pb.EmbedStreamRequest.BATCH_FIELD_NUMBER
+RESULTS = b"\x12"  # EmbedStreamResponse.results
+# How much is gathered into one message while the transport is busy with the last.
+MESSAGE_BYTES = 1 << 20
+RECONNECT_SECONDS = 1.0
+# Between looks whether the queue has room, where nothing that this process waits for leaves it.
+LONGEST_WAIT_SECONDS = 1.0
+# How long a client that was told to go away may keep a stream open with nothing to answer.
+LINGER_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """`group_tokens`: texts of a message go to the engine in groups of about that many tokens.
+    `max_response_bytes`: of one message to the client. `max_age`: seconds after which a stream is told to
+    go to another connection, 0 is never."""
+
+    max_inputs: int
+    max_inflight_inputs: int
+    group_tokens: int
+    max_response_bytes: int
+    max_age: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Finished texts: the bytes of their results, how many they are, and where their time went."""
+
+    records: bytes
+    count: int
+    timing: pb.Timing
+
+
+class StreamService:
+    """All open streams of a server."""
+
+    def __init__(self, embedder: Embedder, *, revision: str, limits: StreamLimits) -> None:
+        self.embedder = embedder
+        self.revision = revision
+        self.limits = limits
+        self.draining = False
+        self._open: set[_Stream] = set()
+
+    def drain(self) -> None:
+        """Tells every client to go elsewhere; what was read before is answered, what comes later is not."""
+        self.draining = True
+        for stream in self._open:
+            stream.say_goodbye("the server is shutting down", RECONNECT_SECONDS)
+
+    async def embed_stream(self, context: Context, call: Call) -> None:
+        stream = _Stream(self, context, call)
+        self._open.add(stream)
+        try:
+            await stream.serve()
+        finally:
+            self._open.discard(stream)
+
+
+class _Stream:
+    def __init__(self, service: StreamService, context: Context, call: Call) -> None:
+        self._service = service
+        self._embedder = service.embedder
+        self._limits = service.limits
+        self._call = call
+        self._context = context
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._outbox: deque[_Part | pb.StreamGoAway | GemwireError] = (
+            deque()
+        )  # bounded by the credit
+        self._wake_writer = asyncio.Event()
+        self._wake_reader = asyncio.Event()
+        self._flow = secrets.randbits(63) | 1  # not UNARY_FLOW, and nobody else's in any process
+        self._unanswered = 0
+        self._half_closed = False
+        self._said_goodbye = False
+
+    def send(self, item: _Part | pb.StreamGoAway | GemwireError) -> None:
+        """Has the writer write it; an error ends the stream."""
+        self._outbox.append(item)
+        self._wake_writer.set()
+
+    def say_goodbye(self, reason: str, reconnect_after: float) -> None:
+        """Tells the client, once, to go elsewhere, that many seconds later."""
+        if not self._said_goodbye:
+            self._said_goodbye = True
+            self.send(pb.StreamGoAway(reason=reason, reconnect_after=duration(reconnect_after)))
+
+    async def serve(self) -> None:
+        opening = await self._read_opening()
+        if opening is None:
+            return
+        if opening.WhichOneof("message") != "open":
+            raise InvalidInput("STREAM_NOT_OPEN", "the first message must be `open`", field="open")
+        options = check_options(opening.open.options, self._embedder.served, "open.options")
+        opened = pb.StreamOpened(
+            model_revision=self._service.revision,
+            max_inflight_inputs=self._limits.max_inflight_inputs,
+        )
+        await self._context.write(pb.EmbedStreamResponse(opened=opened).SerializeToString())
+        if self._service.draining:
+            self.say_goodbye("the server is shutting down", RECONNECT_SECONDS)
+        self._start(self._read_all(options, opening.open.ordered))
+        if self._limits.max_age:
+            self._start(self._leave_in_time(self._limits.max_age))
+        try:
+            await self._write_all(options)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except GemwireError as error:
+                self.send(error)
+            except Exception as error:
+                self.send(internal(error, self._call))
+
+        task = asyncio.create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _read(self) -> pb.EmbedStreamRequest | None:
+        raw: Any = await self._context.read()
+        return (
+            None
+            if raw is grpc.aio.EOF
+            else parse(pb.EmbedStreamRequest, raw, self._limits.max_inputs, BATCH)
+        )
+
+    async def _read_opening(self) -> pb.EmbedStreamRequest | None:
+        """The first message; Stopped if the server drains before there is one."""
+        read = asyncio.ensure_future(self._read())
+        goodbye = asyncio.ensure_future(self._wake_writer.wait())
+        try:
+            await asyncio.wait({read, goodbye}, return_when=asyncio.FIRST_COMPLETED)
+            if not read.done():
+                raise stopped()
+            return read.result()
+        finally:
+            read.cancel()
+            goodbye.cancel()
+
+    async def _leave_in_time(self, age: float) -> None:
+        await asyncio.sleep(age)
+        self.say_goodbye("the connection has reached its age", 0.0)
+
+    async def _read_all(self, options: Options, ordered: bool) -> None:
+        """Starts work on each message, in turns if `ordered`, until the client half-closes."""
+        turn = asyncio.Event()
+        turn.set()
+        while (message := await self._read()) is not None:
+            if self._call.grant is not None:
+                self._call.grant.check()
+            if message.WhichOneof("message") != "batch":
+                raise InvalidInput(
+                    "STREAM_ALREADY_OPEN", "after `open`, every message is a `batch`", field="batch"
+                )
+            refused = self._service.draining  # what was read before is answered
+            count = len(message.batch.inputs)
+            check_count(count, self._limits.max_inputs, "batch.inputs")
+            if not count:
+                continue  # costs no credit, so it may not cost a task either
+            while self._unanswered and self._unanswered + count > self._limits.max_inflight_inputs:
+                self._wake_reader.clear()
+                await self._wake_reader.wait()
+            self._unanswered += count
+            next_turn = asyncio.Event() if ordered else turn
+            self._start(self._embed(message.batch, options, turn, next_turn, refused))
+            turn = next_turn
+        self._half_closed = True
+        self._wake_writer.set()
+
+    async def _embed(
+        self,
+        batch: pb.StreamBatch,
+        options: Options,
+        turn: asyncio.Event,
+        next_turn: asyncio.Event,
+        refused: bool,
+    ) -> None:
+        """Answers a message, group by group as they finish, or all at once when its turn has come."""
+        arrived = time.monotonic()
+        tokenized: list[Tokenized]
+        if refused:
+            tokenized = [stopped()] * len(batch.inputs)
+        else:
+            paths = [f"batch.inputs[{i}]" for i in range(len(batch.inputs))]
+            tokenized = await self._embedder.tokenize(batch.inputs, options, self._call, paths)
+        tokenize_seconds = time.monotonic() - arrived
+        ids = np.uint64(batch.first_id) + np.arange(len(tokenized), dtype=np.uint64)
+
+        async def answer(group: slice) -> _Part:
+            answers, steps = await self._compute(tokenized[group], options)
+            records = stream_results(answers, ids[group], options.vectors)
+            return _Part(records, len(answers.vectors), timing(arrived, tokenize_seconds, steps))
+
+        async def answer_now(group: slice) -> None:
+            self.send(await answer(group))
+
+        texts = results_that_fit(options.vectors, self._limits.max_response_bytes)
+        groups = list(_groups(tokenized, self._limits.group_tokens, texts))
+        if next_turn is turn:
+            await asyncio.gather(*map(answer_now, groups))
+            return
+        parts = await asyncio.gather(*map(answer, groups))
+        await turn.wait()
+        for part in parts:
+            self.send(part)
+        next_turn.set()
+
+    async def _compute(
+        self, tokenized: Sequence[Tokenized], options: Options
+    ) -> tuple[Answers, list[Step]]:
+        """Waits for its quota and for room in the queue, where a unary call would be refused."""
+        bucket = self._call.grant and self._call.grant.bucket
+        if bucket and (tokens := token_count(tokenized)):
+            await bucket.wait(tokens, lambda: self._service.draining)
+        while True:
+            try:
+                return await self._embedder.compute(tokenized, options, self._call, self._flow)
+            except Overloaded as error:
+                if error.retry_after is None:  # waiting does not help
+                    return await self._embedder.compute(
+                        [error] * len(tokenized), options, self._call
+                    )
+                tokens = sum(len(item.ids) for item in tokenized if isinstance(item, Encoded))
+                patience = min(error.retry_after / 2, LONGEST_WAIT_SECONDS)
+                await self._embedder.room.wait(tokens, patience)
+            except Stopped as error:
+                return await self._embedder.compute([error] * len(tokenized), options, self._call)
+
+    async def _write_all(self, options: Options) -> None:
+        while not (self._half_closed and self._unanswered == 0):
+            patience = LINGER_SECONDS if self._service.draining and not self._unanswered else None
+            try:
+                async with asyncio.timeout(patience):
+                    await self._wake_writer.wait()
+            except TimeoutError:
+                raise stopped() from None
+            self._wake_writer.clear()
+            while self._outbox:
+                match self._outbox.popleft():
+                    case _Part() as part:
+                        await self._write_results(part, options.include_timing)
+                    case pb.StreamGoAway() as go_away:
+                        message = pb.EmbedStreamResponse(go_away=go_away)
+                        await self._context.write(message.SerializeToString())
+                    case error:
+                        raise error
+
+    async def _write_results(self, first: _Part, include_timing: bool) -> None:
+        """Writes the part and what is ready behind it as one message, and grants as much again."""
+        parts, size = [first], len(first.records)
+        most = min(MESSAGE_BYTES, self._limits.max_response_bytes - BESIDE_RESULTS)
+        while self._outbox and isinstance(part := self._outbox[0], _Part):
+            size += len(part.records)
+            if size > most:
+                break
+            self._outbox.popleft()
+            parts.append(part)
+        count = sum(part.count for part in parts)
+        rest = pb.StreamResults(
+            timing=parts[-1].timing if include_timing else None, granted_inputs=count
+        )
+        body = b"".join([*(part.records for part in parts), rest.SerializeToString()])
+        header, _ = delimited(RESULTS, [body])
+        assert isinstance(header, bytes)
+        await self._context.write(header + body)
+        self._unanswered -= count
+        self._wake_reader.set()
+
+
+def _groups(tokenized: Sequence[Tokenized], limit: int, texts: int) -> Iterator[slice]:
+    """Up to `texts` neighbours of up to `limit` tokens together; a longer text is alone."""
+    start, tokens = 0, 0
+    for i, item in enumerate(tokenized):
+        size = len(item.ids) if isinstance(item, Encoded) else 0
+        if i > start and (tokens + size > limit or i - start >= texts):
+            yield slice(start, i)
+            start, tokens = i, 0
+        tokens += size
+    if tokenized:
+        yield slice(start, len(tokenized))

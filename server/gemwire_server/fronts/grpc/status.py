@@ -1,0 +1,114 @@
+"""The one table from errors to google.rpc.Status."""
+
+import logging
+import math
+import random
+import traceback
+from typing import NoReturn
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
+
+from gemwire_server.errors import (
+    EngineFailure,
+    Expired,
+    GemwireError,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    QuotaExceeded,
+    Stopped,
+    Unauthenticated,
+)
+from gemwire_server.service.call import Call
+
+log = logging.getLogger(__name__)
+
+DOMAIN = "gemwire.dev"
+REQUEST_ID = "x-request-id"
+"""The metadata that names a call: the client's own, or made up here, and back in the trailers."""
+CODES: dict[type[GemwireError], grpc.StatusCode] = {
+    InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
+    NotFound: grpc.StatusCode.NOT_FOUND,
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Expired: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Stopped: grpc.StatusCode.UNAVAILABLE,
+    EngineFailure: grpc.StatusCode.INTERNAL,
+}
+
+
+# Callers that were refused together must not come back together.
+JITTER = 0.2
+NEVER = -1  # gRPC's word for it, in milliseconds
+
+
+def to_status(error: GemwireError) -> Status:
+    """The error with its details: ErrorInfo always, BadRequest and RetryInfo where they apply."""
+    return _status(error, _retry_seconds(error))
+
+
+def _retry_seconds(error: GemwireError) -> float | None:
+    seconds = error.retry_after if isinstance(error, Overloaded | Stopped) else None
+    return None if seconds is None else seconds * random.uniform(1 - JITTER, 1 + JITTER)
+
+
+def _status(error: GemwireError, retry_seconds: float | None) -> Status:
+    status = Status(code=CODES[type(error)].value[0], message=error.message)
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    status.details.add().Pack(info)
+    if isinstance(error, InvalidInput) and error.field:
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=error.field, description=error.message, reason=error.reason
+        )
+        status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, QuotaExceeded):
+        quota = error_details_pb2.QuotaFailure.Violation(
+            subject=error.subject, description=error.message
+        )
+        status.details.add().Pack(error_details_pb2.QuotaFailure(violations=[quota]))
+    if retry_seconds is not None:
+        delay = duration(retry_seconds)
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    return status
+
+
+async def abort(
+    context: grpc.aio.ServicerContext[bytes, bytes], error: GemwireError, request_id: str
+) -> NoReturn:
+    """Ends the call with the error.
+
+    Where there is no room or no quota, gRPC itself is told when to ask again, or not to, for clients whose
+    retry policy does.
+    Not where the server goes away: another one can be asked at once.
+    """
+    retry_seconds = _retry_seconds(error)
+    details = _status(error, retry_seconds).SerializeToString()
+    trailers: list[tuple[str, str | bytes]] = [
+        ("grpc-status-details-bin", details),
+        (REQUEST_ID, request_id),
+    ]
+    if isinstance(error, Overloaded | QuotaExceeded):
+        pushback = NEVER if retry_seconds is None else math.ceil(retry_seconds * 1000)
+        trailers.append(("grpc-retry-pushback-ms", str(pushback)))
+    await context.abort(CODES[type(error)], error.message, tuple(trailers))
+    raise AssertionError("abort returned")
+
+
+def internal(error: Exception, call: Call) -> EngineFailure:
+    """What a caller is told of a bug: nothing but what to look for in the log. That says where it is; not
+    the exception's own text, which may quote a request."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("%s: %s in\n%s", call.method, type(error).__name__, frames)
+    return EngineFailure(
+        "INTERNAL", "internal error; the server's log says more", request_id=call.request_id
+    )
+
+
+def duration(seconds: float) -> Duration:
+    result = Duration()
+    result.FromNanoseconds(max(0, round(seconds * 1e9)))
+    return result

@@ -1,1 +1,0 @@
-"""The encoder: its configuration, its weights and its equations; the first needs no PyTorch."""

@@ -1,0 +1,102 @@
+"""The Gemma 3 text encoder over a packed batch, as equations over `Ops`.
+
+Equations and parameter names follow transformers' Gemma3TextModel with bidirectional attention.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gemwire_kernels.ops import Batch, Embedding, Ops, RotaryTable, Weight
+from gemwire_server.models.gemma3.config import EncoderConfig, LayerKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerWeights:
+    """One layer. Norms are fp32 and hold 1 + w; projections are packed in the serving dtype."""
+
+    input_layernorm: Tensor
+    qkv_proj: Weight
+    q_norm: Tensor
+    k_norm: Tensor
+    o_proj: Weight
+    post_attention_layernorm: Tensor
+    pre_feedforward_layernorm: Tensor
+    gate_up_proj: Weight
+    down_proj: Weight
+    post_feedforward_layernorm: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderWeights:
+    """dtype: of activations; dense: the Dense layers folded into one, fp32."""
+
+    dtype: torch.dtype
+    embed_tokens: Embedding
+    layers: tuple[LayerWeights, ...]
+    norm: Tensor
+    dense: Tensor
+
+
+class Encoder:
+    """Token ids in, one unit vector a text out."""
+
+    def __init__(self, config: EncoderConfig, weights: EncoderWeights, ops: Ops) -> None:
+        self.config = config
+        self.weights = weights
+        self.ops = ops
+        positions, device = config.max_position_embeddings, weights.norm.device
+        self._rotary = {
+            kind: rotary_table(config.head_dim, theta, positions, device, ops.rotary_dtype)
+            for kind, theta in config.rope_theta.items()
+        }
+
+    @property
+    def dimensions(self) -> int:
+        return self.weights.dense.shape[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.weights.dtype
+
+    @torch.inference_mode()
+    def forward(self, batch: Batch) -> Tensor:
+        """A batch that `ops.place` made, to fp32 [n, dimensions] of length one."""
+        ops, config, weights, eps = self.ops, self.config, self.weights, self.config.rms_norm_eps
+        layers = weights.layers
+        residual, x = ops.embed_norm(
+            batch, weights.embed_tokens, config.embedding_scale, layers[0].input_layernorm, eps
+        )
+        next_norms = [layer.input_layernorm for layer in layers[1:]] + [weights.norm]
+        for kind, layer, next_norm in zip(config.layer_types, layers, next_norms, strict=True):
+            window = config.window if kind is LayerKind.SLIDING else None
+            q, k, v = ops.qkv_norm_rope(
+                batch, x, layer.qkv_proj, layer.q_norm, layer.k_norm, self._rotary[kind],
+                config.num_attention_heads, eps,
+            )  # fmt: skip
+            y = ops.attention(batch, q, k, v, config.attention_scale, window)
+            y = ops.linear(batch, y, layer.o_proj)
+            x = ops.norm_residual_norm(
+                batch, y, residual, layer.post_attention_layernorm,
+                layer.pre_feedforward_layernorm, eps,
+            )  # fmt: skip
+            y = ops.linear(batch, ops.gate_up_geglu(batch, x, layer.gate_up_proj), layer.down_proj)
+            x = ops.norm_residual_norm(
+                batch, y, residual, layer.post_feedforward_layernorm, next_norm, eps
+            )
+        # The last x is the final norm rounded to dtype; pooling takes it from the fp32 residual.
+        return ops.head(batch, ops.pool(batch, residual, weights.norm, eps), weights.dense)
+
+
+def rotary_table(
+    head_dim: int,
+    theta: float,
+    max_positions: int,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> RotaryTable:
+    """Angles position * theta^(-2i / head_dim), i < head_dim / 2, computed in fp64."""
+    frequencies = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+    angles = torch.outer(torch.arange(max_positions, dtype=torch.float64), frequencies)
+    return RotaryTable(angles.cos().to(device, dtype), angles.sin().to(device, dtype))

@@ -1,0 +1,85 @@
+"""Metrics of several processes as one page: each keeps its own in files of a folder that all share.
+
+A process has a name, such as engine0, that the one started in its place takes over: its counts go on,
+and restarts leave no files behind. What a process had under way when it died is counted as lost.
+"""
+
+import os
+from collections import defaultdict
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, values
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from gemwire_server.observe.metrics import LOST, CallMetrics, EngineMetrics
+
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def keep_in_files(folder: str, name: str) -> None:
+    """Has this process keep its metrics under its name (no underscores) in the folder, if there is one.
+
+    Before the first metric is made, in every process, the one that serves the page too.
+    """
+    assert "_" not in name, "file names are taken apart at underscores"
+    if not folder:
+        return
+    os.environ[FOLDER_VARIABLE] = folder
+    values.ValueClass = values.MultiProcessValue(lambda: name)
+
+
+class SharedMetrics:
+    """All processes' metrics, and what became of those that died. For who looks after them."""
+
+    def __init__(self, folder: str) -> None:
+        """After `keep_in_files` with the same folder."""
+        self._folder = Path(folder)
+        self.registry = CollectorRegistry()
+        """For a `MetricsPage`; metrics are not to be registered with it."""
+        MultiProcessCollector(self.registry, path=folder)
+        own = CollectorRegistry()
+        self._calls = CallMetrics(own)
+        self._engine = EngineMetrics(own, max_batch_tokens=1)
+        self._lost: dict[tuple[str, str], float] = defaultdict(float)
+
+    def process_died(self, name: str) -> None:
+        """Once it is known to be gone, and before another one takes its name."""
+        mark_process_dead(name, path=str(self._folder))
+        for method, missing in self._missing_calls(name).items():
+            if (lost := missing - self._lost[name, method]) > 0:
+                self._lost[name, method] = missing
+                self._calls.ended.labels(method, LOST).inc(lost)
+        if (lost := self._missing_texts(name) - self._lost[name, ""]) > 0:
+            self._lost[name, ""] += lost
+            self._engine.dropped_texts.labels("lost").inc(lost)
+
+    def _missing_calls(self, name: str) -> dict[str, float]:
+        missing: dict[str, float] = defaultdict(float)
+        for sample, labels, value in self._counts(name):
+            if sample == "gemwire_calls_started_total":
+                missing[labels["method"]] += value
+            elif sample == "gemwire_calls_ended_total":
+                missing[labels["method"]] -= value
+        return missing
+
+    def _missing_texts(self, name: str) -> float:
+        missing = 0.0
+        for sample, _, value in self._counts(name):
+            if sample == "gemwire_engine_texts_accepted_total":
+                missing += value
+            elif sample in (
+                "gemwire_engine_texts_ended_total",
+                "gemwire_engine_texts_dropped_total",
+            ):
+                missing -= value
+        return missing
+
+    def _counts(self, name: str) -> list[tuple[str, dict[str, str], float]]:
+        path = self._folder / f"counter_{name}.db"
+        if not path.exists():  # it died before it counted anything
+            return []
+        return [
+            (sample.name, sample.labels, sample.value)
+            for metric in MultiProcessCollector.merge([str(path)], accumulate=False)
+            for sample in metric.samples
+        ]

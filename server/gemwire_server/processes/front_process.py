@@ -1,0 +1,127 @@
+"""A front's process: gRPC before the engines of other processes."""
+
+import asyncio
+import base64
+import contextlib
+import logging
+from collections.abc import Coroutine
+
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from gemwire.v1 import embedding_pb2 as pb
+from gemwire_server.checkpoints import open_configured
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.errors import GemwireError, one_line
+from gemwire_server.fronts.grpc.gemwire_v1.messages import Served
+from gemwire_server.fronts.grpc.server import Front
+from gemwire_server.observe.logs import set_up_logging
+from gemwire_server.observe.metrics import CallMetrics
+from gemwire_server.observe.metrics_files import keep_in_files
+from gemwire_server.processes import control
+from gemwire_server.processes.control import Channel, Message
+from gemwire_server.processes.link import LinkClosed
+from gemwire_server.processes.pool import EnginePool
+from gemwire_server.processes.remote import RemoteEngine
+
+log = logging.getLogger(__name__)
+
+
+def run_front(descriptor: int) -> int:
+    """Until the supervisor says `drain`, or is gone."""
+    return uvloop.run(_run(descriptor))
+
+
+async def _run(descriptor: int) -> int:
+    channel = await Channel.over(control.inherited(descriptor))
+    incoming = channel.messages()
+    first = await anext(incoming, None)
+    if first is None:
+        return 0
+    config = ServerConfig(**first["config"])
+    set_up_logging(config.log_level, config.log_format)
+    keep_in_files(first["metrics"], first["name"])
+    front = _FrontProcess(config, channel)
+    try:
+        await front.start(base64.b64decode(first["model"]))
+    except (GemwireError, OSError, ValueError) as error:
+        channel.send(failed=one_line(error))
+        return 1
+    async for message in incoming:
+        if "drain" in message:
+            await front.drain(message["drain"])
+            return 0
+        front.told(message)
+    return 1  # the supervisor is gone
+
+
+class _FrontProcess:
+    def __init__(self, config: ServerConfig, channel: Channel) -> None:
+        self._config = config
+        self._channel = channel
+        self._front = Front(config, CallMetrics(CollectorRegistry()), share_port=True)
+        self._pool = EnginePool(max_queue_tokens=config.max_queue_tokens)
+        self._serving = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, model_bytes: bytes) -> None:
+        """Takes the port; SERVING comes with the first engine."""
+        await self._front.bind()
+        checkpoint = await asyncio.to_thread(open_configured, self._config)
+        tokenizer = await asyncio.to_thread(checkpoint.load_tokenizer)
+        model = pb.Model.FromString(model_bytes)
+        served = Served.of(checkpoint, self._config.default_task)
+        await self._front.open(self._pool, tokenizer, served, model)
+        self._channel.send(ready=self._front.address)
+
+    def told(self, message: Message) -> None:
+        if "engine" in message:
+            self._connect(message["engine"], message["path"])
+        elif "suspects" in message:
+            self._pool.quarantine.add(message["suspects"], convicted=False)
+            self._pool.quarantine.add(message["convicted"], convicted=True)
+        elif "retry_after" in message:
+            self._pool.retry_after = message["retry_after"]
+
+    def _connect(self, index: int, path: str) -> None:
+        try:
+            engine = self._pool.connect(index, path)
+        except OSError as error:  # it ended meanwhile; the supervisor knows
+            log.warning("engine %d: %s", index, error.strerror)
+            return
+        loop = asyncio.get_running_loop()
+        loop.add_reader(engine.fileno(), self._read, engine)
+        self._start(self._say_serving())
+
+    def _read(self, engine: RemoteEngine) -> None:
+        try:
+            self._pool.read(engine)
+        except LinkClosed:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(engine.fileno())
+            running = self._pool.lost(engine)
+            self._channel.send(lost=engine.index, running=running)
+            if not self._pool.engines:
+                self._start(self._say_not_serving())
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _say_serving(self) -> None:
+        """After a text has gone the whole way."""
+        async with self._serving:
+            with contextlib.suppress(GemwireError):
+                await self._front.warm_up()
+                if self._pool.engines:
+                    await self._front.set_serving(True)
+                    self._channel.send(serving=True)
+
+    async def _say_not_serving(self) -> None:
+        await self._front.set_serving(False)
+        self._channel.send(serving=False)
+
+    async def drain(self, lame_duck_seconds: float) -> None:
+        await self._front.drain(lame_duck_seconds)
+        await asyncio.to_thread(self._pool.close)

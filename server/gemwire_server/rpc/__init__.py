@@ -1,1 +1,0 @@
-"""The gRPC side: requests in, checked and tokenized; vectors out, written as one block."""

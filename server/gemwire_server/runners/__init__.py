@@ -1,0 +1,1 @@
+"""The owners of devices, and what loads a model onto one."""

@@ -1,0 +1,86 @@
+"""The CPU's owner: gives a packed batch to the encoder and takes its vectors back."""
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gemwire_kernels import cpu
+from gemwire_server.checkpoints import Checkpoint
+from gemwire_server.engine.packing import PackedBatch, pack
+from gemwire_server.errors import CheckpointError
+from gemwire_server.models.gemma3.config import EncoderConfig
+from gemwire_server.models.gemma3.encoder import Encoder
+
+log = logging.getLogger(__name__)
+
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+class ModelRunner:
+    """Runs an encoder on the CPU. One thread calls it."""
+
+    device = torch.device("cpu")
+    depth = 1
+    # Half a second on two cores: more gains little, and holds up what comes next for longer.
+    batch_tokens = 512
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+
+    @classmethod
+    def load(
+        cls, checkpoint: Checkpoint, *, dtype: str, threads: int, weights: str = "auto"
+    ) -> "ModelRunner":
+        """`dtype` is "auto", "bfloat16" or "float32"; `threads` 0 leaves PyTorch's choice, the cores.
+
+        `weights` is "auto", stored in dtype, or "int8".
+        """
+        if threads:
+            torch.set_num_threads(threads)
+        started = time.monotonic()
+        chosen = cpu.best_dtype() if dtype == "auto" else DTYPES[dtype]
+        ops = cpu.make_ops(chosen, int8=weights == "int8", threads=torch.get_num_threads())
+        encoder = checkpoint.load_encoder(ops, chosen, torch.device("cpu"))
+        log.info("loaded %s in %.1f s", checkpoint.name, time.monotonic() - started)
+        return cls(encoder)
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.encoder.dtype).removeprefix("torch.")
+
+    @property
+    def description(self) -> str:
+        """Where and with what it runs, for people."""
+        name = getattr(self.encoder.ops, "name", "reference")
+        return f"cpu, {self.dtype_name}, {torch.get_num_threads()} threads, {name} operations"
+
+    def start(self, batch: PackedBatch) -> Callable[[], NDArray[np.float32]]:
+        """As the engine wants it. Nothing is gained by beginning early: the owner is the device."""
+        return partial(self.run, batch)
+
+    def run(self, batch: PackedBatch) -> NDArray[np.float32]:
+        """fp32 [n, dimensions], rows of length one."""
+        placed = self.encoder.ops.place(batch.input_ids, batch.positions, batch.cu_seqlens)
+        result: NDArray[np.float32] = self.encoder.forward(placed).numpy()
+        return result
+
+    def warm_up(self, tokens: int) -> None:
+        """Runs a long and a short text once; raises CheckpointError if the weights give no vectors."""
+        check_finite(self.run(warm_up_batch(tokens, self.encoder.config)))
+
+
+def warm_up_batch(tokens: int, config: EncoderConfig) -> PackedBatch:
+    """A text of `tokens`, or as long as the window, and a short one."""
+    longest = min(tokens, config.max_position_embeddings)
+    vocabulary = np.arange(longest, dtype=np.int32) % config.vocab_size
+    return pack([vocabulary, vocabulary[:8]])
+
+
+def check_finite(vectors: NDArray[np.float32]) -> None:
+    if not np.isfinite(vectors).all():
+        raise CheckpointError("the weights give vectors that are not finite: the files are damaged")

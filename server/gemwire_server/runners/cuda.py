@@ -1,0 +1,266 @@
+"""The GPU's owner: each batch is one copy, one graph replay and one copy back, and nothing waits before.
+
+Batches go through buckets: room of a fixed size whose kernels were captured once as a CUDA graph. Counts
+and lengths are data (see gemwire_kernels.gpu.batch), so a bucket runs every batch that fits it.
+"""
+
+import ctypes
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from triton.errors import TritonError
+
+from gemwire_kernels import reference
+from gemwire_kernels.gpu import Attention, GpuOps
+from gemwire_server.checkpoints import Checkpoint
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.engine.packing import PackedBatch, pack
+from gemwire_server.errors import DeviceError, DeviceLost, one_line
+from gemwire_server.models.gemma3.config import EncoderConfig
+from gemwire_server.models.gemma3.encoder import Encoder
+from gemwire_server.runners.cpu import DTYPES, check_finite, warm_up_batch
+
+log = logging.getLogger(__name__)
+
+# Multiples of 128 rows whose tiles fill waves of 132 multiprocessors (5,632 and up), and small ones in
+# which a query does not pay for rows that are not there: the copy engine reads no more than a bucket has.
+BUCKETS = (16, 32, 64, 128, 256, 512, 1024, 2048, 2816, 5632, 11264, 16896)
+
+# One token, less and more than one tile, and beyond the window.
+CHECKED_LENGTHS = (1, 5, 64, 130, 600)
+# Largest 1 - cos between two computations in bfloat16: a gross check, `gemwire verify` is the fine one.
+AGREEMENT = 1e-2
+
+Wait = Callable[[], NDArray[np.float32]]
+
+
+class CudaRunner:
+    """Runs an encoder on a CUDA device. `start` and what it returns may be called by two threads."""
+
+    depth = 2
+    # A step of some milliseconds, whose tensors fit the L2 of a Hopper card.
+    batch_tokens = 5632
+
+    def __init__(
+        self, encoder: Encoder, ops: GpuOps, device: torch.device, *, graphs: bool
+    ) -> None:
+        self.encoder = encoder
+        self.device = device
+        self._ops = ops
+        self._graphs = graphs
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()
+        self._buckets: list[_Bucket] = []
+        self._results: Iterator[torch.Tensor] = iter(())
+
+    @classmethod
+    def load(
+        cls, checkpoint: Checkpoint, config: ServerConfig, device: torch.device
+    ) -> "CudaRunner":
+        """Raises DeviceError if the device has no room for it, or the kernels not its sizes."""
+        dtype = torch.bfloat16 if config.dtype == "auto" else DTYPES[config.dtype]
+        residual = {"fp32": torch.float32, "bf16": torch.bfloat16}[config.residual]
+        started = time.monotonic()
+        with _starting(device):
+            try:
+                ops = GpuOps.on(
+                    device,
+                    attention_of(checkpoint.config),
+                    dtype,
+                    tile_file=Path(config.tile_table) if config.tile_table else None,
+                    residual_dtype=residual,
+                    deterministic=config.deterministic,
+                )
+                encoder = checkpoint.load_encoder(ops, dtype, device)
+            except ValueError as error:  # sizes that the kernels do not have
+                raise DeviceError(f"{device}: {error}") from None
+        log.info("loaded %s in %.1f s", checkpoint.name, time.monotonic() - started)
+        return cls(encoder, ops, device, graphs=config.cuda_graphs)
+
+    @property
+    def dtype_name(self) -> str:
+        return str(self.encoder.dtype).removeprefix("torch.")
+
+    @property
+    def description(self) -> str:
+        """Where and with what it runs, for people."""
+        name = torch.cuda.get_device_properties(self.device).name
+        graphs = "graphs" if self._graphs else "no graphs"
+        table = self._ops.table
+        how = f"{graphs}, chained" if table.chained else graphs
+        return f"{self.device} {name}, {self.dtype_name}, {how}, tiles: {table.source}"
+
+    def warm_up(self, tokens: int) -> None:
+        """Compiles and captures every bucket for steps of up to `tokens`, and the longest text.
+
+        Raises CheckpointError if the weights give no vectors, and DeviceError if there is no room, if the
+        kernels do not run, or if their vectors are not those of plain PyTorch on the same device.
+        """
+        started = time.monotonic()
+        config = self.encoder.config
+        largest = max(tokens, config.max_position_embeddings)
+        sizes = [size for size in BUCKETS if size < largest] + [largest]
+        with _starting(self.device):
+            # The largest first: the smaller find their memory in its pool.
+            for size in reversed(sizes):
+                self._buckets.insert(0, self._make_bucket(size))
+            shape = largest, self.encoder.dimensions
+            self._results = cycle([torch.empty(shape, pin_memory=True) for _ in range(self.depth)])
+            check_finite(self.run(warm_up_batch(largest - 8, config)))
+            self._check_against_reference()
+        log.info(
+            "%d buckets of up to %d tokens in %.1f s, %.2f GB of %s",
+            len(sizes),
+            largest,
+            time.monotonic() - started,
+            torch.cuda.memory_reserved(self.device) / 1e9,
+            self.device,
+        )
+
+    def _make_bucket(self, size: int) -> "_Bucket":
+        with torch.cuda.stream(self._stream):
+            bucket = _Bucket(self.encoder, self._ops, size, self.depth)
+            bucket.fill(warm_up_batch(size - 8, self.encoder.config))
+            bucket.forward()  # compiles what is not in Triton's cache
+            if self._graphs:
+                bucket.capture(self._pool, self._stream)
+        return bucket
+
+    def _check_against_reference(self) -> None:
+        """In every bucket: a card, driver or compiler that none of this was tried on must not serve wrong
+        vectors."""
+        config = self.encoder.config
+        random = np.random.default_rng(0)
+        lengths = [n for n in CHECKED_LENGTHS if n <= config.max_position_embeddings]
+        texts = [random.integers(0, config.vocab_size, n, dtype=np.int32) for n in lengths]
+        batch = pack(texts)
+        placed = reference.place(batch.input_ids, batch.positions, batch.cu_seqlens)
+        on_device = placed._replace(
+            input_ids=placed.input_ids.to(self.device), positions=placed.positions.to(self.device)
+        )
+        encoder = Encoder(config, self.encoder.weights, reference)
+        expected = encoder.forward(on_device).cpu().numpy()
+        for bucket in self._buckets:
+            fitting = int(np.sum(np.cumsum(lengths) <= bucket.size))
+            vectors = self._start_in(bucket, pack(texts[:fitting]))()
+            distance = float(np.max(1 - (vectors * expected[:fitting]).sum(axis=1)))
+            if not distance <= AGREEMENT:
+                name = torch.cuda.get_device_name(self.device)
+                raise DeviceError(
+                    f"the kernels give other vectors than PyTorch on {name} (1 - cos up to "
+                    f"{distance:.1e}): serve with --device cpu, and please report it"
+                )
+
+    def run(self, batch: PackedBatch) -> NDArray[np.float32]:
+        """fp32 [n, dimensions], rows of length one."""
+        return self.start(batch)()
+
+    def start(self, batch: PackedBatch) -> Wait:
+        """As the engine wants it: begun only once the step `depth` before has been waited for."""
+        rows = max(batch.num_tokens, batch.num_texts)
+        bucket = next((b for b in self._buckets if rows <= b.size), None)
+        if bucket is None:
+            raise ValueError(f"{rows} rows, but warm_up made no bucket of that size")
+        return self._start_in(bucket, batch)
+
+    def _start_in(self, bucket: "_Bucket", batch: PackedBatch) -> Wait:
+        try:
+            with torch.inference_mode(), torch.cuda.stream(self._stream):
+                bucket.fill(batch)
+                vectors = bucket.forward()
+                result = next(self._results)[: batch.num_texts]
+                result.copy_(vectors[: batch.num_texts], non_blocking=True)
+                done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+                done.record(self._stream)
+        except RuntimeError as error:
+            raise self._verdict(error) from error
+        return partial(self._wait, done, result)
+
+    def _wait(self, done: torch.cuda.Event, result: torch.Tensor) -> NDArray[np.float32]:
+        try:
+            done.synchronize()
+        except RuntimeError as error:
+            raise self._verdict(error) from error
+        # A copy: the buffer is the next but one step's.
+        vectors: NDArray[np.float32] = result.numpy().copy()
+        return vectors
+
+    def _verdict(self, error: RuntimeError) -> Exception:
+        """The error itself, or DeviceLost: after a fault every later call of the context fails."""
+        try:
+            torch.cuda.synchronize(self.device)
+        except RuntimeError as fault:
+            log.error("%s: %s", self.device, one_line(fault))
+            # Never freed: to free pinned memory asks CUDA, and PyTorch ends the process if that fails.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
+            return DeviceLost(f"{self.device}: {type(error).__name__}")
+        return error
+
+
+class _Bucket:
+    """Room for batches of up to `size` tokens, and the graph that runs them."""
+
+    def __init__(self, encoder: Encoder, ops: GpuOps, size: int, depth: int) -> None:
+        self.size = size
+        self._encoder = encoder
+        self._block = ops.block(size)
+        # A copy may still be reading one host block while the next batch is written to another.
+        self._hosts = cycle([self._block.host() for _ in range(depth)])
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._vectors: torch.Tensor | None = None
+
+    def fill(self, batch: PackedBatch) -> None:
+        """Copies a batch in, in the current stream's order; the copy `depth` calls ago must be done."""
+        host = next(self._hosts)
+        self._block.fill(host, batch.input_ids, batch.positions, batch.cu_seqlens)
+        self._block.upload(host)
+
+    def forward(self) -> torch.Tensor:
+        """Vectors of the batch that was filled in, then of older ones; fp32 [size, dimensions]."""
+        if self._graph is None or self._vectors is None:
+            return self._encoder.forward(self._block.batch)
+        self._graph.replay()
+        return self._vectors
+
+    def capture(self, pool: Any, stream: torch.cuda.Stream) -> None:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool, stream=stream):
+            vectors = self._encoder.forward(self._block.batch)
+        self._graph, self._vectors = graph, vectors
+
+
+def attention_of(config: EncoderConfig) -> Attention:
+    return Attention(
+        num_heads=config.num_attention_heads,
+        num_kv_heads=config.num_key_value_heads,
+        head_dim=config.head_dim,
+    )
+
+
+@contextmanager
+def _starting(device: torch.device) -> Iterator[None]:
+    """What CUDA and Triton raise before anything is served, as DeviceError."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise _no_room(device) from None
+    except (RuntimeError, TritonError, DeviceLost) as error:
+        # RuntimeError is also Triton's, where it finds no C compiler for its launchers.
+        raise DeviceError(f"{device}: {one_line(error)}") from error
+
+
+def _no_room(device: torch.device) -> DeviceError:
+    free, total = torch.cuda.mem_get_info(device)
+    return DeviceError(
+        f"{device} has no room for the model: {free / 1e9:.1f} of {total / 1e9:.1f} GB are free; choose "
+        "another with --device, or take smaller steps with --max-batch-tokens"
+    )

@@ -1,0 +1,1 @@
+"""From a text to token ids: prompts, tokenizer files and tokenizers."""

@@ -1,0 +1,223 @@
+"""Text → token ids: the prompt before it, special tokens around it, cut to the model's window."""
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gemwire_server.errors import InvalidInput
+from gemwire_server.text.backends import Backend, load_backend
+from gemwire_server.text.special_tokens import read_special_tokens
+from gemwire_server.text.tokenizer_files import read_files, without_garbage_collection
+
+# Characters tokenized past the most that a window can hold: where a text is cut changes the tokens
+# next to the cut, and these are thrown away.
+SLACK = 1024
+
+
+class Truncation(enum.Enum):
+    """What becomes of a text that is longer than the window."""
+
+    ERROR = "error"
+    END = "end"
+    START = "start"
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A model input, special tokens included. ids: int32 [T]."""
+
+    ids: NDArray[np.int32]
+    truncated: bool
+
+
+class Tokenizer:
+    """A checkpoint's tokenizer for inputs of at most `max_tokens`. Thread-safe.
+
+    Its ids are those of HF `tokenizers` on the checkpoint's tokenizer.json.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        special: tuple[Sequence[int], Sequence[int]],
+        *,
+        max_tokens: int,
+        vocab_size: int,
+    ) -> None:
+        self.max_tokens = max_tokens
+        self._backend = backend
+        self._before, self._after = (np.array(ids, dtype=np.int32) for ids in special)
+        self._vocab_size = vocab_size
+        self._room = max_tokens - len(self._before) - len(self._after)
+        self._max_characters = max_tokens * backend.longest
+        # Tokens of so many characters and SLACK, but for white space that belongs to some of them.
+        self._fewest = max_tokens + SLACK // backend.longest
+
+    @classmethod
+    def load(
+        cls, directory: Path, *, max_tokens: int, vocab_size: int, lower: bool = False
+    ) -> "Tokenizer":
+        """Reads the tokenizer files of a folder. With `lower` texts are read in small letters.
+
+        Raises CheckpointError if they are missing, contradict each other or are not implemented.
+        """
+        with without_garbage_collection():
+            backend, special = _read(directory, vocab_size, lower=lower)
+        return cls(backend, special, max_tokens=max_tokens, vocab_size=vocab_size)
+
+    def encode(
+        self, text: str, *, prompt: str = "", truncation: Truncation | None = Truncation.ERROR
+    ) -> Encoded:
+        """Tokenizes prompt and text as one string.
+
+        START keeps the prompt and the text's last tokens. None cuts nothing: the ids may be more
+        than `max_tokens`, to be shown and not to be computed.
+
+        Raises InvalidInput: EMPTY_TEXT, INVALID_TEXT, PROMPT_TOO_LONG and, unless the text is to be
+        cut, TEXT_TOO_LONG; a text that by its size alone cannot fit is not tokenized, not even for
+        None.
+        """
+        if not text:
+            raise InvalidInput("EMPTY_TEXT", "the text is empty")
+        if len(prompt) > self._max_characters:
+            raise self._prompt_too_long()
+        characters = len(prompt) + len(text)
+        oversized = characters > self._max_characters
+        if oversized and truncation in (Truncation.ERROR, None):
+            raise self._too_many_characters(characters)
+        most = self._max_characters + SLACK
+        head, tail = text[:most], text[-most:]
+        if self._backend.strips and len(text) > most:
+            # White space at a cut may belong to a token beyond it.
+            head, tail = head.rstrip(), tail.lstrip()
+        joint = self._encode(prompt + head)
+        end = joint
+        if oversized and truncation is Truncation.START:
+            end = self._encode(tail)
+        if len(text) > most and min(len(joint), len(end)) < self._fewest:
+            raise self._too_many_characters(characters)
+        return self._fit(joint, end, prompt, truncation)
+
+    def encode_ids(
+        self,
+        ids: Sequence[int],
+        *,
+        prompt: str = "",
+        complete: bool = False,
+        truncation: Truncation | None = Truncation.ERROR,
+    ) -> Encoded:
+        """Takes ids in place of a text; `complete` ones are the whole input, special tokens too.
+
+        Raises InvalidInput as `encode` does, and TOKEN_OUT_OF_RANGE.
+        """
+        if not complete and len(prompt) > self._max_characters:
+            raise self._prompt_too_long()
+        if truncation is Truncation.ERROR and len(ids) > self.max_tokens:
+            raise self._too_long(len(ids))
+        if truncation is None and len(ids) > self._max_characters:
+            raise self._too_long(len(ids))
+        # One more than fit shows that they are cut; the rest is not worth a look.
+        if truncation is Truncation.END:
+            ids = ids[: self.max_tokens + 1]
+        elif truncation is Truncation.START:
+            ids = ids[-self.max_tokens - 1 :]
+        given = self._checked(ids)
+        if not complete:
+            joint = np.concatenate((self._encode(prompt), given))
+            return self._fit(joint, given, prompt, truncation)
+        if len(given) <= self.max_tokens or truncation is None:
+            return Encoded(given, truncated=False)
+        if truncation is Truncation.ERROR:
+            raise self._too_long(len(given))
+        end = truncation is Truncation.END
+        return Encoded(given[: self.max_tokens] if end else given[-self.max_tokens :], True)
+
+    def pieces(self, ids: Sequence[int] | NDArray[np.int32]) -> list[str]:
+        """The piece of each id, with "▁" for a space; "" for an id that has none."""
+        return [self._backend.piece_of(int(token)) for token in ids]
+
+    def _checked(self, ids: Sequence[int]) -> NDArray[np.int32]:
+        given = np.asarray(ids, dtype=np.int64)
+        if not len(given):
+            raise InvalidInput("EMPTY_TEXT", "there are no token ids")
+        bad = (given < 0) | (given >= self._vocab_size)
+        if bad.any():
+            index = int(bad.argmax())
+            raise InvalidInput(
+                "TOKEN_OUT_OF_RANGE",
+                f"token {index} is {given[index]}; ids are 0 to {self._vocab_size - 1}",
+                index=index,
+                limit=self._vocab_size,
+            )
+        return given.astype(np.int32)
+
+    def _fit(
+        self,
+        joint: NDArray[np.int32],
+        end: NDArray[np.int32],
+        prompt: str,
+        truncation: Truncation | None,
+    ) -> Encoded:
+        """Cuts `joint`, prompt and text, if it must be; `end` are the text's last tokens."""
+        fits = len(joint) <= self._room
+        if not fits and truncation is not None:
+            prompt_ids = self._encode(prompt)
+            if len(prompt_ids) >= self._room:
+                raise self._prompt_too_long()
+            if truncation is Truncation.ERROR:
+                raise self._too_long(len(self._before) + len(joint) + len(self._after))
+            if truncation is Truncation.END:
+                joint = joint[: self._room]
+            else:
+                joint = np.concatenate((prompt_ids, end[len(prompt_ids) - self._room :]))
+        ids = np.concatenate((self._before, joint, self._after))
+        return Encoded(ids, truncated=not fits and truncation is not None)
+
+    def _encode(self, text: str) -> NDArray[np.int32]:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            index = error.start
+        else:
+            return self._backend.encode(text)
+        # Raised out here, for the first error holds the text.
+        raise InvalidInput(
+            "INVALID_TEXT", f"character {index} of prompt and text is half a surrogate pair"
+        )
+
+    def _too_long(self, tokens: int) -> InvalidInput:
+        return InvalidInput(
+            "TEXT_TOO_LONG",
+            f"the text has {tokens} tokens with its prompt and special tokens; the model's window "
+            f"is {self.max_tokens}",
+            tokens=tokens,
+            limit=self.max_tokens,
+        )
+
+    def _too_many_characters(self, characters: int) -> InvalidInput:
+        return InvalidInput(
+            "TEXT_TOO_LONG",
+            f"the text and its prompt have {characters} characters, which are more than the "
+            f"{self.max_tokens} tokens of the model's window",
+            characters=characters,
+            limit=self.max_tokens,
+        )
+
+    def _prompt_too_long(self) -> InvalidInput:
+        return InvalidInput(
+            "PROMPT_TOO_LONG",
+            f"the prompt fills the model's window of {self.max_tokens} tokens",
+            limit=self.max_tokens,
+        )
+
+
+def _read(
+    directory: Path, vocab_size: int, *, lower: bool
+) -> tuple[Backend, tuple[Sequence[int], Sequence[int]]]:
+    files = read_files(directory, vocab_size)
+    backend = load_backend(files, vocab_size, lower=lower)
+    return backend, read_special_tokens(files, backend, vocab_size)
