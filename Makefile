@@ -20,7 +20,7 @@ test: $(DEV) $(REFERENCES)  ## every test
 	@$(BIN)/python -m pytest $(ARGS)
 
 soak: $(DEV)  ## what is promised under faults and load, at full size: make soak [ARGS='--rows drain --scale 0.1']
-	@PYTHONPATH=tests:benchmarks $(BIN)/python benchmarks/soak.py $(ARGS)
+	@PYTHONPATH=benchmarks $(BIN)/python benchmarks/soak.py $(ARGS)
 
 lint: $(DEV)  ## style, types, import contracts, the API's own rules
 	$(BIN)/ruff check

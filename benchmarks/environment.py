@@ -63,12 +63,12 @@ def full_checkpoint() -> Path:
     """The seeded checkpoint of the full geometry, made once."""
     folder = ROOT / ".cache" / "embeddinggemma-300m-seed0"
     if not folder.exists():
-        vocabulary = ROOT.parent / "shared" / "data" / "gemma3_tokenizer.model"
+        vocabulary = os.environ.get("GEMMA_TOKENIZER")  # the path of Gemma 3's tokenizer.model
         make_checkpoint(
             folder,
             geometry="embeddinggemma-300m",
             seed=0,
-            tokenizer=vocabulary if vocabulary.exists() else None,
+            tokenizer=Path(vocabulary) if vocabulary else None,
         )
     return folder
 

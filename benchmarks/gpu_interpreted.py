@@ -25,7 +25,7 @@ from gemwire_server.config.options import ServerConfig
 from gemwire_server.engine.packing import PackedBatch
 from gemwire_server.runners.cpu import ModelRunner
 from gemwire_server.runners.cuda import attention_of
-from kernels.gpu import interpreter
+from support.kernels import interpreter
 
 # An H100's.
 SHARED_MEMORY, MULTIPROCESSORS = 232448, 132

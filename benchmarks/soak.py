@@ -1,8 +1,8 @@
 """What the server promises under faults and load, at full size, on a fake device of set speed.
 
-Each row is a scenario of tests/faults/scenarios, measured on a server process of its own; load and server
-share the machine. A device that only sleeps leaves the processors to what is measured: admission, queue,
-processes, gRPC.
+Each row is a scenario of benchmarks/faults/scenarios, measured on a server process of its own. Load and
+server share the machine. A device that only sleeps leaves the processors to what is measured: admission,
+queue, processes, gRPC.
 
     make soak ARGS='[--engine process] [--rows drain crash ...] [--scale 0.1] [--output FILE]'
 

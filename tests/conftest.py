@@ -12,7 +12,8 @@ if not torch.cuda.is_available():
     # Before anything imports triton: there, kernels run in its interpreter, on the CPU.
     os.environ["TRITON_INTERPRET"] = "1"
 
-GEMMA_TOKENIZER = Path(__file__).parents[2] / "shared" / "data" / "gemma3_tokenizer.model"
+VOCABULARY_VARIABLE = "GEMMA_TOKENIZER"
+"""The one way that a test reads outside the repository: the path of Gemma 3's tokenizer.model."""
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +26,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def gemma_tokenizer() -> Path:
-    """Gemma 3's vocabulary as a SentencePiece model, where it lies beside the project."""
-    if not GEMMA_TOKENIZER.exists():
-        pytest.skip(f"{GEMMA_TOKENIZER.name} is not part of the project")
-    return GEMMA_TOKENIZER
+    """Gemma 3's vocabulary as a SentencePiece model, where GEMMA_TOKENIZER names one."""
+    if not (named := os.environ.get(VOCABULARY_VARIABLE)):
+        pytest.skip(f"{VOCABULARY_VARIABLE} does not name Gemma 3's tokenizer.model")
+    return Path(named)

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from cli.calling import environment
 from environment import ROOT
 from gpu_run import (
     Outcome,
@@ -26,6 +25,7 @@ from gpu_run import (
     tune_step,
 )
 from measure import keep
+from uninstalled import environment
 
 
 def python(code: str, **options: Any) -> Step:

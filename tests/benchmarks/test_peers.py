@@ -19,7 +19,7 @@ from peers.packed_gpu import Kind, Packed, blocks_seen
 from peers.padded_encoder import PaddedEncoder
 from peers.padded_gpu import Padded
 from peers.products import Products
-from server.reference_model import ReferenceModel
+from support.reference_model import ReferenceModel
 from trial import AGREEMENT, distance
 
 LENGTHS = (17, 600, 3, 40)  # 600 is over the window

@@ -27,7 +27,7 @@ from gemwire_server.errors import DeviceLost, Stopped
 from gemwire_server.runners.choose import load_runner
 from gemwire_server.runners.cuda import CudaRunner
 from gpu.runners import alone, load, random_ids
-from server.fake_runner import Caller
+from support.fake_runner import Caller
 
 # What makes the device fail, and is in no other text.
 BAD = 7

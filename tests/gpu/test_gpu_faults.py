@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from cli.calling import ROOT, environment, one_line
 from gpu_engine import chained_table
+from support.calling import one_line
+from uninstalled import ROOT, environment
 
 Done = subprocess.CompletedProcess[str]
 

@@ -11,7 +11,7 @@ from gemwire_server.checkpoints import open_checkpoint
 from gemwire_server.engine.packing import TokenIds, pack
 from gemwire_server.verify import Errors, embed, gate, reference_vectors
 from gpu.runners import Vectors, load, random_ids
-from server.reference_model import ReferenceModel
+from support.reference_model import ReferenceModel
 
 if TYPE_CHECKING:
     from gemwire_server.runners.cuda import CudaRunner

@@ -13,7 +13,7 @@ from gemwire_server.engine.interface import Observer, Submission
 from gemwire_server.engine.packing import pack
 from gemwire_server.engine.scheduler import Item
 from gpu.runners import Vectors, alone, assert_same_bits, engine_on, load, random_ids
-from server.fake_runner import Caller
+from support.fake_runner import Caller
 
 if TYPE_CHECKING:
     from gemwire_server.runners.cuda import CudaRunner

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from gemwire_kernels import reference
 from gemwire_kernels.cpu import NativeOps, PortableOps
-from gemwire_kernels.cpu.build import BuildError, find_compiler
 from gemwire_kernels.cpu.portable_ops import ROWS, in_few_sizes
-from gemwire_kernels.ops import Batch, Ops, RotaryTable
-from kernels.formulas import (
+from gemwire_kernels.ops import Ops, RotaryTable
+from support.kernels.cpu import needs_compiler, placed, values
+from support.kernels.formulas import (
     EPS,
     geglu64,
     linear64,
@@ -21,13 +20,6 @@ from kernels.formulas import (
     rotate64,
 )
 
-try:
-    find_compiler()
-    COMPILER = True
-except BuildError:
-    COMPILER = False
-
-needs_compiler = pytest.mark.skipif(not COMPILER, reason="there is no C++ compiler")
 MAKERS: dict[str, Callable[[torch.dtype], Ops]] = {
     "native": lambda dtype: NativeOps(dtype, int8=False, threads=2, products=True),
     "oneDNN products": lambda dtype: NativeOps(dtype, int8=False, threads=2, products=False),
@@ -56,22 +48,6 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
 )
 def ops(request: pytest.FixtureRequest, dtype: torch.dtype) -> Ops:
     return MAKERS[request.param](dtype)
-
-
-def placed(lengths: list[int], ids: Tensor | None = None, positions: Tensor | None = None) -> Batch:
-    zeros = np.zeros(sum(lengths), dtype=np.int32)
-    return reference.place(
-        zeros if ids is None else ids.int().numpy(),
-        zeros if positions is None else positions.int().numpy(),
-        np.cumsum([0, *lengths], dtype=np.int32),
-    )
-
-
-def values(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Normal, with some columns a hundred times as large, as a transformer's activations have them."""
-    x = torch.randn(*shape)
-    x[..., :: max(1, shape[-1] // 4)] *= 100
-    return x.to(dtype)
 
 
 def assert_as_close(found: Tensor, eager: Tensor, truth: Tensor) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from gemwire_kernels.cpu import NativeOps, PortableOps, bindings, build, make_ops
-from kernels.test_cpu import needs_compiler
+from support.kernels.cpu import needs_compiler
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from gemwire_kernels import reference
 from gemwire_kernels.cpu import NativeOps, PortableOps
 from gemwire_kernels.cpu.portable_ops import quantize
 from gemwire_kernels.ops import Ops
-from kernels.formulas import EPS, geglu64, linear64, norm64
-from kernels.test_cpu import needs_compiler, placed, values
+from support.kernels.cpu import needs_compiler, placed, values
+from support.kernels.formulas import EPS, geglu64, linear64, norm64
 
 MAKERS: dict[str, Callable[[torch.dtype], Ops]] = {
     "native": lambda dtype: NativeOps(dtype, int8=True, threads=2, products=True),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gemwire_kernels import reference as ops
 from gemwire_kernels.ops import Batch, RotaryTable
-from kernels.formulas import EPS, attention64, norm64
+from support.kernels.formulas import EPS, attention64, norm64
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """Failed calls → errors. What the server itself says has its details; all else is foreign: a proxy or
 gRPC speaks in the server's place, because there is no connection to it any more, or for too long no answer.
 
-What each proxy says it documents nowhere: tests/proxy shows it for Envoy, docs/proxies.md for others.
+No proxy documents what it says: tests/deploy/proxy shows it for Envoy, docs/proxies.md for others.
 """
 
 import re

@@ -10,8 +10,8 @@ from gemwire_kernels import reference
 from gemwire_kernels.gpu import GpuOps
 from gemwire_kernels.gpu.attention import MASKED_SCORE
 from gemwire_kernels.ops import Batch
-from kernels import exact
-from kernels.gpu.setting import (
+from support.kernels import exact
+from support.kernels.setting import (
     BUCKETS,
     CUDA,
     DEVICE,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gemwire_kernels.gpu import Block
-from kernels.gpu.setting import CUDA, DEVICE, arrays, make_ops, placed
+from support.kernels.setting import CUDA, DEVICE, arrays, make_ops, placed
 
 RNG = np.random.default_rng(0)
 LENGTHS = [

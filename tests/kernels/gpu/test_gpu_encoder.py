@@ -16,7 +16,7 @@ from gemwire_server.checkpoints import open_checkpoint, synthetic
 from gemwire_server.models.gemma3.config import LayerKind
 from gemwire_server.models.gemma3.encoder import Encoder
 from gemwire_server.verify import Errors
-from kernels.gpu.setting import (
+from support.kernels.setting import (
     CUDA,
     DEVICE,
     DTYPES,
@@ -27,7 +27,7 @@ from kernels.gpu.setting import (
     placed,
     runs_kernels,
 )
-from server.reference_model import ReferenceModel
+from support.reference_model import ReferenceModel
 
 pytestmark = runs_kernels
 

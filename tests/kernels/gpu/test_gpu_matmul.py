@@ -8,8 +8,8 @@ from torch import Tensor
 from gemwire_kernels import reference
 from gemwire_kernels.gpu import GpuOps
 from gemwire_kernels.ops import Batch, RotaryTable
-from kernels import exact
-from kernels.gpu.setting import (
+from support.kernels import exact
+from support.kernels.setting import (
     BUCKETS,
     CUDA,
     DEVICE,

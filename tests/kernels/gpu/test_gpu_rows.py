@@ -9,8 +9,8 @@ from torch import Tensor
 from gemwire_kernels import reference
 from gemwire_kernels.gpu import GpuOps
 from gemwire_kernels.ops import Batch
-from kernels import exact
-from kernels.gpu.setting import (
+from support.kernels import exact
+from support.kernels.setting import (
     CUDA,
     DEVICE,
     DTYPES,

@@ -9,7 +9,7 @@ import torch
 
 from gemwire_kernels.gpu import Attention, GpuOps, TileTable, find_table
 from gemwire_kernels.gpu.tiles import TRITON, _table, to_entry
-from kernels.gpu.setting import DEVICE, small_tiles
+from support.kernels.setting import DEVICE, small_tiles
 
 SHARED_MEMORY = {90: 232448, 100: 232448, 80: 166912, 89: 101376, 120: 101376}
 CARD = "NVIDIA Test 3000"

@@ -1,0 +1,78 @@
+"""A server in a process of its own, for what is told by its memory and its sockets."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.calling import command
+from uninstalled import environment
+
+WAIT = 60.0
+
+
+@dataclass
+class ServerProcess:
+    """`address` and, where one was asked for, `admin` are what it took."""
+
+    process: "subprocess.Popen[str]"
+    address: str
+    admin: str
+    told: bool = False
+
+    def drain(self) -> None:
+        """Tells it to, once: told again it would end at once."""
+        if not self.told:
+            self.told = True
+            self.process.terminate()
+
+    def resident_mib(self) -> float:
+        """Memory of it and of its children."""
+        pages = 0
+        for pid in [self.process.pid, *_children(self.process.pid)]:
+            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@contextmanager
+def server_process(
+    checkpoint: Path,
+    *flags: str,
+    engine: str = "thread",
+    environ: Mapping[str, str] | None = None,
+) -> Iterator[ServerProcess]:
+    """Serves until the block ends, then is told to drain."""
+    arguments = ["serve", "--model", str(checkpoint), "--address", "127.0.0.1:0", *flags]
+    process = subprocess.Popen(
+        command(*arguments, "--engine", engine),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(environ),
+    )
+    assert process.stdout is not None
+    try:
+        said = ""
+        while "  try  " not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        address = re.search(r"serves \S+ on (\S+)", said)
+        admin = re.search(r"health and reflection on (\S+)", said)
+        assert address is not None
+        server = ServerProcess(process, address[1], admin[1] if admin else "")
+        yield server
+        server.drain()
+        process.communicate(timeout=WAIT)
+        assert process.returncode == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
