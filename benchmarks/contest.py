@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from environment import ROOT, environment
 from gemwire_server.checkpoints import Checkpoint
-from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cpu import CpuRunner
 from goals import GOALS, evaluate
 from measure import progress, seconds, turns
 from peers import NAMES, OURS, OURS_INT8, REFERENCE, make
@@ -18,7 +18,7 @@ from trial import Entry, enter
 from workloads import Workload, workloads
 
 EVERYONE = (*NAMES, PRODUCTS)
-SERVED = ModelRunner.batch_tokens
+SERVED = CpuRunner.batch_tokens
 
 
 class Contest:

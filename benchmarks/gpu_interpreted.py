@@ -23,7 +23,7 @@ from gemwire_server import verify
 from gemwire_server.checkpoints import Checkpoint
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.engine.packing import PackedBatch
-from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cpu import CpuRunner
 from gemwire_server.runners.cuda import attention_of
 from support.kernels import interpreter
 
@@ -32,7 +32,7 @@ SHARED_MEMORY, MULTIPROCESSORS = 232448, 132
 BATCH_TOKENS = 2048
 
 
-class Interpreted(ModelRunner):
+class Interpreted(CpuRunner):
     """The GPU's operations on the CPU."""
 
     @property
@@ -45,7 +45,7 @@ class Interpreted(ModelRunner):
         return super().run(batch)[: batch.num_texts]
 
 
-def load(checkpoint: Checkpoint, config: ServerConfig) -> ModelRunner:
+def load(checkpoint: Checkpoint, config: ServerConfig) -> CpuRunner:
     interpreter.teach()
     cpu = torch.device("cpu")
     ops = GpuOps(

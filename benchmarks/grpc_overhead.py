@@ -32,7 +32,7 @@ from gemwire_server.config.options import ServerConfig
 from gemwire_server.engine.interface import Results, Submission
 from gemwire_server.engine.packing import TokenIds
 from gemwire_server.engine.thread_engine import ThreadEngine
-from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cpu import CpuRunner
 from measure import median_ratio, progress, seconds, turns
 from server_process import server_process
 from workloads import mixed_texts
@@ -66,7 +66,7 @@ def main() -> int:
     sequences = [tokenizer.encode(text).ids for text in texts]
     tokens = sum(map(len, sequences))
     config = ServerConfig(model=str(checkpoint.path))
-    runner = ModelRunner.load(checkpoint, dtype=config.dtype, threads=config.threads)
+    runner = CpuRunner.load(checkpoint, dtype=config.dtype, threads=config.threads)
     engine = ThreadEngine(
         runner,
         max_batch_tokens=runner.batch_tokens,

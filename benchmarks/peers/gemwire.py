@@ -10,7 +10,7 @@ from gemwire_server.checkpoints import Checkpoint
 from gemwire_server.engine.interface import Submission
 from gemwire_server.engine.packing import TokenIds, pack
 from gemwire_server.engine.scheduler import Scheduler
-from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cpu import CpuRunner
 from peers.contender import Counts, Precision, Vectors
 
 
@@ -20,7 +20,7 @@ class Gemwire:
 
     def __init__(self, checkpoint: Checkpoint, weights: str = "auto") -> None:
         """`weights` is "int8", or "auto" for what the machine serves in."""
-        self.runner = ModelRunner.load(checkpoint, dtype="auto", threads=0, weights=weights)
+        self.runner = CpuRunner.load(checkpoint, dtype="auto", threads=0, weights=weights)
         precision: Any = "int8" if weights == "int8" else self.runner.dtype_name
         self.precision: Precision = precision
         self.name = f"gemwire/{precision}"

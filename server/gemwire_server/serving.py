@@ -11,7 +11,7 @@ from typing import Protocol
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server import __version__, streams
-from gemwire_server.config.options import MINI, RUNNER, ServerConfig
+from gemwire_server.config.options import DEFAULT_LOADER, MINI, ServerConfig
 from gemwire_server.observe.logs import set_up_logging
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Server(Protocol):
         """Ends what this process's end does not."""
 
 
-def serve(config: ServerConfig, loader: str = RUNNER) -> int:
+def serve(config: ServerConfig, loader: str = DEFAULT_LOADER) -> int:
     """Serves until SIGTERM or SIGINT, drains, and returns 0; a second signal ends at once, with 1.
 
     `loader` makes the model that is served, see `loading.Loader`.

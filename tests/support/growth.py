@@ -10,7 +10,7 @@ from gemwire_kernels.cpu import NativeOps, PortableOps, best_dtype, make_ops
 from gemwire_kernels.ops import Ops
 from gemwire_server.checkpoints import open_checkpoint
 from gemwire_server.engine.packing import pack
-from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cpu import CpuRunner
 
 STATUS = Path("/proc/self/status")
 VOCABULARY, LONGEST = 2048, 2048
@@ -33,7 +33,7 @@ def growth(checkpoint: Path, ops_name: str, dtype_name: str) -> int:
     dtype = best_dtype() if dtype_name == "auto" else getattr(torch, dtype_name)
     opened = open_checkpoint(str(checkpoint))
     ops = MAKERS[ops_name](dtype)
-    runner = ModelRunner(opened.load_encoder(ops, dtype, torch.device("cpu")))
+    runner = CpuRunner(opened.load_encoder(ops, dtype, torch.device("cpu")))
     random = np.random.default_rng(6)
 
     def run(tokens: int) -> None:

@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from gemwire_server.engine.packing import PackedBatch
-from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cpu import CpuRunner
 
 WAIT = 30.0
 
 
 class HeldDevice:
-    """Wraps `ModelRunner.run`: while held, a step begins and does not end."""
+    """Wraps `CpuRunner.run`: while held, a step begins and does not end."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.computed_texts = 0
@@ -25,9 +25,9 @@ class HeldDevice:
         self._free = threading.Event()
         self._free.set()
         self._running = False
-        run = ModelRunner.run
+        run = CpuRunner.run
 
-        def held_run(runner: ModelRunner, batch: PackedBatch) -> NDArray[np.float32]:
+        def held_run(runner: CpuRunner, batch: PackedBatch) -> NDArray[np.float32]:
             if not self._free.is_set():
                 self._running = True
                 assert self._free.wait(WAIT), "the test never released the device"
@@ -41,7 +41,7 @@ class HeldDevice:
             self.largest_batch = max(self.largest_batch, batch.num_texts)
             return vectors
 
-        monkeypatch.setattr(ModelRunner, "run", held_run)
+        monkeypatch.setattr(CpuRunner, "run", held_run)
 
     def hold(self) -> None:
         self._free.clear()

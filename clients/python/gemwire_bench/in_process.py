@@ -15,7 +15,7 @@ import numpy as np
 from gemwire_bench.samples import NONE, Samples
 from gemwire_bench.worker import Job, serve
 from gemwire_server.checkpoints import open_configured
-from gemwire_server.config.options import RUNNER, ServerConfig
+from gemwire_server.config.options import DEFAULT_LOADER, ServerConfig
 from gemwire_server.engine.interface import Results, Submission
 from gemwire_server.engine.packing import TokenIds
 from gemwire_server.engine.thread_engine import ThreadEngine
@@ -27,7 +27,7 @@ IDS = 1 << 16
 """Length of the row of ids that texts are cut from."""
 
 
-def main(pipe: Connection, config: ServerConfig, seed: int, loader: str = RUNNER) -> None:
+def main(pipe: Connection, config: ServerConfig, seed: int, loader: str = DEFAULT_LOADER) -> None:
     """As `worker.main`; tells what was loaded, as the bytes of a Model, before it is ready."""
     loaded = load(open_configured(config), config, loader)
     pipe.send(loaded.model.SerializeToString())

@@ -23,7 +23,7 @@ LARGEST = 2**31 - 1
 MINI = "gemwire-mini"
 
 # What makes the model that serves: a name, so that it can be told to another process.
-RUNNER = "gemwire_server.runners.choose:load_runner"
+DEFAULT_LOADER = "gemwire_server.runners.choose:load_runner"
 
 
 def _between(least: float, most: float = LARGEST) -> Check:

@@ -13,7 +13,7 @@ JOINED, SERVED = 0, 1
 _Tag = tuple[int, int, int]  # where it starts in tokens, JOINED or SERVED, arrival
 
 
-class Turns:
+class FairQueue:
     """Turns of the children that have something waiting, named by integers."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StepTiming:
     """The device batch that held a text. Times in seconds."""
 
     queue_seconds: float
@@ -36,7 +36,7 @@ class Results:
     indices: list[int]
     vectors: NDArray[np.float32] | None
     error: GemwireError | None
-    step: Step | None
+    step: StepTiming | None
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)

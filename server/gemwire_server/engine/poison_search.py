@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Suspects(Generic[T]):
+class PoisonSearch(Generic[T]):
     """The texts of a step that failed, narrowed down by further steps.
 
     `probe` is what to try next, nothing once all is known. One culprit among 64 is found in at most seven

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gemwire_server.engine.fair_queue import Turns
+from gemwire_server.engine.fair_queue import FairQueue
 from gemwire_server.engine.packing import TokenIds
-from gemwire_server.engine.throughput import Pace
+from gemwire_server.engine.throughput import Throughput
 from gemwire_server.errors import Expired, GemwireError, Overloaded
 
 REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
@@ -87,7 +87,7 @@ class _Flow:
 class _Class:
     """What a caller has waiting at one priority."""
 
-    turns: Turns = field(default_factory=Turns)
+    turns: FairQueue = field(default_factory=FairQueue)
     flows: dict[int, _Flow] = field(default_factory=dict)
     tokens: int = 0
 
@@ -111,11 +111,11 @@ class Scheduler:
         self.max_queue_tokens = max_queue_tokens
         self.queued_tokens = 0
         self._clock = clock
-        self.pace = Pace(full_step=max_batch_tokens, clock=clock)
+        self.pace = Throughput(full_step=max_batch_tokens, clock=clock)
         """Its user tells it of every step's end."""
         self._waiting: dict[Owner, _Waiting] = {}
         self._callers: dict[int, _Caller] = {}
-        self._turns = Turns()
+        self._turns = FairQueue()
         self._deadlines: list[tuple[float, int, Owner]] = []
         self._arrivals = itertools.count()
 

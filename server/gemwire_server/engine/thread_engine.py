@@ -18,14 +18,14 @@ from gemwire_server.engine.interface import (
     Observer,
     Results,
     Runner,
-    Step,
+    StepTiming,
     Submission,
     hand,
     poison,
     stopped,
 )
 from gemwire_server.engine.packing import PackedBatch, TokenIds, pack
-from gemwire_server.engine.poison_search import Suspects
+from gemwire_server.engine.poison_search import PoisonSearch
 from gemwire_server.engine.scheduler import Dropped, Item, Owner, Scheduler, expiry
 from gemwire_server.errors import DeviceLost, EngineFailure, GemwireError
 
@@ -42,7 +42,7 @@ class _Step:
     packed: PackedBatch
     started: float
     wait: Callable[[], NDArray[np.float32]]
-    suspects: Suspects[Item] | None
+    suspects: PoisonSearch[Item] | None
 
     def everyone(self) -> list[Item]:
         """The texts that depend on this step, computed in it or not."""
@@ -77,7 +77,7 @@ class ThreadEngine:
         self._changed = threading.Condition()
         self._under_way = 0
         self._begun: SimpleQueue[_Step | None] = SimpleQueue()  # at most `depth`, then None
-        self._probing: deque[Suspects[Item]] = deque()  # of steps that failed: at most `depth`
+        self._probing: deque[PoisonSearch[Item]] = deque()  # of steps that failed: at most `depth`
         self._alone: WeakSet[Submission] = WeakSet()
         self._closing = False
         self._abandoned = False
@@ -188,7 +188,7 @@ class ThreadEngine:
         finally:
             self._begun.put(None)
 
-    def _next_items(self) -> tuple[list[Item], Suspects[Item] | None]:
+    def _next_items(self) -> tuple[list[Item], PoisonSearch[Item] | None]:
         """The next step's texts, once it may begin; none once closed and everything has ended."""
         scheduler = self._scheduler
         with self._changed:
@@ -215,7 +215,7 @@ class ThreadEngine:
                 else:
                     self._changed.wait()
 
-    def _forget_unwanted(self, suspects: Suspects[Item]) -> None:
+    def _forget_unwanted(self, suspects: PoisonSearch[Item]) -> None:
         """What is cancelled or expired by now is not worth another step."""
         now = time.monotonic()
         cancelled, expired = [], []
@@ -261,7 +261,7 @@ class ThreadEngine:
                 self._scheduler.pace.over()
                 if step.suspects is not None:
                     step.suspects.failed()
-                self._go_on(step.suspects or Suspects(step.items))
+                self._go_on(step.suspects or PoisonSearch(step.items))
             return lambda: None
         started = max(step.started, ended)
         seconds = time.monotonic() - started
@@ -273,7 +273,7 @@ class ThreadEngine:
                 self._go_on(step.suspects)
         return partial(self._deliver, step, vectors, started, seconds)
 
-    def _go_on(self, suspects: Suspects[Item]) -> None:
+    def _go_on(self, suspects: PoisonSearch[Item]) -> None:
         """Fails the texts that were found out, and has the others tried unless it is too late for that."""
         guilty = suspects.take_guilty()
         self._refuse(guilty, "poison", poison("the engine failed on this text"))
@@ -303,7 +303,7 @@ class ThreadEngine:
             rows[_submission(item.owner), finite[row]].append(row)
         for (submission, is_finite), members in rows.items():
             waited = max(waits[row] for row in members)
-            told = Step(waited, seconds, step.packed.num_texts, step.packed.num_tokens)
+            told = StepTiming(waited, seconds, step.packed.num_texts, step.packed.num_tokens)
             error = None if is_finite else poison("the model gave no finite vector for this text")
             indices = [step.items[row].index for row in members]
             hand(submission, Results(indices, vectors[members] if is_finite else None, error, told))

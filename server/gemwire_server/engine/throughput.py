@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 
 
-class Pace:
+class Throughput:
     """`rate` is tokens a second of recent steps; None before the first that was half full."""
 
     def __init__(self, *, full_step: int, clock: Callable[[], float]) -> None:

@@ -236,7 +236,7 @@ class EngineMetrics(Observer):
         self._texts.dec(texts)
 
 
-class PartMetrics:
+class SupervisorMetrics:
     """Of who looks after the parts of a server."""
 
     def __init__(self, registry: CollectorRegistry) -> None:

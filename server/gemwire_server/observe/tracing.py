@@ -22,7 +22,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from gemwire_server import __version__
-from gemwire_server.engine.interface import Step
+from gemwire_server.engine.interface import StepTiming
 
 MAX_CHILDREN = 64  # of a call: a stream may have any number of messages
 FLUSH_SECONDS = 3.0
@@ -84,7 +84,7 @@ class CallTrace:
         attributes = {"gemwire.texts": texts, "gemwire.tokens": tokens}
         self._child("tokenize", began, time.monotonic(), attributes)
 
-    def computed(self, submitted: float, steps: Sequence[Step]) -> None:
+    def computed(self, submitted: float, steps: Sequence[StepTiming]) -> None:
         """Texts that were submitted then were computed in these steps."""
         for step in steps:
             begun = submitted + step.queue_seconds

@@ -13,7 +13,7 @@ from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.checkpoints import open_configured
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.errors import GemwireError, one_line
-from gemwire_server.fronts.grpc.gemwire_v1.messages import Served
+from gemwire_server.fronts.grpc.gemwire_v1.messages import ServedModel
 from gemwire_server.fronts.grpc.server import Front
 from gemwire_server.observe.logs import set_up_logging
 from gemwire_server.observe.metrics import CallMetrics
@@ -70,7 +70,7 @@ class _FrontProcess:
         checkpoint = await asyncio.to_thread(open_configured, self._config)
         tokenizer = await asyncio.to_thread(checkpoint.load_tokenizer)
         model = pb.Model.FromString(model_bytes)
-        served = Served.of(checkpoint, self._config.default_task)
+        served = ServedModel.of(checkpoint, self._config.default_task)
         await self._front.open(self._pool, tokenizer, served, model)
         self._channel.send(ready=self._front.address)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemwire_server import errors
-from gemwire_server.engine.interface import Results, Step, Submission
+from gemwire_server.engine.interface import Results, StepTiming, Submission
 from gemwire_server.engine.packing import TokenIds
 from gemwire_server.errors import GemwireError
 from gemwire_server.processes.link import Bytes, Record
@@ -60,7 +60,7 @@ def results(number: int, told: Results) -> list[tuple[Record, list[Bytes]]]:
         error = np.frombuffer(_dump(told.error), np.uint8)
         record = Record(kind=FAILED, id=number, count=len(told.indices))
         return [(record, [indices, error])]
-    step = told.step or Step(0.0, 0.0, 0, 0)
+    step = told.step or StepTiming(0.0, 0.0, 0, 0)
     dimensions = told.vectors.shape[1]
     rows = max(1, RESULT_BYTES // (4 * dimensions + 4))
     messages = []
@@ -87,7 +87,7 @@ def read_results(record: Record, payload: Bytes) -> Results:
     if record.kind == FAILED:
         return Results(indices, None, _load(payload[split:].tobytes()), None)
     vectors: NDArray[np.float32] = payload[split:].view(np.float32).reshape(-1, record.extra)
-    return Results(indices, vectors, None, Step(record.x, record.y, record.a, record.b))
+    return Results(indices, vectors, None, StepTiming(record.x, record.y, record.a, record.b))
 
 
 def _dump(error: GemwireError) -> bytes:

@@ -11,7 +11,7 @@ from gemwire_server.engine.scheduler import REQUEST_TOO_LARGE, expiry
 from gemwire_server.errors import GemwireError, Overloaded, Stopped
 from gemwire_server.processes.link import LinkClosed
 from gemwire_server.processes.quarantine import Quarantine, digest
-from gemwire_server.processes.remote import Part, RemoteEngine
+from gemwire_server.processes.remote import RemoteEngine, RemoteSubmission
 
 log = logging.getLogger(__name__)
 
@@ -89,23 +89,23 @@ class EnginePool:
 
     def _parts(
         self, sequences: Sequence[TokenIds], submission: Submission
-    ) -> tuple[list[Part], list[int]]:
+    ) -> tuple[list[RemoteSubmission], list[int]]:
         """As one part, but for what is in quarantine: (parts, indices that are not computed at all)."""
         if not self.quarantine:
-            return [Part(submission, list(range(len(sequences))), list(sequences))], []
+            return [RemoteSubmission(submission, list(range(len(sequences))), list(sequences))], []
         rest, alone, convicted = [], [], []
         for i, ids in enumerate(sequences):
             name = digest(ids)
             if self.quarantine.is_convicted(name):
                 convicted.append(i)
             elif self.quarantine.is_suspected(name):
-                alone.append(Part(submission, [i], [ids], alone=True))
+                alone.append(RemoteSubmission(submission, [i], [ids], alone=True))
             else:
                 rest.append(i)
-        parts = [Part(submission, rest, [sequences[i] for i in rest])] if rest else []
+        parts = [RemoteSubmission(submission, rest, [sequences[i] for i in rest])] if rest else []
         return parts + alone, convicted
 
-    def _send(self, parts: Sequence[Part]) -> None:
+    def _send(self, parts: Sequence[RemoteSubmission]) -> None:
         for part in parts:
             engine = self._least_queued()
             try:
@@ -162,13 +162,13 @@ class EnginePool:
             engine.close()
         self._engines = []
 
-    def _move(self, part: Part, places: list[int]) -> None:
+    def _move(self, part: RemoteSubmission, places: list[int]) -> None:
         """To another engine, while time remains."""
         deadline = part.submission.deadline
         if deadline is not None and deadline <= time.monotonic():
             self._fail(part, places, expiry())
             return
-        moved = Part(
+        moved = RemoteSubmission(
             part.submission,
             [part.indices[place] for place in places],
             [part.sequences[place] for place in places],
@@ -179,7 +179,7 @@ class EnginePool:
         except GemwireError as error:
             self._fail(part, places, error)
 
-    def _deliver(self, part: Part, results: Results) -> None:
+    def _deliver(self, part: RemoteSubmission, results: Results) -> None:
         if part.alone and results.vectors is not None:
             self.quarantine.clear(digest(part.sequences[0]))
         indices = [part.indices[place] for place in results.indices]
@@ -187,7 +187,7 @@ class EnginePool:
         if not part.waiting:
             self._notify()
 
-    def _fail(self, part: Part, places: Sequence[int], error: GemwireError) -> None:
+    def _fail(self, part: RemoteSubmission, places: Sequence[int], error: GemwireError) -> None:
         if places:
             indices = [part.indices[place] for place in places]
             hand(part.submission, Results(indices, None, error, None))

@@ -23,7 +23,7 @@ BYTES_PER_TOKEN = 8
 
 
 @dataclass(slots=True, eq=False)
-class Part:
+class RemoteSubmission:
     """Texts of a submission that travel together; `indices` are their places in it."""
 
     submission: Submission
@@ -45,7 +45,7 @@ class Part:
         return sum(len(self.sequences[place]) for place in self.waiting)
 
 
-OnResults = Callable[[Part, Results], None]
+OnResults = Callable[[RemoteSubmission, Results], None]
 
 
 class RemoteEngine:
@@ -68,7 +68,7 @@ class RemoteEngine:
         )
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._parts: dict[int, Part] = {}
+        self._parts: dict[int, RemoteSubmission] = {}
         self._by_submission: dict[Submission, list[int]] = {}
         self._by_caller: dict[int, int] = {}  # tokens that are not answered
         self._unseen: deque[tuple[int, int]] = deque()  # and their tokens
@@ -92,7 +92,7 @@ class RemoteEngine:
     def state(self) -> EngineState:
         return EngineState(self.queued_tokens, self._link.board.token_rate)
 
-    def submit(self, part: Part) -> None:
+    def submit(self, part: RemoteSubmission) -> None:
         """Raises Overloaded where the engine does not even read, and LinkClosed if it is gone."""
         with self._lock:
             number = next(self._numbers)
@@ -167,7 +167,7 @@ class RemoteEngine:
                 self._forget(number, part)
         self._on_results(part, results)
 
-    def _count(self, part: Part) -> None:
+    def _count(self, part: RemoteSubmission) -> None:
         """Keeps account of what its caller waits for."""
         caller = part.submission.caller
         now = part.tokens()
@@ -178,7 +178,7 @@ class RemoteEngine:
         else:
             self._by_caller.pop(caller, None)
 
-    def _forget(self, number: int, part: Part) -> None:
+    def _forget(self, number: int, part: RemoteSubmission) -> None:
         part.waiting.clear()
         self._count(part)
         del self._parts[number]
@@ -192,7 +192,7 @@ class RemoteEngine:
             if (part := self._parts.get(number)) is not None and index in part.waiting:
                 part.running.add(index)
 
-    def take_unanswered(self) -> list[Part]:
+    def take_unanswered(self) -> list[RemoteSubmission]:
         """All that nobody has answered, and which of it ran; once the engine is gone."""
         with self._lock:
             self._note_running()
@@ -201,7 +201,7 @@ class RemoteEngine:
             self._by_submission.clear()
             return parts
 
-    def take_waiting(self) -> list[tuple[Part, list[int]]]:
+    def take_waiting(self) -> list[tuple[RemoteSubmission, list[int]]]:
         """What no step has begun with, and which of its texts are not answered; cancelled at the engine."""
         with self._lock:
             self._note_running()

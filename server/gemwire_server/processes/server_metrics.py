@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from gemwire_server.observe.metrics import PartMetrics
+from gemwire_server.observe.metrics import SupervisorMetrics
 from gemwire_server.observe.metrics_files import SharedMetrics, keep_in_files
 from gemwire_server.observe.metrics_page import MetricsPage
 
@@ -29,7 +29,7 @@ class ServerMetrics:
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
-        self._parts = PartMetrics(CollectorRegistry())
+        self._parts = SupervisorMetrics(CollectorRegistry())
         self.address = self._page.address
 
     def engines_serving(self, count: int) -> None:

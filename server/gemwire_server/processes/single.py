@@ -16,11 +16,11 @@ from prometheus_client import CollectorRegistry
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.checkpoints import open_configured
-from gemwire_server.config.options import RUNNER, ServerConfig
+from gemwire_server.config.options import DEFAULT_LOADER, ServerConfig
 from gemwire_server.engine.thread_engine import ThreadEngine
-from gemwire_server.fronts.grpc.gemwire_v1.messages import Served
+from gemwire_server.fronts.grpc.gemwire_v1.messages import ServedModel
 from gemwire_server.fronts.grpc.server import Front
-from gemwire_server.observe.metrics import CallMetrics, EngineMetrics, PartMetrics
+from gemwire_server.observe.metrics import CallMetrics, EngineMetrics, SupervisorMetrics
 from gemwire_server.observe.metrics_page import MetricsPage
 from gemwire_server.runners.loading import Loaded, load
 
@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 class Application:
     """A server with its engine in threads of this process: `start`, then either `drain` or `stop`."""
 
-    def __init__(self, config: ServerConfig, loader: str = RUNNER) -> None:
+    def __init__(self, config: ServerConfig, loader: str = DEFAULT_LOADER) -> None:
         self.config = config
         self._loader = loader
         self.model = pb.Model()
         self._registry = CollectorRegistry()
-        self._parts = PartMetrics(self._registry)
+        self._parts = SupervisorMetrics(self._registry)
         self._front = Front(config, CallMetrics(self._registry))
         self._metrics_page: MetricsPage | None = None
         self._engine: ThreadEngine | None = None
@@ -69,7 +69,7 @@ class Application:
             self.config = self._front.config = loaded.config
             self.model = loaded.model
             self._engine = self._make_engine(loaded)
-            served = Served.of(checkpoint, self.config.default_task)
+            served = ServedModel.of(checkpoint, self.config.default_task)
             await self._front.open(self._engine, tokenizer, served, self.model)
             await self._front.warm_up()
             await self._front.set_serving(True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.config.options import RUNNER, ServerConfig
+from gemwire_server.config.options import DEFAULT_LOADER, ServerConfig
 from gemwire_server.errors import StartError
 from gemwire_server.processes.control import Channel, Message, spawn
 from gemwire_server.processes.port import HeldPort
@@ -90,7 +90,7 @@ class Supervisor:
     StartError if the model cannot.
     """
 
-    def __init__(self, config: ServerConfig, loader: str = RUNNER) -> None:
+    def __init__(self, config: ServerConfig, loader: str = DEFAULT_LOADER) -> None:
         self.config = config
         self.address = ""
         self.model = pb.Model()

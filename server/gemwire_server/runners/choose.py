@@ -10,14 +10,14 @@ import torch
 from gemwire_server.checkpoints import Checkpoint
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.errors import DeviceError, one_line
-from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cpu import CpuRunner
 
 if TYPE_CHECKING:
     from gemwire_server.runners.cuda import CudaRunner
 
 log = logging.getLogger(__name__)
 
-Runner: TypeAlias = "ModelRunner | CudaRunner"
+Runner: TypeAlias = "CpuRunner | CudaRunner"
 
 OLDEST_CAPABILITY = (8, 0)  # bfloat16 matrix instructions
 OLDEST_TRITON = (3, 6)
@@ -40,7 +40,7 @@ def load_runner(checkpoint: Checkpoint, config: ServerConfig) -> Runner:
                 raise
             if torch.cuda.is_available():
                 log.warning("serving on the CPU: %s", error)
-    runner = ModelRunner.load(
+    runner = CpuRunner.load(
         checkpoint, dtype=config.dtype, threads=config.threads, weights=config.weights
     )
     runner.warm_up(batch_tokens(runner, config))

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
-class ModelRunner:
+class CpuRunner:
     """Runs an encoder on the CPU. One thread calls it."""
 
     device = torch.device("cpu")
@@ -35,7 +35,7 @@ class ModelRunner:
     @classmethod
     def load(
         cls, checkpoint: Checkpoint, *, dtype: str, threads: int, weights: str = "auto"
-    ) -> "ModelRunner":
+    ) -> "CpuRunner":
         """`dtype` is "auto", "bfloat16" or "float32"; `threads` 0 leaves PyTorch's choice, the cores.
 
         `weights` is "auto", stored in dtype, or "int8".

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.checkpoints import Checkpoint
-from gemwire_server.config.options import RUNNER, ServerConfig
+from gemwire_server.config.options import DEFAULT_LOADER, ServerConfig
 from gemwire_server.engine.interface import Runner
 from gemwire_server.errors import CheckpointError
 from gemwire_server.fronts.grpc.gemwire_v1.model import describe
@@ -42,7 +42,7 @@ class Loaded:
     model: pb.Model
 
 
-def load(checkpoint: Checkpoint, config: ServerConfig, loader: str = RUNNER) -> Loaded:
+def load(checkpoint: Checkpoint, config: ServerConfig, loader: str = DEFAULT_LOADER) -> Loaded:
     """The checkpoint on its device, warmed up. Raises CheckpointError or DeviceError."""
     module, _, name = loader.partition(":")
     make: Loader = getattr(importlib.import_module(module), name)

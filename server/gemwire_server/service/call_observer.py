@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from gemwire_server.engine.interface import Step
-from gemwire_server.fronts.grpc.gemwire_v1.wire import Answers
+from gemwire_server.engine.interface import StepTiming
+from gemwire_server.fronts.grpc.gemwire_v1.wire import EmbedResults
 from gemwire_server.observe.logs import CURRENT_CALL
 from gemwire_server.observe.metrics import CallMetrics
 from gemwire_server.service.call import Call
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Watch:
+class CallObserver:
     """`tracing` None is none, and costs nothing."""
 
     def __init__(self, metrics: CallMetrics, tracing: "Tracing | None" = None) -> None:
@@ -42,7 +42,7 @@ class Watch:
             call.trace.tokenized(began, len(tokenized), tokens)
 
     def answered(
-        self, call: Call, submitted: float, answers: Answers, steps: Sequence[Step]
+        self, call: Call, submitted: float, answers: EmbedResults, steps: Sequence[StepTiming]
     ) -> None:
         """Texts of the call that were submitted then have their vectors, or errors."""
         texts, tokens = len(answers.token_counts), int(answers.token_counts.sum())

@@ -13,14 +13,14 @@ from typing import TypeVar
 import numpy as np
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.engine.interface import Engine, Results, Step, Submission
+from gemwire_server.engine.interface import Engine, Results, StepTiming, Submission
 from gemwire_server.errors import Expired, GemwireError, InvalidInput, Overloaded, Stopped
-from gemwire_server.fronts.grpc.gemwire_v1.messages import Options, Served, check_options
-from gemwire_server.fronts.grpc.gemwire_v1.wire import Answers
+from gemwire_server.fronts.grpc.gemwire_v1.messages import Options, ServedModel, check_options
+from gemwire_server.fronts.grpc.gemwire_v1.wire import EmbedResults
 from gemwire_server.fronts.grpc.status import duration
 from gemwire_server.service.call import UNARY_FLOW, Call, Caller
-from gemwire_server.service.call_observer import Watch
-from gemwire_server.service.queue_space import Room
+from gemwire_server.service.call_observer import CallObserver
+from gemwire_server.service.queue_space import QueueSpace
 from gemwire_server.text.tokenizer import Encoded, Tokenizer, Truncation
 
 # A text this short costs less to tokenize (about 1 us per 4 characters) than a hop to a thread and back.
@@ -58,8 +58,8 @@ class Embedder:
         self,
         engine: Engine,
         tokenizer: Tokenizer,
-        served: Served,
-        watch: Watch,
+        served: ServedModel,
+        watch: CallObserver,
         *,
         tokenizer_threads: int,
     ) -> None:
@@ -69,7 +69,7 @@ class Embedder:
         self._watch = watch
         self._pool = ThreadPoolExecutor(tokenizer_threads, thread_name_prefix="gemwire-tokenize")
         self._tokenizing_tokens = 0
-        self.room = Room()
+        self.room = QueueSpace()
 
     def close(self) -> None:
         self._pool.shutdown()
@@ -166,7 +166,7 @@ class Embedder:
 
     async def embed(
         self, inputs: Sequence[pb.EmbedInput], options: Options, call: Call, paths: Sequence[str]
-    ) -> tuple[Answers, pb.Timing]:
+    ) -> tuple[EmbedResults, pb.Timing]:
         """All of the inputs; cancelled with the task that awaits it.
 
         Raises QuotaExceeded, Overloaded, Stopped and Expired.
@@ -180,7 +180,7 @@ class Embedder:
 
     async def compute_within_quota(
         self, tokenized: Sequence[Tokenized], options: Options, call: Call
-    ) -> tuple[Answers, list[Step]]:
+    ) -> tuple[EmbedResults, list[StepTiming]]:
         """`compute` for a call, which is refused where its token's quota is used up."""
         bucket = call.grant and call.grant.bucket
         if not bucket or not (tokens := token_count(tokenized)):
@@ -198,7 +198,7 @@ class Embedder:
         options: Options,
         call: Call,
         flow: int = UNARY_FLOW,
-    ) -> tuple[Answers, list[Step]]:
+    ) -> tuple[EmbedResults, list[StepTiming]]:
         """The answers of inputs that are tokenized, and the steps that made them.
 
         `flow` is whose turns it takes among the caller's. Raises Overloaded or Stopped.
@@ -303,10 +303,10 @@ def _runs_here(loop: asyncio.AbstractEventLoop) -> bool:
         return False
 
 
-def empty_answers(tokenized: Sequence[Tokenized], dimensions: int) -> Answers:
+def empty_answers(tokenized: Sequence[Tokenized], dimensions: int) -> EmbedResults:
     """Answers with everything but the vectors."""
     count = len(tokenized)
-    answers = Answers(
+    answers = EmbedResults(
         vectors=np.zeros((count, dimensions), np.float32),
         token_counts=np.zeros(count, np.uint32),
         truncated=np.zeros(count, np.bool_),
@@ -321,7 +321,7 @@ def empty_answers(tokenized: Sequence[Tokenized], dimensions: int) -> Answers:
     return answers
 
 
-def place(answers: Answers, results: Results) -> None:
+def place(answers: EmbedResults, results: Results) -> None:
     """Puts results where they belong."""
     if results.error is not None:
         answers.errors.update(dict.fromkeys(results.indices, results.error))
@@ -329,9 +329,9 @@ def place(answers: Answers, results: Results) -> None:
         answers.vectors[results.indices] = results.vectors
 
 
-def timing(arrived: float, tokenize_seconds: float, steps: Sequence[Step]) -> pb.Timing:
+def timing(arrived: float, tokenize_seconds: float, steps: Sequence[StepTiming]) -> pb.Timing:
     """Where the time of a call went; of its texts, the slowest counts."""
-    last = steps[-1] if steps else Step(0.0, 0.0, 0, 0)
+    last = steps[-1] if steps else StepTiming(0.0, 0.0, 0, 0)
     return pb.Timing(
         tokenize=duration(tokenize_seconds),
         queue=duration(max((step.queue_seconds for step in steps), default=0.0)),

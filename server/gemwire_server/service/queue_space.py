@@ -3,7 +3,7 @@
 import asyncio
 
 
-class Room:
+class QueueSpace:
     """Who waits is woken, in order of arrival, as texts of this process leave the queue.
 
     No more are woken than what left makes room for: a hundred streams must not all try for one place.

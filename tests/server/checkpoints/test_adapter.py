@@ -11,7 +11,7 @@ from gemwire_server.checkpoints import open_checkpoint
 from gemwire_server.checkpoints.synthetic import make_checkpoint
 from gemwire_server.engine.packing import pack
 from gemwire_server.errors import CheckpointError
-from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cpu import CpuRunner
 from support.paths import ROOT
 from support.reference_versions import Reference, parameters
 
@@ -29,11 +29,9 @@ def test_an_adapter_is_merged_as_the_error_says(reference: Reference, tmp_path: 
     tokenizer = checkpoint.load_tokenizer()
     texts = json.loads((tmp_path / "texts.json").read_text())
     ids = [tokenizer.encode(text).ids for text in texts]
-    vectors = ModelRunner.load(checkpoint, dtype="float32", threads=0).run(pack(ids))
+    vectors = CpuRunner.load(checkpoint, dtype="float32", threads=0).run(pack(ids))
     np.testing.assert_allclose(vectors, np.load(tmp_path / "vectors.npy"), atol=FP32_TOLERANCE)
-    unchanged = ModelRunner.load(
-        open_checkpoint(str(tmp_path / "tiny")), dtype="float32", threads=0
-    )
+    unchanged = CpuRunner.load(open_checkpoint(str(tmp_path / "tiny")), dtype="float32", threads=0)
     assert np.abs(unchanged.run(pack(ids)) - vectors).max() > 0.01
 
 

@@ -19,7 +19,7 @@ from gemwire_server.checkpoints.synthetic import make_checkpoint
 from gemwire_server.engine.packing import pack
 from gemwire_server.errors import CheckpointError
 from gemwire_server.models.gemma3.config import LayerKind
-from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cpu import CpuRunner
 from support.edited import edit
 
 
@@ -35,8 +35,8 @@ def retensor(path: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> No
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 
 
-def load(folder: Path) -> ModelRunner:
-    return ModelRunner.load(open_checkpoint(str(folder)), dtype="float32", threads=0)
+def load(folder: Path) -> CpuRunner:
+    return CpuRunner.load(open_checkpoint(str(folder)), dtype="float32", threads=0)
 
 
 def vector(folder: Path) -> Any:
@@ -324,7 +324,7 @@ def test_a_damaged_index_is_named(folder: Path, content: str) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(content)
     opened = open_checkpoint(str(folder))
-    for read in (opened.revision, lambda: ModelRunner.load(opened, dtype="float32", threads=0)):
+    for read in (opened.revision, lambda: CpuRunner.load(opened, dtype="float32", threads=0)):
         with pytest.raises(CheckpointError, match=r"model\.safetensors\.index\.json"):
             read()
 
@@ -341,14 +341,14 @@ MEASURE = """
 import sys
 from pathlib import Path
 from gemwire_server.checkpoints import open_checkpoint
-from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cpu import CpuRunner
 
 def peak():  # ru_maxrss would count the parent's as well
     status = Path("/proc/self/status").read_text()
     return next(int(x.split()[1]) * 1024 for x in status.splitlines() if x.startswith("VmHWM"))
 
 before = peak()
-runner = ModelRunner.load(open_checkpoint(sys.argv[1]), dtype=sys.argv[2], threads=0)
+runner = CpuRunner.load(open_checkpoint(sys.argv[1]), dtype=sys.argv[2], threads=0)
 print(peak() - before)
 """
 

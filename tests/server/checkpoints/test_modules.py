@@ -22,7 +22,7 @@ from gemwire_server.checkpoints import open_checkpoint
 from gemwire_server.checkpoints.synthetic import make_checkpoint
 from gemwire_server.engine.packing import pack
 from gemwire_server.errors import CheckpointError
-from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cpu import CpuRunner
 
 FP32_TOLERANCE = 5e-6  # of a unit vector's entries; sums are taken in another order
 WIDTH = 96  # of the tiny geometry, and of its vectors
@@ -52,7 +52,7 @@ def save(modules: Modules, folder: Path) -> SentenceTransformer:
 def embed(folder: Path) -> Any:
     checkpoint = open_checkpoint(str(folder))
     ids = checkpoint.load_tokenizer().encode(TEXT).ids
-    return ModelRunner.load(checkpoint, dtype="float32", threads=0).run(pack([ids]))[0]
+    return CpuRunner.load(checkpoint, dtype="float32", threads=0).run(pack([ids]))[0]
 
 
 AGREEING: dict[str, Callable[[Modules], Modules]] = {

@@ -13,7 +13,7 @@ import torch
 from gemwire_mini import CHECKPOINT as MINI
 from gemwire_server.checkpoints import open_checkpoint
 from gemwire_server.engine.packing import pack
-from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cpu import CpuRunner
 from gemwire_server.verify import reference_vectors
 from support.edited import edit
 
@@ -47,7 +47,7 @@ def test_small_letters_of_tokenizer_json(mini: Path, alone: bool) -> None:
     expected = before.load_tokenizer().encode(TEXT).ids
     np.testing.assert_array_equal(after.load_tokenizer().encode(TEXT).ids, expected)
     reference = reference_vectors(after, [TEXT], torch.float32)
-    vectors = ModelRunner.load(after, dtype="float32", threads=0).run(pack([expected]))
+    vectors = CpuRunner.load(after, dtype="float32", threads=0).run(pack([expected]))
     np.testing.assert_allclose(vectors, reference, atol=FP32_TOLERANCE)
 
 

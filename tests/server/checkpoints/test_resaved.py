@@ -11,7 +11,7 @@ from gemwire_mini import CHECKPOINT as MINI
 from gemwire_server.checkpoints import Checkpoint, open_checkpoint
 from gemwire_server.checkpoints.synthetic import make_checkpoint
 from gemwire_server.engine.packing import pack
-from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cpu import CpuRunner
 from gemwire_server.text.tokenizer import Truncation
 from support.paths import ROOT
 from support.reference_versions import PARAMETERS, Reference
@@ -34,7 +34,7 @@ def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def embed(checkpoint: Checkpoint, texts: list[str]) -> dict[str, NDArray[np.float32]]:
     """As `resave.embed`: the vectors by prompt, of the checkpoint's default size."""
     table, tokenizer = checkpoint.prompts, checkpoint.load_tokenizer()
-    runner = ModelRunner.load(checkpoint, dtype="float32", threads=0)
+    runner = CpuRunner.load(checkpoint, dtype="float32", threads=0)
     prompts = {
         "default": table.default,
         "query": table.for_task("retrieval_query"),

@@ -17,7 +17,7 @@ from gemwire_server.checkpoints.window import read_window
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.engine.packing import pack
 from gemwire_server.errors import CheckpointError
-from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cpu import CpuRunner
 from support.reference_model import ReferenceModel
 
 TOLERANCE = 5e-6  # of a unit vector's entries
@@ -33,7 +33,7 @@ def with_window(source: Path, folder: Path, sliding_window: int) -> Path:
 
 
 def vectors(checkpoint: Checkpoint, ids: list[np.ndarray]) -> np.ndarray:
-    return ModelRunner.load(checkpoint, dtype="float32", threads=0).run(pack(ids))
+    return CpuRunner.load(checkpoint, dtype="float32", threads=0).run(pack(ids))
 
 
 @pytest.mark.parametrize("sliding_window", [2, 3, 100, 129, 256, 257, 258, 512])

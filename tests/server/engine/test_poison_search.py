@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gemwire_server.engine.poison_search import Suspects
+from gemwire_server.engine.poison_search import PoisonSearch
 
 
 class Device:
@@ -28,7 +28,7 @@ class Device:
     def search(self, texts: list[int]) -> list[int]:
         """The guilty, after the first step of all of them has failed."""
         assert self.fails(texts)
-        suspects, guilty = Suspects(texts), []
+        suspects, guilty = PoisonSearch(texts), []
         while suspects.probe:
             assert set(suspects.probe) <= set(suspects.everyone())
             if self.fails(list(suspects.probe)):
@@ -69,7 +69,7 @@ def test_a_failure_that_passes_convicts_nobody(count: int) -> None:
 def test_who_is_forgotten_is_not_tried_and_the_others_are_served(gone: list[int]) -> None:
     """The culprit, 5, may be among them: then nobody is guilty."""
     for after in range(6):
-        device, suspects, guilty = Device({5}), Suspects(list(range(8))), []
+        device, suspects, guilty = Device({5}), PoisonSearch(list(range(8))), []
         forgotten: list[int] = []
         for step in range(100):
             if step == after:

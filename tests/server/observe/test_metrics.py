@@ -18,7 +18,7 @@ import pytest
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.processes.single import background_application
-from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cpu import CpuRunner
 from gemwire_server.security import tokens
 from support.harness import failure, running, text
 from support.held_device import WAIT, HeldDevice
@@ -108,10 +108,10 @@ def test_counts_balance_after_calls_of_every_kind(
 def test_counts_balance_after_poison_and_a_lost_device(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = ModelRunner.run
+    run = CpuRunner.run
 
     def poisoned(
-        runner: ModelRunner, batch: "object"
+        runner: CpuRunner, batch: "object"
     ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
         if 77 in batch.input_ids:  # type: ignore[attr-defined]
             raise RuntimeError("broken on purpose")
@@ -125,7 +125,7 @@ def test_counts_balance_after_poison_and_a_lost_device(
 
     with running(str(tiny_checkpoint), metrics_address=ANYWHERE) as served:
         before = scrape(served.metrics_address)  # with the text of the warm-up
-        monkeypatch.setattr(ModelRunner, "run", poisoned)
+        monkeypatch.setattr(CpuRunner, "run", poisoned)
         inputs = [raw(40), raw(77), raw(41), raw(42)]
         results = served.embedding.BatchEmbed(pb.BatchEmbedRequest(inputs=inputs)).results
         assert [r.HasField("error") for r in results] == [False, True, False, False]

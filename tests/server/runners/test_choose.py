@@ -16,7 +16,7 @@ from gemwire_server.config.sources import ConfigError
 from gemwire_server.errors import DeviceError
 from gemwire_server.runners import choose as devices
 from gemwire_server.runners.choose import check_cuda, load_runner
-from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cpu import CpuRunner
 from support.calling import gemwire, one_line
 
 NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
@@ -136,13 +136,13 @@ def test_auto_falls_back_with_one_warning(
 ) -> None:
     card((7, 0))
     with caplog.at_level(logging.WARNING):
-        assert isinstance(loads(tiny_checkpoint, "auto"), ModelRunner)
+        assert isinstance(loads(tiny_checkpoint, "auto"), CpuRunner)
     assert len(caplog.records) == 1
     assert "serving on the CPU: Old Card has" in caplog.records[0].getMessage()
     caplog.clear()
     with pytest.raises(DeviceError, match="Old Card"):
         loads(tiny_checkpoint, "cuda")
-    assert isinstance(loads(tiny_checkpoint, "cpu"), ModelRunner)
+    assert isinstance(loads(tiny_checkpoint, "cpu"), CpuRunner)
     assert caplog.records == []
 
 
@@ -155,7 +155,7 @@ def test_auto_falls_back_where_the_kernels_do_not_run(
     monkeypatch.setattr(devices, "_load_cuda", broken)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with caplog.at_level(logging.WARNING):
-        assert isinstance(loads(tiny_checkpoint, "auto"), ModelRunner)
+        assert isinstance(loads(tiny_checkpoint, "auto"), CpuRunner)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 

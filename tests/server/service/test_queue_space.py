@@ -11,14 +11,14 @@ from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.engine.packing import TokenIds
 from gemwire_server.engine.scheduler import Owner, Scheduler
 from gemwire_server.errors import Overloaded
-from gemwire_server.service.queue_space import Room
+from gemwire_server.service.queue_space import QueueSpace
 from support.harness import running, text
 from support.held_device import WAIT, HeldDevice
 
 
 def test_as_many_are_woken_as_there_is_room_for_and_in_order() -> None:
     async def scenario() -> None:
-        room, woken = Room(), list[int]()
+        room, woken = QueueSpace(), list[int]()
 
         async def wait(number: int) -> None:
             await room.wait(10, WAIT)
@@ -39,7 +39,7 @@ def test_as_many_are_woken_as_there_is_room_for_and_in_order() -> None:
 
 def test_nobody_waits_longer_than_it_wants_and_who_is_gone_is_forgotten() -> None:
     async def scenario() -> None:
-        room = Room()
+        room = QueueSpace()
         await room.wait(10, 0.01)
         gone = asyncio.create_task(room.wait(10, WAIT))
         stays = asyncio.create_task(room.wait(10, WAIT))

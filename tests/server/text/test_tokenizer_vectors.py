@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 from gemwire_server.checkpoints import open_checkpoint
 from gemwire_server.checkpoints.synthetic import make_checkpoint
 from gemwire_server.engine.packing import pack
-from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cpu import CpuRunner
 from support.tokenizer_folders import edit
 
 TEXTS = ["the [ENT] of Mars", "[ENT]", "[ENT][ENT] <bos>x", "no such token", "  [TWO] the\n\n[ENT]"]
@@ -35,6 +35,6 @@ def test_added_tokens_count_beside_an_old_tokenizer_model(tmp_path: Path) -> Non
     checkpoint = open_checkpoint(str(saved))
     tokenizer = checkpoint.load_tokenizer()
     ids = [tokenizer.encode(text).ids for text in TEXTS]
-    found = ModelRunner.load(checkpoint, dtype="float32", threads=0).run(pack(ids))
+    found = CpuRunner.load(checkpoint, dtype="float32", threads=0).run(pack(ids))
     for expected in (model.encode(TEXTS), load(saved).encode(TEXTS)):
         np.testing.assert_allclose(found, expected, atol=5e-6)

@@ -17,11 +17,11 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped, Unauthenticated
-from gemwire_server.fronts.grpc.message_limits import is_crowded
+from gemwire_server.fronts.grpc.message_limits import has_too_many_fields
 from gemwire_server.fronts.grpc.status import CODES, REQUEST_ID, abort, internal
 from gemwire_server.security.tokens import Grant, Tokens
 from gemwire_server.service.call import Call, Caller, deadline_of
-from gemwire_server.service.call_observer import Watch
+from gemwire_server.service.call_observer import CallObserver
 
 M = TypeVar("M", bound=Message)
 Code = grpc.StatusCode
@@ -37,7 +37,7 @@ def parse(kind: type[M], raw: bytes, max_inputs: int, within: int = 0) -> M:
 
     `within` is the number of the field that the inputs are in, if they are in one.
     """
-    if is_crowded(raw, max_inputs, within):
+    if has_too_many_fields(raw, max_inputs, within):
         raise InvalidInput(
             "TOO_MANY_INPUTS",
             f"the request has far more inputs than the limit of {max_inputs}",
@@ -64,7 +64,7 @@ def response_too_large(
     )
 
 
-class Calls:
+class CallGate:
     """The calls under way, and the gate that closes when the server drains."""
 
     def __init__(
@@ -72,7 +72,7 @@ class Calls:
         limit: int,
         max_inputs: int,
         max_response_bytes: int,
-        watch: Watch,
+        watch: CallObserver,
         tokens: Tokens | None = None,
     ) -> None:
         """At most `limit` at once, with at most `max_inputs` each; with `tokens`, each needs one.

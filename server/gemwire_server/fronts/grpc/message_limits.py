@@ -13,7 +13,7 @@ VARINT, DELIMITED = 0, 2
 SIZES = {1: 8, 5: 4}
 
 
-def is_crowded(raw: bytes, max_inputs: int, within: int = 0) -> bool:
+def has_too_many_fields(raw: bytes, max_inputs: int, within: int = 0) -> bool:
     """Whether the message has far more fields than inputs are allowed; `within` is the number of a field
     whose own fields count too. Malformed bytes are not crowded: the parser refuses them."""
     return len(raw) > SMALL_BYTES and _too_many(raw, max_inputs + SPARE_FIELDS, within)

@@ -14,18 +14,18 @@ from gemwire_server.config.options import ServerConfig, is_local
 from gemwire_server.engine.interface import Engine
 from gemwire_server.fronts.grpc.admin import AdminServer
 from gemwire_server.fronts.grpc.gemwire_v1.embedding import EmbeddingService
-from gemwire_server.fronts.grpc.gemwire_v1.messages import Served
+from gemwire_server.fronts.grpc.gemwire_v1.messages import ServedModel
 from gemwire_server.fronts.grpc.gemwire_v1.model import ModelService
 from gemwire_server.fronts.grpc.gemwire_v1.stream import StreamLimits, StreamService
-from gemwire_server.fronts.grpc.gemwire_v1.wire import Vectors, results_that_fit
-from gemwire_server.fronts.grpc.handlers import Calls, Method
+from gemwire_server.fronts.grpc.gemwire_v1.wire import VectorFormat, results_that_fit
+from gemwire_server.fronts.grpc.handlers import CallGate, Method
 from gemwire_server.fronts.grpc.health import Health
 from gemwire_server.fronts.grpc.listening import bind
 from gemwire_server.fronts.grpc.reflection import add_reflection
-from gemwire_server.fronts.grpc.time_limit import within
+from gemwire_server.fronts.grpc.time_limit import with_default_deadline
 from gemwire_server.observe.metrics import CallMetrics
 from gemwire_server.security import open_certificates, open_tokens
-from gemwire_server.service.call_observer import Watch
+from gemwire_server.service.call_observer import CallObserver
 from gemwire_server.service.embedder import Embedder
 from gemwire_server.text.tokenizer import Tokenizer
 
@@ -77,8 +77,8 @@ class Front:
             )
         self._certificates = open_certificates(config, metrics.bad_file)
         tokens = open_tokens(config, metrics.bad_file)
-        self._watch = Watch(metrics, _tracing(config))
-        self._calls = Calls(
+        self._watch = CallObserver(metrics, _tracing(config))
+        self._calls = CallGate(
             config.max_concurrent_calls,
             config.max_inputs_per_request,
             config.max_response_bytes,
@@ -131,7 +131,7 @@ class Front:
             log.info("health and reflection on %s", self._admin.address)
 
     async def open(
-        self, engine: Engine, tokenizer: Tokenizer, served: Served, model: pb.Model
+        self, engine: Engine, tokenizer: Tokenizer, served: ServedModel, model: pb.Model
     ) -> None:
         """Takes calls; who asks the health service is still told to wait."""
         config = self.config
@@ -157,7 +157,7 @@ class Front:
             max_age=config.max_connection_age * STREAM_AGE,
         )
         self._streams = StreamService(embedder, revision=model.revision, limits=limits)
-        full = Vectors(model.dimensions, normalize=True, encoding=pb.VECTOR_ENCODING_FLOAT32)
+        full = VectorFormat(model.dimensions, normalize=True, encoding=pb.VECTOR_ENCODING_FLOAT32)
         if (
             fit := results_that_fit(full, config.max_response_bytes)
         ) < config.max_inputs_per_request:
@@ -176,7 +176,7 @@ class Front:
             "Tokenize": unary.tokenize,
         }
         for name in embedding.keys() - {"EmbedStream"}:
-            embedding[name] = within(config.call_seconds, embedding[name])
+            embedding[name] = with_default_deadline(config.call_seconds, embedding[name])
         models = ModelService(model, served)
         methods: dict[str, Method] = {
             "GetModel": models.get_model,
@@ -212,7 +212,7 @@ class Front:
     async def drain(self, lame_duck_seconds: float) -> None:
         """Is NOT_SERVING, takes no new work, answers what it accepted, and stops.
 
-        Calls are told to go elsewhere for at least so long: grpc answers one that arrives in the moment
+        CallGate are told to go elsewhere for at least so long: grpc answers one that arrives in the moment
         it stops with CANCELLED, which no client takes for an invitation to try another server.
         """
         self._draining = True

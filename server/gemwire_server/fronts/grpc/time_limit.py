@@ -11,7 +11,7 @@ from gemwire_server.fronts.grpc.handlers import Method
 from gemwire_server.service.call import Call
 
 
-def within(seconds: float, method: Method) -> Method:
+def with_default_deadline(seconds: float, method: Method) -> Method:
     """The method, ended with Expired after so many seconds where the client set no deadline; 0: never.
 
     A client's own deadline needs no watching: grpc cancels the handler.

@@ -133,14 +133,14 @@ def test_a_bug_tells_the_wire_and_the_log_nothing_of_the_text(
 def test_a_failing_step_is_an_internal_error_and_the_next_one_works(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gemwire_server.runners.cpu import ModelRunner
+    from gemwire_server.runners.cpu import CpuRunner
 
     with running(str(tiny_checkpoint)) as served:
 
-        def broken(self: ModelRunner, batch: object) -> None:
+        def broken(self: CpuRunner, batch: object) -> None:
             raise RuntimeError("out of memory at 0xdeadbeef")
 
-        monkeypatch.setattr(ModelRunner, "run", broken)
+        monkeypatch.setattr(CpuRunner, "run", broken)
         with pytest.raises(grpc.RpcError) as caught:
             served.embedding.Embed(pb.EmbedRequest(input=text("a")))
         error = failure(caught.value)
@@ -154,13 +154,13 @@ def test_a_warm_up_that_fails_is_not_served(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gemwire_server.errors import EngineFailure
-    from gemwire_server.runners.cpu import ModelRunner
+    from gemwire_server.runners.cpu import CpuRunner
 
-    def broken(self: ModelRunner, batch: object) -> None:
+    def broken(self: CpuRunner, batch: object) -> None:
         raise RuntimeError("broken on purpose")
 
-    monkeypatch.setattr(ModelRunner, "warm_up", lambda self, tokens: None)
-    monkeypatch.setattr(ModelRunner, "run", broken)
+    monkeypatch.setattr(CpuRunner, "warm_up", lambda self, tokens: None)
+    monkeypatch.setattr(CpuRunner, "run", broken)
     with pytest.raises(EngineFailure), running(str(tiny_checkpoint)):
         pass
 

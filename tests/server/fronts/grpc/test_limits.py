@@ -16,7 +16,7 @@ import pytest
 from google.protobuf.message import Message
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.fronts.grpc.message_limits import SMALL_BYTES, is_crowded
+from gemwire_server.fronts.grpc.message_limits import SMALL_BYTES, has_too_many_fields
 from support.harness import Served, failure, running, text
 from support.server_process import ServerProcess, server_process
 
@@ -311,9 +311,11 @@ def test_a_look_agrees_with_the_parser(nested: bool) -> None:
             raw = pb.BatchEmbedRequest(inputs=inputs).SerializeToString()
         if len(raw) > SMALL_BYTES:
             # A nested message's own field and its first_id count too.
-            assert is_crowded(raw, 1024, BATCH if nested else 0) == (count > 1024 + 64 - nested)
+            assert has_too_many_fields(raw, 1024, BATCH if nested else 0) == (
+                count > 1024 + 64 - nested
+            )
 
 
 def test_what_is_no_message_is_left_to_the_parser() -> None:
     for raw in (b"\xff" * 100_000, b"\x0a" + b"\xff" * 100_000, bytes([10, 255, 255, 127]) * 1):
-        assert not is_crowded(raw, 1024)
+        assert not has_too_many_fields(raw, 1024)

@@ -17,7 +17,7 @@ from gemwire_server.checkpoints.synthetic import make_checkpoint
 from gemwire_server.engine.packing import TokenIds, pack
 from gemwire_server.models.gemma3.config import LayerKind
 from gemwire_server.models.gemma3.encoder import Encoder, EncoderWeights
-from gemwire_server.runners.cpu import ModelRunner
+from gemwire_server.runners.cpu import CpuRunner
 from gemwire_server.verify import Errors, gate
 from support.growth import STATUS, growth
 from support.kernels.cpu import COMPILER
@@ -34,12 +34,12 @@ def random_ids(lengths: tuple[int, ...], vocab_size: int, seed: int) -> list[Tok
 
 
 @pytest.fixture(scope="module")
-def runner(tiny_checkpoint: Path) -> ModelRunner:
-    return ModelRunner.load(open_checkpoint(str(tiny_checkpoint)), dtype="float32", threads=0)
+def runner(tiny_checkpoint: Path) -> CpuRunner:
+    return CpuRunner.load(open_checkpoint(str(tiny_checkpoint)), dtype="float32", threads=0)
 
 
 @pytest.fixture(scope="module")
-def ids(runner: ModelRunner) -> list[TokenIds]:
+def ids(runner: CpuRunner) -> list[TokenIds]:
     return random_ids(LENGTHS, runner.encoder.config.vocab_size, seed=1)
 
 
@@ -49,7 +49,7 @@ def expected(tiny_checkpoint: Path, ids: list[TokenIds]) -> NDArray[np.float32]:
 
 
 def test_matches_transformers_in_one_mixed_batch(
-    runner: ModelRunner, ids: list[TokenIds], expected: NDArray[np.float32]
+    runner: CpuRunner, ids: list[TokenIds], expected: NDArray[np.float32]
 ) -> None:
     order = np.random.default_rng(2).permutation(len(ids))
     vectors = runner.run(pack([ids[i] for i in order]))
@@ -91,27 +91,25 @@ def bare_q_norm(encoder: Encoder) -> Encoder:
 )
 def test_the_comparison_sees_damage(
     damage: Callable[[Encoder], Encoder],
-    runner: ModelRunner,
+    runner: CpuRunner,
     ids: list[TokenIds],
     expected: NDArray[np.float32],
 ) -> None:
     """A comparison that cannot fail proves nothing: each mistake is far outside the tolerance."""
-    vectors = ModelRunner(damage(runner.encoder)).run(pack(ids))
+    vectors = CpuRunner(damage(runner.encoder)).run(pack(ids))
     assert np.abs(vectors - expected).max() > 20 * FP32_TOLERANCE
 
 
-def test_only_texts_over_the_reach_feel_the_window(
-    runner: ModelRunner, ids: list[TokenIds]
-) -> None:
+def test_only_texts_over_the_reach_feel_the_window(runner: CpuRunner, ids: list[TokenIds]) -> None:
     whole = runner.run(pack(ids))
-    without = ModelRunner(no_window(runner.encoder)).run(pack(ids))
+    without = CpuRunner(no_window(runner.encoder)).run(pack(ids))
     changed = np.abs(whole - without).max(axis=1) > FP32_TOLERANCE
     reach = runner.encoder.config.window
     assert changed.tolist() == [length > reach + 1 for length in LENGTHS]
 
 
 @pytest.mark.parametrize("seed", [3, 4])
-def test_a_vector_does_not_depend_on_its_batch(runner: ModelRunner, seed: int) -> None:
+def test_a_vector_does_not_depend_on_its_batch(runner: CpuRunner, seed: int) -> None:
     lengths = (1, 5, 17, 300, 64, 513)
     ids = random_ids(lengths, runner.encoder.config.vocab_size, seed)
     alone = np.concatenate([runner.run(pack([sequence])) for sequence in ids])
@@ -125,7 +123,7 @@ def test_a_vector_does_not_depend_on_its_batch(runner: ModelRunner, seed: int) -
         np.testing.assert_allclose(vectors, alone, rtol=0, atol=tolerance)
 
 
-def test_many_one_token_texts(runner: ModelRunner, tiny_checkpoint: Path) -> None:
+def test_many_one_token_texts(runner: CpuRunner, tiny_checkpoint: Path) -> None:
     ids = random_ids((1,) * 300, runner.encoder.config.vocab_size, seed=5)
     expected = ReferenceModel(tiny_checkpoint, torch.float32).embed(ids[:20])
     np.testing.assert_allclose(runner.run(pack(ids))[:20], expected, atol=FP32_TOLERANCE)
@@ -135,7 +133,7 @@ def test_bfloat16_is_inside_the_gate(
     tiny_checkpoint: Path, ids: list[TokenIds], expected: NDArray[np.float32]
 ) -> None:
     checkpoint = open_checkpoint(str(tiny_checkpoint))
-    vectors = ModelRunner.load(checkpoint, dtype="bfloat16", threads=0).run(pack(ids))
+    vectors = CpuRunner.load(checkpoint, dtype="bfloat16", threads=0).run(pack(ids))
     theirs = ReferenceModel(tiny_checkpoint, torch.bfloat16).embed(ids)
     ours, bf16 = Errors.of(vectors, expected), Errors.of(theirs, expected)
     # The tiny geometry's rounding errors average over 96 dimensions, not 768: only the relative gate.
@@ -148,7 +146,7 @@ def test_int8_is_near(
 ) -> None:
     """Over 96 dimensions; over 768, `gemwire verify --weights int8` finds a mean of 1e-3."""
     checkpoint = open_checkpoint(str(tiny_checkpoint))
-    runner = ModelRunner.load(checkpoint, dtype=dtype, weights="int8", threads=0)
+    runner = CpuRunner.load(checkpoint, dtype=dtype, weights="int8", threads=0)
     errors = Errors.of(runner.run(pack(ids)), expected)
     assert 1e-5 < errors.mean < 2e-3 and errors.maximum < 1e-2
     assert "int8" in runner.description
@@ -179,8 +177,8 @@ def test_full_geometry_is_inside_the_gate(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(str(tmp_path / "full"))
     ids = random_ids(LENGTHS, 262_144, seed=7)
     expected = ReferenceModel(checkpoint.path, torch.float32).embed(ids)
-    vectors = ModelRunner.load(checkpoint, dtype="float32", threads=0).run(pack(ids))
+    vectors = CpuRunner.load(checkpoint, dtype="float32", threads=0).run(pack(ids))
     np.testing.assert_allclose(vectors, expected, atol=FP32_TOLERANCE)
     theirs = ReferenceModel(checkpoint.path, torch.bfloat16).embed(ids)
-    vectors = ModelRunner.load(checkpoint, dtype="bfloat16", threads=0).run(pack(ids))
+    vectors = CpuRunner.load(checkpoint, dtype="bfloat16", threads=0).run(pack(ids))
     assert gate(Errors.of(vectors, expected), Errors.of(theirs, expected)) == []

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.errors import InvalidInput
-from gemwire_server.fronts.grpc.gemwire_v1.messages import Served, check_options
+from gemwire_server.fronts.grpc.gemwire_v1.messages import ServedModel, check_options
 from gemwire_server.fronts.grpc.gemwire_v1.wire import (
     BESIDE_RESULTS,
     ERROR_BYTES,
-    Answers,
+    EmbedResults,
     batch_response,
     cut,
     embed_response,
@@ -34,7 +34,7 @@ class EmbeddingService:
         self._max_response_bytes = max_response_bytes
 
     @property
-    def _served(self) -> Served:
+    def _served(self) -> ServedModel:
         return self._embedder.served
 
     async def embed(self, request: pb.EmbedRequest, call: Call) -> bytes:
@@ -132,7 +132,7 @@ def check_count(count: int, limit: int, field: str) -> None:
         )
 
 
-def raise_first(answers: Answers) -> None:
+def raise_first(answers: EmbedResults) -> None:
     """For calls that answer whole or not at all."""
     if answers.errors:
         raise answers.errors[min(answers.errors)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.checkpoints import Checkpoint
 from gemwire_server.errors import InvalidInput, NotFound
-from gemwire_server.fronts.grpc.gemwire_v1.wire import Vectors
+from gemwire_server.fronts.grpc.gemwire_v1.wire import VectorFormat
 from gemwire_server.text.prompts import TASKS, PromptTable
 from gemwire_server.text.tokenizer import Truncation
 
@@ -26,7 +26,7 @@ assert set(TASK_TYPES.values()) == set(TASKS), "proto and prompts name the same 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class ServedModel:
     """The model as requests are checked against it."""
 
     name: str
@@ -36,7 +36,7 @@ class Served:
     default_task: str
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, default_task: str) -> "Served":
+    def of(cls, checkpoint: Checkpoint, default_task: str) -> "ServedModel":
         return cls(
             name=checkpoint.name,
             dimensions=checkpoint.dimensions,
@@ -54,11 +54,11 @@ class Options:
     task: str
     prompt: str
     truncation: Truncation | None
-    vectors: Vectors
+    vectors: VectorFormat
     priority: int
     include_timing: bool
 
-    def prompt_for(self, served: Served, title: str) -> str:
+    def prompt_for(self, served: ServedModel, title: str) -> str:
         """What goes before a text; a title is InvalidInput unless the task is a document's."""
         if self.task:
             return served.prompts.for_task(self.task, title)
@@ -71,13 +71,13 @@ class Options:
         return self.prompt
 
 
-def check_model(name: str, served: Served) -> None:
+def check_model(name: str, served: ServedModel) -> None:
     """Raises NotFound unless the name is the served model's; empty is."""
     if name.removeprefix("models/") not in ("", served.name):
         raise NotFound("MODEL_NOT_FOUND", f"no such model; this server has models/{served.name}")
 
 
-def check_options(raw: pb.EmbedOptions, served: Served, path: str = "options") -> Options:
+def check_options(raw: pb.EmbedOptions, served: ServedModel, path: str = "options") -> Options:
     check_model(raw.model, served)
     dimensions = raw.output_dimensionality or served.default_dimensions
     if dimensions not in served.dimensions:
@@ -102,7 +102,7 @@ def check_options(raw: pb.EmbedOptions, served: Served, path: str = "options") -
         task=task,
         prompt=prompt,
         truncation=TRUNCATIONS[raw.truncation],
-        vectors=Vectors(
+        vectors=VectorFormat(
             dimensions=dimensions,
             normalize=raw.normalize if raw.HasField("normalize") else True,
             encoding=raw.encoding or pb.VECTOR_ENCODING_FLOAT32,
@@ -112,7 +112,7 @@ def check_options(raw: pb.EmbedOptions, served: Served, path: str = "options") -
     )
 
 
-def _prompt(raw: pb.EmbedOptions, served: Served, path: str) -> tuple[str, str]:
+def _prompt(raw: pb.EmbedOptions, served: ServedModel, path: str) -> tuple[str, str]:
     """(task, prompt), one of them empty."""
     match raw.WhichOneof("prompt"):
         case "prompt_name":

@@ -7,7 +7,7 @@ from gemwire_server import __version__
 from gemwire_server.checkpoints import Checkpoint
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.errors import InvalidInput
-from gemwire_server.fronts.grpc.gemwire_v1.messages import TASK_NAMES, Served, check_model
+from gemwire_server.fronts.grpc.gemwire_v1.messages import TASK_NAMES, ServedModel, check_model
 from gemwire_server.service.call import Call
 
 
@@ -24,7 +24,7 @@ class Described(Protocol):
 class ModelService:
     """GetModel and ListModels of a server with one model."""
 
-    def __init__(self, model: pb.Model, served: Served) -> None:
+    def __init__(self, model: pb.Model, served: ServedModel) -> None:
         self._model = model
         self._served = served
 

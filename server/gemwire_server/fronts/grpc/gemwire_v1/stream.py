@@ -17,13 +17,13 @@ import grpc
 import numpy as np
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.engine.interface import Step, stopped
+from gemwire_server.engine.interface import StepTiming, stopped
 from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped
 from gemwire_server.fronts.grpc.gemwire_v1.embedding import check_count
 from gemwire_server.fronts.grpc.gemwire_v1.messages import Options, check_options
 from gemwire_server.fronts.grpc.gemwire_v1.wire import (
     BESIDE_RESULTS,
-    Answers,
+    EmbedResults,
     delimited,
     results_that_fit,
     stream_results,
@@ -248,7 +248,7 @@ class _Stream:
 
     async def _compute(
         self, tokenized: Sequence[Tokenized], options: Options
-    ) -> tuple[Answers, list[Step]]:
+    ) -> tuple[EmbedResults, list[StepTiming]]:
         """Waits for its quota and for room in the queue, where a unary call would be refused."""
         bucket = self._call.grant and self._call.grant.bucket
         if bucket and (tokens := token_count(tokenized)):

@@ -29,7 +29,7 @@ STREAM_RESULT_ID, STREAM_RESULT_EMBEDDING = b"\x09", b"\x12"
 
 
 @dataclass(frozen=True, slots=True)
-class Vectors:
+class VectorFormat:
     """How vectors are to travel."""
 
     dimensions: int
@@ -38,7 +38,7 @@ class Vectors:
 
 
 @dataclass(slots=True)
-class Answers:
+class EmbedResults:
     """What n texts of a call came to. Rows of `vectors` (fp32 [n, full size], length one) that have an
     entry in `errors` mean nothing."""
 
@@ -64,13 +64,13 @@ BITS = {
 }
 
 
-def results_that_fit(how: Vectors, limit: int) -> int:
+def results_that_fit(how: VectorFormat, limit: int) -> int:
     """How many results an answer of `limit` bytes surely holds, as Limits.max_response_bytes counts."""
     vector = -(-how.dimensions * BITS[how.encoding] // 8)
     return (limit - BESIDE_RESULTS) // max(vector + BESIDE_VECTOR, ERROR_BYTES)
 
 
-def cut(vectors: NDArray[np.float32], how: Vectors) -> NDArray[np.float32]:
+def cut(vectors: NDArray[np.float32], how: VectorFormat) -> NDArray[np.float32]:
     """The first dimensions of unit rows, of length one again if asked; fp32 [n, how.dimensions]."""
     part = vectors[:, : how.dimensions]
     if how.normalize and how.dimensions < vectors.shape[1]:
@@ -78,13 +78,13 @@ def cut(vectors: NDArray[np.float32], how: Vectors) -> NDArray[np.float32]:
     return part
 
 
-def embed_response(answers: Answers, how: Vectors, rest: pb.EmbedResponse) -> bytes:
+def embed_response(answers: EmbedResults, how: VectorFormat, rest: pb.EmbedResponse) -> bytes:
     """EmbedResponse of one text; `rest` has the other fields."""
     record = delimited(EMBED_RESPONSE_EMBEDDING, _embedding(answers, slice(0, 1), how))
     return _block(record, 1) + rest.SerializeToString()
 
 
-def batch_response(answers: Answers, how: Vectors, rest: pb.BatchEmbedResponse) -> bytes:
+def batch_response(answers: EmbedResults, how: VectorFormat, rest: pb.BatchEmbedResponse) -> bytes:
     """BatchEmbedResponse with results in order; `rest` has the other fields."""
     pieces = []
     for rows, error in _runs(answers, answers.truncated):
@@ -97,7 +97,7 @@ def batch_response(answers: Answers, how: Vectors, rest: pb.BatchEmbedResponse) 
     return b"".join([*pieces, rest.SerializeToString()])
 
 
-def stream_results(answers: Answers, ids: NDArray[np.uint64], how: Vectors) -> bytes:
+def stream_results(answers: EmbedResults, ids: NDArray[np.uint64], how: VectorFormat) -> bytes:
     """The field `results` of StreamResults; `ids` are uint64 [n]."""
     pieces = []
     # Id 0 is a default, which protobuf leaves out: a record of another size, as a cut text's is.
@@ -115,7 +115,7 @@ def stream_results(answers: Answers, ids: NDArray[np.uint64], how: Vectors) -> b
 
 
 def _runs(
-    answers: Answers, shape: NDArray[np.integer] | NDArray[np.bool_]
+    answers: EmbedResults, shape: NDArray[np.integer] | NDArray[np.bool_]
 ) -> Iterator[tuple[slice, GemwireError | None]]:
     """Neighbours whose records have one size, as a slice; each error by itself."""
     breaks = np.flatnonzero(np.diff(shape)) + 1
@@ -127,7 +127,7 @@ def _runs(
         yield slice(start, stop), answers.errors.get(start)
 
 
-def _embedding(answers: Answers, rows: slice, how: Vectors) -> list[Field]:
+def _embedding(answers: EmbedResults, rows: slice, how: VectorFormat) -> list[Field]:
     """The fields of Embedding; all rows alike in `truncated`."""
     payload, scale = encode(cut(answers.vectors[rows], how), how.encoding)
     is_float32 = how.encoding == pb.VECTOR_ENCODING_FLOAT32

@@ -17,7 +17,7 @@ from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from gemwire_client import AsyncClient, Client
 from gemwire_client.requests import ANSWER_OVERHEAD, result_bytes
 from gemwire_server.errors import CheckpointError
-from gemwire_server.fronts.grpc.gemwire_v1.wire import ERROR_BYTES, Vectors, results_that_fit
+from gemwire_server.fronts.grpc.gemwire_v1.wire import ERROR_BYTES, VectorFormat, results_that_fit
 from support.harness import Served, failure, running, text
 from support.scrape import at_rest, scrape, scrape_until
 
@@ -210,7 +210,7 @@ def test_our_clients_ask_for_what_fits(served: Served) -> None:
 def test_client_and_server_count_alike(encoding: pb.VectorEncoding, dimensions: int) -> None:
     """The client counts as for float32, whatever the encoding."""
     asked = (SMALL - ANSWER_OVERHEAD) // result_bytes(dimensions)
-    served = results_that_fit(Vectors(dimensions, normalize=True, encoding=encoding), SMALL)
+    served = results_that_fit(VectorFormat(dimensions, normalize=True, encoding=encoding), SMALL)
     assert asked == served if encoding == pb.VECTOR_ENCODING_FLOAT32 else asked <= served
 
 

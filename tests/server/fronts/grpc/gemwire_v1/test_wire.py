@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.errors import EngineFailure, GemwireError, InvalidInput
 from gemwire_server.fronts.grpc.gemwire_v1.wire import (
-    Answers,
-    Vectors,
+    EmbedResults,
+    VectorFormat,
     batch_response,
     cut,
     embed_response,
@@ -27,11 +27,11 @@ ERRORS: dict[int, GemwireError] = {
 }
 
 
-def answers(count: int, seed: int, errors: dict[int, GemwireError] | None = None) -> Answers:
+def answers(count: int, seed: int, errors: dict[int, GemwireError] | None = None) -> EmbedResults:
     random = np.random.default_rng(seed)
     vectors = random.normal(size=(count, SIZE)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return Answers(
+    return EmbedResults(
         vectors=vectors,
         token_counts=random.integers(1, 2049, count).astype(np.uint32),
         truncated=random.random(count) < 0.3,
@@ -39,7 +39,7 @@ def answers(count: int, seed: int, errors: dict[int, GemwireError] | None = None
     )
 
 
-def expected_embedding(made: Answers, row: int, how: Vectors) -> pb.Embedding:
+def expected_embedding(made: EmbedResults, row: int, how: VectorFormat) -> pb.Embedding:
     """The message as anyone would fill it, number by number."""
     vector = cut(made.vectors[row : row + 1], how)[0]
     message = pb.Embedding(
@@ -62,7 +62,7 @@ def expected_embedding(made: Answers, row: int, how: Vectors) -> pb.Embedding:
 @pytest.mark.parametrize("dimensions", [768, 512, 256, 128])
 @pytest.mark.parametrize("count", [1, 2, 64])
 def test_bytes_equal_protobufs(encoding: pb.VectorEncoding, dimensions: int, count: int) -> None:
-    how = Vectors(dimensions, normalize=True, encoding=encoding)
+    how = VectorFormat(dimensions, normalize=True, encoding=encoding)
     made = answers(count, seed=dimensions + count, errors=ERRORS)
     timing = pb.Timing(batch_texts=3, batch_tokens=77)
     rest = pb.BatchEmbedResponse(timing=timing, model_revision="r1")
@@ -79,7 +79,7 @@ def test_bytes_equal_protobufs(encoding: pb.VectorEncoding, dimensions: int, cou
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("first_id", [0, 1, 127, 2**63, 2**64 - 3])
 def test_stream_bytes_equal_protobufs(encoding: pb.VectorEncoding, first_id: int) -> None:
-    how = Vectors(256, normalize=True, encoding=encoding)
+    how = VectorFormat(256, normalize=True, encoding=encoding)
     made = answers(8, seed=first_id % 97, errors=ERRORS)
     ids = np.uint64(first_id) + np.arange(8, dtype=np.uint64)  # past the last id comes 0
     expected = pb.StreamResults()
@@ -94,7 +94,7 @@ def test_stream_bytes_equal_protobufs(encoding: pb.VectorEncoding, first_id: int
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_single_response(encoding: pb.VectorEncoding) -> None:
-    how = Vectors(768, normalize=True, encoding=encoding)
+    how = VectorFormat(768, normalize=True, encoding=encoding)
     made = answers(1, seed=3)
     rest = pb.EmbedResponse(model_revision="r2")
     expected = pb.EmbedResponse(embedding=expected_embedding(made, 0, how), model_revision="r2")
@@ -103,18 +103,18 @@ def test_single_response(encoding: pb.VectorEncoding) -> None:
 
 def test_no_results() -> None:
     rest = pb.BatchEmbedResponse(model_revision="r")
-    how = Vectors(768, normalize=True, encoding=pb.VECTOR_ENCODING_FLOAT32)
+    how = VectorFormat(768, normalize=True, encoding=pb.VECTOR_ENCODING_FLOAT32)
     assert batch_response(answers(0, seed=0), how, rest) == rest.SerializeToString()
 
 
 def test_cut_vectors_are_of_length_one_again() -> None:
     vectors = answers(10, seed=4).vectors
-    how = Vectors(128, normalize=True, encoding=pb.VECTOR_ENCODING_FLOAT32)
+    how = VectorFormat(128, normalize=True, encoding=pb.VECTOR_ENCODING_FLOAT32)
     part = cut(vectors, how)
     expected = vectors[:, :128].astype(np.float64)
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(part, expected, atol=1e-7)
-    raw = cut(vectors, Vectors(128, normalize=False, encoding=pb.VECTOR_ENCODING_FLOAT32))
+    raw = cut(vectors, VectorFormat(128, normalize=False, encoding=pb.VECTOR_ENCODING_FLOAT32))
     np.testing.assert_array_equal(raw, vectors[:, :128])
 
 
@@ -191,10 +191,10 @@ def test_the_order_of_bits() -> None:
 @pytest.mark.parametrize("dimensions", [768, 128, 12])
 @pytest.mark.parametrize("limit", [65536, 4 * 2**20])
 def test_so_many_results_fit(encoding: pb.VectorEncoding, dimensions: int, limit: int) -> None:
-    how = Vectors(dimensions, normalize=False, encoding=encoding)
+    how = VectorFormat(dimensions, normalize=False, encoding=encoding)
     most = results_that_fit(how, limit)
     one = answers(1, seed=9)
-    made = Answers(
+    made = EmbedResults(
         vectors=np.repeat(one.vectors, most, axis=0),
         token_counts=np.full(most, 2048, np.uint32),
         truncated=np.ones(most, np.bool_),
