@@ -1,14 +1,17 @@
-"""What can go wrong for a caller, as few types; `rpc.status` maps each to a gRPC status."""
+"""What can go wrong for a caller, as few types; each has the google.rpc.Code that callers get."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 
 class GemwireError(Exception):
     """Something a caller is told about.
 
     `reason` is machine-readable (google.rpc.ErrorInfo), `message` is for people and never holds a
-    text or an internal detail, `metadata` holds the figures of the message.
+    text or an internal detail, `metadata` holds the figures of the message. `code` is the name of a
+    google.rpc.Code.
     """
+
+    code: ClassVar[str]
 
     def __init__(self, reason: str, message: str, **metadata: str | int) -> None:
         super().__init__(message)
@@ -25,6 +28,8 @@ class GemwireError(Exception):
 class InvalidInput(GemwireError):
     """The request cannot be served as it is, now or later. `field` is its path, if it has one."""
 
+    code = "INVALID_ARGUMENT"
+
     def __init__(
         self, reason: str, message: str, *, field: str = "", **metadata: str | int
     ) -> None:
@@ -35,13 +40,19 @@ class InvalidInput(GemwireError):
 class NotFound(GemwireError):
     """The request names a model that is not here."""
 
+    code = "NOT_FOUND"
+
 
 class Unauthenticated(GemwireError):
     """The call came without a token that this server knows."""
 
+    code = "UNAUTHENTICATED"
+
 
 class QuotaExceeded(GemwireError):
     """`subject` has used what it may; other callers are served. Asking again soon does not help."""
+
+    code = "RESOURCE_EXHAUSTED"
 
     def __init__(self, reason: str, message: str, *, subject: str, **metadata: str | int) -> None:
         super().__init__(reason, message, **metadata)
@@ -50,6 +61,8 @@ class QuotaExceeded(GemwireError):
 
 class Overloaded(GemwireError):
     """There is no room now; `retry_after` seconds from now there should be, None: waiting does not help."""
+
+    code = "RESOURCE_EXHAUSTED"
 
     def __init__(
         self, reason: str, message: str, *, retry_after: float | None, **metadata: str | int
@@ -61,9 +74,13 @@ class Overloaded(GemwireError):
 class Expired(GemwireError):
     """The deadline passed before the work was done; it was not computed."""
 
+    code = "DEADLINE_EXCEEDED"
+
 
 class Stopped(GemwireError):
     """The server is going away; another one, or this one `retry_after` seconds later, may answer."""
+
+    code = "UNAVAILABLE"
 
     def __init__(self, reason: str, message: str, *, retry_after: float = 1.0) -> None:
         super().__init__(reason, message)
@@ -72,6 +89,8 @@ class Stopped(GemwireError):
 
 class EngineFailure(GemwireError):
     """The engine could not compute this; nothing the caller sent explains it."""
+
+    code = "INTERNAL"
 
 
 class CheckpointError(Exception):

@@ -9,10 +9,10 @@ import sys
 from importlib.util import find_spec
 from typing import Protocol
 
-from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server import __version__, streams
 from gemwire_server.config.options import DEFAULT_LOADER, MINI, ServerConfig
 from gemwire_server.observe.logs import set_up_logging
+from gemwire_server.served_model import ServedModel
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,12 @@ class Server(Protocol):
     def metrics_address(self) -> str: ...
 
     @property
-    def model(self) -> pb.Model: ...
+    def model(self) -> ServedModel | None:
+        """Known once the server has started."""
+
+    @property
+    def config(self) -> ServerConfig:
+        """With the tokens of a step that suit the device, once the server has started."""
 
     async def start(self) -> None:
         """Returns when the server is SERVING."""
@@ -112,21 +117,22 @@ async def _serve(config: ServerConfig, loader: str) -> int:
 
 
 def banner(server: Server) -> str:
-    """What a person wants to know of a server that has just started."""
-    address, model, limits = server.address, server.model, server.model.limits
+    """What a person wants to know about a server that has just started."""
+    address, model, config = server.address, server.model, server.config
+    assert model is not None
     command = "gemwire" if shutil.which("gemwire") else f"{sys.executable} -m gemwire_server"
     metrics = server.metrics_address
-    cut = model.default_dimensions != model.dimensions
+    cut = model.default_dimensions != model.dimensions[0]
     return "\n".join(
         [
-            f"gemwire {__version__} serves {model.name} on {address}",
+            f"gemwire {__version__} serves models/{model.name} on {address}",
             f"  revision    {model.revision}",
             f"  engine      {model.engine}",
-            f"  dimensions  {', '.join(map(str, model.supported_dimensions))}"
+            f"  dimensions  {', '.join(map(str, model.dimensions))}"
             + (f"; {model.default_dimensions} where a request names none" if cut else ""),
-            f"  window      {model.max_input_tokens} tokens",
-            f"  limits      {limits.max_inputs_per_request} inputs and {limits.max_request_bytes} bytes a "
-            f"request, {limits.max_batch_tokens} tokens a step, {limits.max_queue_tokens} in the queue",
+            f"  window      {model.max_tokens} tokens",
+            f"  limits      {config.max_inputs_per_request} inputs and {config.max_request_bytes} bytes a "
+            f"request, {config.max_batch_tokens} tokens a step, {config.max_queue_tokens} in the queue",
             *([f"  metrics     http://{metrics}/metrics"] if metrics else []),
             f"  try         echo 'Which planet is known as the Red Planet?' | "
             f"{command} embed - --server {address} --task retrieval_query -o -",

@@ -20,7 +20,7 @@ from gemwire_server.engine.interface import Results, Submission
 from gemwire_server.engine.packing import TokenIds
 from gemwire_server.engine.thread_engine import ThreadEngine
 from gemwire_server.errors import GemwireError
-from gemwire_server.fronts.grpc.status import CODES
+from gemwire_server.fronts.grpc.gemwire_v1.model import describe
 from gemwire_server.runners.loading import load
 
 IDS = 1 << 16
@@ -30,14 +30,14 @@ IDS = 1 << 16
 def main(pipe: Connection, config: ServerConfig, seed: int, loader: str = DEFAULT_LOADER) -> None:
     """As `worker.main`; tells what was loaded, as the bytes of a Model, before it is ready."""
     loaded = load(open_configured(config), config, loader)
-    pipe.send(loaded.model.SerializeToString())
+    pipe.send(describe(loaded.model, loaded.config).SerializeToString())
     engine = ThreadEngine(
         loaded.runner,
         max_batch_tokens=loaded.config.max_batch_tokens,
         max_queue_tokens=loaded.config.max_queue_tokens,
     )
     ids = np.random.default_rng(seed).integers(0, loaded.model.vocabulary_size, IDS, np.int32)
-    longest = loaded.model.max_input_tokens
+    longest = loaded.model.max_tokens
     try:
         asyncio.run(serve(pipe, partial(EngineSender, engine, ids, longest)))
     finally:
@@ -166,7 +166,7 @@ class _Answers:
 
 
 def _answer(results: Results, now: int, indices: list[int]) -> _Answer:
-    code = "OK" if results.error is None else CODES[type(results.error)].name
+    code = "OK" if results.error is None else results.error.code
     step = results.step
     queue, compute = NONE, NONE
     if step is not None:

@@ -14,7 +14,6 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.engine.interface import Observer
 from gemwire_server.engine.scheduler import Item
 
@@ -28,6 +27,8 @@ DROP_REASONS = ("cancelled", "expired", "abandoned", "poison", "lost")
 SECURITY_FILES = ("certificate", "tokens")
 PARTS = ("engine", "front")
 RESTART_REASONS = ("died", "hung", "other")
+METHOD = ("api", "method")
+"""The labels of every metric of calls."""
 LOST = "LOST"
 """The code of calls that ended with their process: whoever made them was told UNAVAILABLE by gRPC."""
 
@@ -35,54 +36,56 @@ LOST = "LOST"
 class _Method:
     """The series of one method, looked up once."""
 
-    def __init__(self, name: str, of: "CallMetrics") -> None:
-        self.name = name
-        self.started = of.started.labels(name)
-        self.in_flight = of.in_flight.labels(name)
-        self.seconds = of.seconds.labels(name)
-        self.texts = of.texts.labels(name)
-        self.tokens = of.tokens.labels(name)
-        self.ended = {"OK": of.ended.labels(name, "OK")}
+    def __init__(self, api: str, name: str, metrics: "CallMetrics") -> None:
+        self.started = metrics.started.labels(api, name)
+        self.in_flight = metrics.in_flight.labels(api, name)
+        self.seconds = metrics.seconds.labels(api, name)
+        self.texts = metrics.texts.labels(api, name)
+        self.tokens = metrics.tokens.labels(api, name)
+        self.ended = {"OK": metrics.ended.labels(api, name, "OK")}
 
 
 class CallMetrics:
-    """Of a front: calls, the texts in them, and its event loop."""
+    """The calls of a process that has fronts, the texts in them, and the process's event loop."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.started = Counter(
-            "gemwire_calls_started", "Calls that arrived.", ["method"], registry=registry
+            "gemwire_calls_started", "Calls that arrived.", METHOD, registry=registry
         )
         self.ended = Counter(
-            "gemwire_calls_ended", "Calls that ended.", ["method", "code"], registry=registry
+            "gemwire_calls_ended", "Calls that ended.", [*METHOD, "code"], registry=registry
         )
         self.in_flight = Gauge(
             "gemwire_calls_in_flight",
             "Calls that are open.",
-            ["method"],
+            METHOD,
             registry=registry,
             multiprocess_mode="livesum",
         )
         self.seconds = Histogram(
             "gemwire_call_duration_seconds",
             "From a call's arrival to its end.",
-            ["method"],
+            METHOD,
             registry=registry,
             buckets=SECONDS,
         )
         self.texts = Counter(
             "gemwire_texts",
             "Texts that calls had answered, errors included.",
-            ["method"],
+            METHOD,
             registry=registry,
         )
-        self.tokens = Counter("gemwire_tokens", "Tokens of them.", ["method"], registry=registry)
+        self.tokens = Counter("gemwire_tokens", "Tokens of them.", METHOD, registry=registry)
         self.failed = Counter(
-            "gemwire_calls_failed", "Calls that failed, by why.", ["reason"], registry=registry
+            "gemwire_calls_failed",
+            "Calls that failed, by why.",
+            [*METHOD, "reason"],
+            registry=registry,
         )
         self.failed_texts = Counter(
             "gemwire_texts_failed",
             "Texts that were answered with an error, by why.",
-            ["reason"],
+            [*METHOD, "reason"],
             registry=registry,
         )
         self.loop_lag = Histogram(
@@ -99,38 +102,39 @@ class CallMetrics:
         )
         for kind in SECURITY_FILES:
             self._reload_failures.labels(kind)
-        self._methods = {
-            method.full_name: _Method(method.name, self)
-            for service in pb.DESCRIPTOR.services_by_name.values()
-            for method in service.methods
-        }
+        self._methods: dict[tuple[str, str], _Method] = {}
 
-    def call_started(self, method: str) -> None:
-        """`method` is its full name, here and below; one that is not of the API is not counted."""
-        if (of := self._methods.get(method)) is not None:
-            of.started.inc()
-            of.in_flight.inc()
+    def register(self, api: str, method: str) -> None:
+        """Gives a method its series, at zero. A method without one is not counted below."""
+        self._methods[api, method] = _Method(api, method, self)
 
-    def call_ended(self, method: str, code: str, reason: str, seconds: float) -> None:
-        """`code` is a gRPC status's name, `reason` that of its error, if it had one."""
-        if (of := self._methods.get(method)) is None:
+    def call_started(self, api: str, method: str) -> None:
+        if (series := self._methods.get((api, method))) is not None:
+            series.started.inc()
+            series.in_flight.inc()
+
+    def call_ended(self, api: str, method: str, code: str, reason: str, seconds: float) -> None:
+        """`code` is the name of a google.rpc.Code, `reason` the error's, if the call had one."""
+        if (series := self._methods.get((api, method))) is None:
             return
-        if (ended := of.ended.get(code)) is None:
-            ended = of.ended[code] = self.ended.labels(of.name, code)
+        if (ended := series.ended.get(code)) is None:
+            ended = series.ended[code] = self.ended.labels(api, method, code)
         ended.inc()
-        of.in_flight.dec()
-        of.seconds.observe(seconds)
+        series.in_flight.dec()
+        series.seconds.observe(seconds)
         if reason:
-            self.failed.labels(reason).inc()
+            self.failed.labels(api, method, reason).inc()
 
-    def texts_answered(self, method: str, texts: int, tokens: int, reasons: Sequence[str]) -> None:
-        """`reasons` are of those that were answered with an error."""
-        if (of := self._methods.get(method)) is None:
+    def texts_answered(
+        self, api: str, method: str, texts: int, tokens: int, reasons: Sequence[str]
+    ) -> None:
+        """`reasons` are those of the texts that were answered with an error."""
+        if (series := self._methods.get((api, method))) is None:
             return
-        of.texts.inc(texts)
-        of.tokens.inc(tokens)
+        series.texts.inc(texts)
+        series.tokens.inc(tokens)
         for reason in reasons:
-            self.failed_texts.labels(reason).inc()
+            self.failed_texts.labels(api, method, reason).inc()
 
     def bad_file(self, kind: str) -> None:
         """`kind` is one of `SECURITY_FILES`."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from gemwire_server.observe.metrics import LOST, CallMetrics, EngineMetrics
+from gemwire_server.observe.metrics import LOST, METHOD, CallMetrics, EngineMetrics
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -40,26 +40,28 @@ class SharedMetrics:
         own = CollectorRegistry()
         self._calls = CallMetrics(own)
         self._engine = EngineMetrics(own, max_batch_tokens=1)
-        self._lost: dict[tuple[str, str], float] = defaultdict(float)
+        self._lost: dict[tuple[str, ...], float] = defaultdict(float)
 
     def process_died(self, name: str) -> None:
         """Once it is known to be gone, and before another one takes its name."""
         mark_process_dead(name, path=str(self._folder))
         for method, missing in self._missing_calls(name).items():
-            if (lost := missing - self._lost[name, method]) > 0:
-                self._lost[name, method] = missing
-                self._calls.ended.labels(method, LOST).inc(lost)
-        if (lost := self._missing_texts(name) - self._lost[name, ""]) > 0:
-            self._lost[name, ""] += lost
+            if (lost := missing - self._lost[name, *method]) > 0:
+                self._lost[name, *method] = missing
+                self._calls.ended.labels(*method, LOST).inc(lost)
+        if (lost := self._missing_texts(name) - self._lost[(name,)]) > 0:
+            self._lost[(name,)] += lost
             self._engine.dropped_texts.labels("lost").inc(lost)
 
-    def _missing_calls(self, name: str) -> dict[str, float]:
-        missing: dict[str, float] = defaultdict(float)
+    def _missing_calls(self, name: str) -> dict[tuple[str, ...], float]:
+        """Calls by (api, method) that the process started and never ended."""
+        missing: dict[tuple[str, ...], float] = defaultdict(float)
         for sample, labels, value in self._counts(name):
+            method = tuple(labels.get(label, "") for label in METHOD)
             if sample == "gemwire_calls_started_total":
-                missing[labels["method"]] += value
+                missing[method] += value
             elif sample == "gemwire_calls_ended_total":
-                missing[labels["method"]] -= value
+                missing[method] -= value
         return missing
 
     def _missing_texts(self, name: str) -> float:

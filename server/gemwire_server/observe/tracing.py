@@ -26,7 +26,13 @@ from gemwire_server.engine.interface import StepTiming
 
 MAX_CHILDREN = 64  # of a call: a stream may have any number of messages
 FLUSH_SECONDS = 3.0
-# What the server is to blame for (OpenTelemetry's conventions for gRPC).
+# google.rpc.Code by number, as spans carry it.
+CODES = (
+    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
+    "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+)  # fmt: skip
+# The codes that are the server's fault (OpenTelemetry's conventions for gRPC).
 FAULTS = ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
 
 
@@ -109,17 +115,16 @@ class CallTrace:
     def _nanoseconds(self, at: float) -> int:
         return self._epoch + round(at * 1e9)
 
-    def end(self, code: tuple[int, str], reason: str, texts: int, tokens: int) -> None:
-        """`code` is the gRPC status, number and name; `reason` that of its error, if it had one."""
-        number, name = code
+    def end(self, code: str, reason: str, texts: int, tokens: int) -> None:
+        """`code` is the name of a google.rpc.Code; `reason` is the error's, if the call has one."""
         span = self._span
-        span.set_attribute("rpc.grpc.status_code", number)
+        span.set_attribute("rpc.grpc.status_code", CODES.index(code))
         span.set_attribute("gemwire.texts", texts)
         span.set_attribute("gemwire.tokens", tokens)
         if reason:
             span.set_attribute("gemwire.reason", reason)
         if (left_out := self._children - MAX_CHILDREN) > 0:
             span.set_attribute("gemwire.spans_left_out", left_out)
-        if name in FAULTS:
-            span.set_status(Status(StatusCode.ERROR, reason or name))
+        if code in FAULTS:
+            span.set_status(Status(StatusCode.ERROR, reason or code))
         span.end()

@@ -1,6 +1,5 @@
 """The engine's process: loads the model, then serves fronts over their links."""
 
-import base64
 import logging
 import os
 import sys
@@ -53,7 +52,7 @@ def run_engine(descriptor: int) -> int:
     serving = threading.Thread(target=host.run, name="gemwire-links")
     serving.start()
     channel.send(
-        ready=base64.b64encode(loaded.model.SerializeToString()).decode(),
+        ready=loaded.model.to_fields(),
         max_batch_tokens=loaded.config.max_batch_tokens,
     )
     for message in incoming:

@@ -1,7 +1,6 @@
 """A front's process: gRPC before the engines of other processes."""
 
 import asyncio
-import base64
 import contextlib
 import logging
 from collections.abc import Coroutine
@@ -9,20 +8,19 @@ from collections.abc import Coroutine
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.checkpoints import open_configured
 from gemwire_server.config.options import ServerConfig
-from gemwire_server.errors import GemwireError, one_line
-from gemwire_server.fronts.grpc.gemwire_v1.messages import ServedModel
-from gemwire_server.fronts.grpc.server import Front
+from gemwire_server.errors import CheckpointError, GemwireError, one_line
 from gemwire_server.observe.logs import set_up_logging
 from gemwire_server.observe.metrics import CallMetrics
 from gemwire_server.observe.metrics_files import keep_in_files
 from gemwire_server.processes import control
 from gemwire_server.processes.control import Channel, Message
+from gemwire_server.processes.fronts import Fronts
 from gemwire_server.processes.link import LinkClosed
 from gemwire_server.processes.pool import EnginePool
 from gemwire_server.processes.remote import RemoteEngine
+from gemwire_server.served_model import ServedModel
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +41,8 @@ async def _run(descriptor: int) -> int:
     keep_in_files(first["metrics"], first["name"])
     front = _FrontProcess(config, channel)
     try:
-        await front.start(base64.b64decode(first["model"]))
-    except (GemwireError, OSError, ValueError) as error:
+        await front.start(ServedModel.from_fields(first["model"]))
+    except (CheckpointError, GemwireError, OSError, ValueError) as error:
         channel.send(failed=one_line(error))
         return 1
     async for message in incoming:
@@ -59,20 +57,18 @@ class _FrontProcess:
     def __init__(self, config: ServerConfig, channel: Channel) -> None:
         self._config = config
         self._channel = channel
-        self._front = Front(config, CallMetrics(CollectorRegistry()), share_port=True)
+        self._fronts = Fronts(config, CallMetrics(CollectorRegistry()), share_port=True)
         self._pool = EnginePool(max_queue_tokens=config.max_queue_tokens)
         self._serving = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, model_bytes: bytes) -> None:
+    async def start(self, model: ServedModel) -> None:
         """Takes the port; SERVING comes with the first engine."""
-        await self._front.bind()
+        await self._fronts.bind()
         checkpoint = await asyncio.to_thread(open_configured, self._config)
         tokenizer = await asyncio.to_thread(checkpoint.load_tokenizer)
-        model = pb.Model.FromString(model_bytes)
-        served = ServedModel.of(checkpoint, self._config.default_task)
-        await self._front.open(self._pool, tokenizer, served, model)
-        self._channel.send(ready=self._front.address)
+        await self._fronts.open(self._pool, tokenizer, model, self._config)
+        self._channel.send(ready=self._fronts.grpc.address)
 
     def told(self, message: Message) -> None:
         if "engine" in message:
@@ -113,15 +109,15 @@ class _FrontProcess:
         """After a text has gone the whole way."""
         async with self._serving:
             with contextlib.suppress(GemwireError):
-                await self._front.warm_up()
+                await self._fronts.warm_up()
                 if self._pool.engines:
-                    await self._front.set_serving(True)
+                    await self._fronts.set_serving(True)
                     self._channel.send(serving=True)
 
     async def _say_not_serving(self) -> None:
-        await self._front.set_serving(False)
+        await self._fronts.set_serving(False)
         self._channel.send(serving=False)
 
     async def drain(self, lame_duck_seconds: float) -> None:
-        await self._front.drain(lame_duck_seconds)
+        await self._fronts.drain(lame_duck_seconds)
         await asyncio.to_thread(self._pool.close)

@@ -14,15 +14,14 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.checkpoints import open_configured
 from gemwire_server.config.options import DEFAULT_LOADER, ServerConfig
 from gemwire_server.engine.thread_engine import ThreadEngine
-from gemwire_server.fronts.grpc.gemwire_v1.messages import ServedModel
-from gemwire_server.fronts.grpc.server import Front
 from gemwire_server.observe.metrics import CallMetrics, EngineMetrics, SupervisorMetrics
 from gemwire_server.observe.metrics_page import MetricsPage
+from gemwire_server.processes.fronts import Fronts
 from gemwire_server.runners.loading import Loaded, load
+from gemwire_server.served_model import ServedModel
 
 log = logging.getLogger(__name__)
 
@@ -33,16 +32,16 @@ class Application:
     def __init__(self, config: ServerConfig, loader: str = DEFAULT_LOADER) -> None:
         self.config = config
         self._loader = loader
-        self.model = pb.Model()
+        self.model: ServedModel | None = None
         self._registry = CollectorRegistry()
         self._parts = SupervisorMetrics(self._registry)
-        self._front = Front(config, CallMetrics(self._registry))
+        self._fronts = Fronts(config, CallMetrics(self._registry))
         self._metrics_page: MetricsPage | None = None
         self._engine: ThreadEngine | None = None
 
     @property
     def address(self) -> str:
-        return self._front.address
+        return self._fronts.grpc.address
 
     @property
     def metrics_address(self) -> str:
@@ -57,22 +56,21 @@ class Application:
         self._loop = asyncio.get_running_loop()
         # First, so that a taken address shows before the model is read.
         try:
-            await self._front.bind()
+            await self._fronts.bind()
             if self.config.metrics_address:
                 self._metrics_page = MetricsPage(
-                    self.config.metrics_address, self._registry, lambda: self._front.is_serving
+                    self.config.metrics_address, self._registry, lambda: self._fronts.is_serving
                 )
             checkpoint = await asyncio.to_thread(open_configured, self.config)
             tokenizer = await asyncio.to_thread(checkpoint.load_tokenizer)
             loaded = await asyncio.to_thread(load, checkpoint, self.config, self._loader)
             # From here on it is known what suits the device.
-            self.config = self._front.config = loaded.config
+            self.config = loaded.config
             self.model = loaded.model
             self._engine = self._make_engine(loaded)
-            served = ServedModel.of(checkpoint, self.config.default_task)
-            await self._front.open(self._engine, tokenizer, served, self.model)
-            await self._front.warm_up()
-            await self._front.set_serving(True)
+            await self._fronts.open(self._engine, tokenizer, loaded.model, loaded.config)
+            await self._fronts.warm_up()
+            await self._fronts.set_serving(True)
             self._parts.engines_serving(1)
         except BaseException:
             await self.stop()
@@ -88,13 +86,13 @@ class Application:
         )
 
     def _engine_died(self) -> None:
-        """Says so to who watches: a server that cannot compute must not be sent work."""
+        """Sets the health: a server that cannot compute must not be sent work."""
         self._parts.engines_serving(0)
-        asyncio.run_coroutine_threadsafe(self._front.set_serving(False), self._loop)
+        asyncio.run_coroutine_threadsafe(self._fronts.set_serving(False), self._loop)
 
     async def drain(self, lame_duck_seconds: float) -> None:
-        """See `Front.drain`."""
-        await self._front.drain(lame_duck_seconds)
+        """See `Fronts.drain`."""
+        await self._fronts.drain(lame_duck_seconds)
         await self.stop()
 
     def end_now(self) -> None:
@@ -103,7 +101,7 @@ class Application:
     async def stop(self) -> None:
         """Ends what is left: open calls, the engine, the threads."""
         try:
-            await self._front.stop()
+            await self._fronts.stop()
         finally:  # its threads would keep the process from ending
             if self._engine is not None:
                 await asyncio.to_thread(self._engine.close)

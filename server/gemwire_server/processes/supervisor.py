@@ -1,7 +1,6 @@
 """The parent of fronts and engines: starts them, watches them, starts them again, and ends them."""
 
 import asyncio
-import base64
 import contextlib
 import logging
 import secrets
@@ -13,12 +12,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.config.options import DEFAULT_LOADER, ServerConfig
 from gemwire_server.errors import StartError
 from gemwire_server.processes.control import Channel, Message, spawn
 from gemwire_server.processes.port import HeldPort
 from gemwire_server.security import check_files
+from gemwire_server.served_model import ServedModel
 
 if TYPE_CHECKING:
     from gemwire_server.processes.server_metrics import ServerMetrics
@@ -93,7 +92,7 @@ class Supervisor:
     def __init__(self, config: ServerConfig, loader: str = DEFAULT_LOADER) -> None:
         self.config = config
         self.address = ""
-        self.model = pb.Model()
+        self.model: ServedModel | None = None
         self._loader = loader
         devices = config.devices.split(",") if config.devices else []
         engines = [replace(config, device=f"cuda:{d}", devices="") for d in devices] or [config]
@@ -262,7 +261,7 @@ class Supervisor:
                 patience = self.config.watchdog_seconds
 
     def _engine_ready(self, engine: _Engine, path: str, message: Message) -> None:
-        self.model = pb.Model.FromString(base64.b64decode(message["ready"]))
+        self.model = ServedModel.from_fields(message["ready"])
         self.config = replace(self.config, max_batch_tokens=message["max_batch_tokens"])
         engine.path = path
         self._count_engines()
@@ -293,7 +292,8 @@ class Supervisor:
         pauses, started = _Pauses(), False
         while not self._draining:
             front.process, front.channel = process, channel = await spawn("front")
-            model = base64.b64encode(self.model.SerializeToString()).decode()
+            assert self.model is not None, "a front starts after an engine"
+            model = self.model.to_fields()
             names = self._names("front", front.index)
             channel.send(config=asdict(self.config), model=model, **names)
             async for message in channel.messages():

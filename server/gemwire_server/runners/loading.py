@@ -5,15 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.checkpoints import Checkpoint
 from gemwire_server.config.options import DEFAULT_LOADER, ServerConfig
 from gemwire_server.engine.interface import Runner
-from gemwire_server.errors import CheckpointError
-from gemwire_server.fronts.grpc.gemwire_v1.model import describe
-
-# Bytes of an answer beside the model that it describes: a tag and a length.
-MODEL_OVERHEAD = 6
+from gemwire_server.served_model import ServedModel
 
 
 class DescribedRunner(Runner, Protocol):
@@ -35,24 +30,32 @@ Loader = Callable[[Checkpoint, ServerConfig], DescribedRunner]
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """`config` knows what suits the device; `model` is what the API says of it."""
+    """A model on its device. `config` has the tokens of a step that suit the device."""
 
     runner: DescribedRunner
     config: ServerConfig
-    model: pb.Model
+    model: ServedModel
 
 
 def load(checkpoint: Checkpoint, config: ServerConfig, loader: str = DEFAULT_LOADER) -> Loaded:
-    """The checkpoint on its device, warmed up. Raises CheckpointError or DeviceError."""
+    """The checkpoint on its device, warmed up. Reads the weights' files, for their digest.
+
+    Raises CheckpointError or DeviceError.
+    """
     module, _, name = loader.partition(":")
     make: Loader = getattr(importlib.import_module(module), name)
     runner = make(checkpoint, config)
     config = replace(config, max_batch_tokens=config.max_batch_tokens or runner.batch_tokens)
-    model = describe(checkpoint, runner, config)
-    # Every client asks for the model first: without that answer it learns of no limit.
-    if (size := model.ByteSize() + MODEL_OVERHEAD) > config.max_response_bytes:
-        raise CheckpointError(
-            f"{checkpoint.path}: GetModel, which lists its prompts, takes {size} bytes; "
-            f"--max-response-bytes is {config.max_response_bytes}: raise it, or shorten the prompts"
-        )
+    model = ServedModel(
+        name=checkpoint.name,
+        revision=checkpoint.revision(),
+        dimensions=checkpoint.dimensions,
+        default_dimensions=checkpoint.default_dimensions,
+        max_tokens=checkpoint.max_tokens,
+        vocabulary_size=checkpoint.config.vocab_size,
+        prompts=checkpoint.prompts,
+        default_task=config.default_task,
+        dtype=runner.dtype_name,
+        engine=runner.description,
+    )
     return Loaded(runner, config, model)

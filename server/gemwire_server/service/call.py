@@ -1,4 +1,4 @@
-"""A call under way: what every method is told of it."""
+"""A call under way: who makes it, to which method, until when."""
 
 import time
 from dataclasses import dataclass, field
@@ -11,14 +11,27 @@ if TYPE_CHECKING:
 from gemwire_server.security.tokens import Grant
 
 UNARY_FLOW = 0
-"""All unary calls of a caller take turns as one."""
+"""The flow of all unary calls: a caller's unary calls take turns as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiMethod:
+    """A method that a front serves.
+
+    `api` is the API that the caller chose, such as gemwire.v1, and `name` the method's name in it, such
+    as Embed: both label metrics. `full_name` names the method in traces and logs.
+    """
+
+    api: str
+    name: str
+    full_name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, as far as shares go: a token's name, or without tokens a connection.
+    """The party whose share a call counts against: a token's name, or without tokens a connection.
 
-    `key` names the caller to the scheduler, the same in every process.
+    `key` names the caller to the scheduler. It is the same in every process.
     """
 
     name: str
@@ -31,13 +44,13 @@ class Caller:
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """`method` is its full name; times are of `time.monotonic`; `deadline` None is none; `grant` None
-    is a server without tokens.
+    """Times are on the scale of `time.monotonic`. `deadline` is None where the caller set none, and
+    `grant` is None where the server asks for no tokens.
 
-    `texts` and `tokens` are what was answered so far; `trace` is None unless it is traced.
+    `texts` and `tokens` count what was answered so far; `trace` is None unless the call is traced.
     """
 
-    method: str
+    method: ApiMethod
     caller: Caller
     request_id: str = ""
     deadline: float | None = None
@@ -49,13 +62,16 @@ class Call:
 
     @property
     def is_late(self) -> bool:
-        """Whether a call that is cancelled now is so by its deadline: gRPC does not say, the client's clock
-        goes first, and a timeout travels rounded up by as much as 1%."""
+        """Whether the deadline explains a cancellation now.
+
+        gRPC does not say why it cancels. The client's clock may be ahead, and a timeout travels rounded
+        up by as much as 1%.
+        """
         if self.deadline is None:
             return False
         return time.monotonic() >= self.deadline - 0.02 * (self.deadline - self.arrived) - 0.02
 
 
 def deadline_of(time_remaining: float | None) -> float | None:
-    """A call's time left as a deadline on the engine's clock."""
+    """Seconds that remain, or None, as a deadline on the scale of `time.monotonic`."""
     return None if time_remaining is None else time.monotonic() + time_remaining

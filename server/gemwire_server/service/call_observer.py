@@ -1,17 +1,15 @@
-"""What is told of every call, from its start to its end, for metrics, traces and the log."""
+"""Follows every call from its start to its end, for metrics, traces and the log."""
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import grpc
-
 from gemwire_server.engine.interface import StepTiming
-from gemwire_server.fronts.grpc.gemwire_v1.wire import EmbedResults
 from gemwire_server.observe.logs import CURRENT_CALL
 from gemwire_server.observe.metrics import CallMetrics
 from gemwire_server.service.call import Call
+from gemwire_server.service.results import EmbedResults, Tokenized
 from gemwire_server.text.tokenizer import Encoded
 
 if TYPE_CHECKING:
@@ -21,51 +19,53 @@ log = logging.getLogger(__name__)
 
 
 class CallObserver:
-    """`tracing` None is none, and costs nothing."""
+    """`tracing` is None where calls are not traced, which costs nothing."""
 
     def __init__(self, metrics: CallMetrics, tracing: "Tracing | None" = None) -> None:
         self.metrics = metrics
         self.tracing = tracing
 
-    def started(self, call: Call, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
-        """In the task that handles the call, before anything can go wrong."""
-        CURRENT_CALL.set((call.request_id, call.method))
-        self.metrics.call_started(call.method)
+    def started(self, call: Call, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+        """Runs in the task that handles the call, before anything can fail. The metadata may name the
+        caller's span."""
+        method = call.method
+        CURRENT_CALL.set((call.request_id, method.full_name))
+        self.metrics.call_started(method.api, method.name)
         if self.tracing is not None:
-            metadata = context.invocation_metadata() or ()
-            call.trace = self.tracing.start(call.method, call.request_id, tuple(metadata))
+            call.trace = self.tracing.start(method.full_name, call.request_id, metadata)
 
-    def tokenized(self, call: Call, began: float, tokenized: Sequence[object]) -> None:
-        """Texts of the call, since `began`."""
+    def tokenized(self, call: Call, began: float, tokenized: Sequence[Tokenized]) -> None:
+        """Texts of the call were tokenized from `began` until now."""
         if call.trace is not None:
             tokens = sum(len(item.ids) for item in tokenized if isinstance(item, Encoded))
             call.trace.tokenized(began, len(tokenized), tokens)
 
     def answered(
-        self, call: Call, submitted: float, answers: EmbedResults, steps: Sequence[StepTiming]
+        self, call: Call, submitted: float, results: EmbedResults, steps: Sequence[StepTiming]
     ) -> None:
-        """Texts of the call that were submitted then have their vectors, or errors."""
-        texts, tokens = len(answers.token_counts), int(answers.token_counts.sum())
+        """Texts of the call, submitted to the engine then, have their vectors or errors."""
+        texts, tokens = len(results.token_counts), int(results.token_counts.sum())
         call.texts += texts
         call.tokens += tokens
-        reasons = [error.reason for error in answers.errors.values()]
-        self.metrics.texts_answered(call.method, texts, tokens, reasons)
+        reasons = [error.reason for error in results.errors.values()]
+        self.metrics.texts_answered(call.method.api, call.method.name, texts, tokens, reasons)
         if call.trace is not None:
             call.trace.computed(submitted, steps)
 
-    def ended(self, call: Call, code: grpc.StatusCode, reason: str = "") -> None:
-        """`reason` is that of the call's error, if it has one."""
+    def ended(self, call: Call, code: str, reason: str = "") -> None:
+        """`code` is the name of a google.rpc.Code, `reason` that of the call's error, if it has one."""
         seconds = time.monotonic() - call.arrived
-        self.metrics.call_ended(call.method, code.name, reason, seconds)
+        method = call.method
+        self.metrics.call_ended(method.api, method.name, code, reason, seconds)
         if call.trace is not None:
-            call.trace.end((code.value[0], code.name), reason, call.texts, call.tokens)
+            call.trace.end(code, reason, call.texts, call.tokens)
         if log.isEnabledFor(logging.DEBUG):
             fields = {
-                "code": code.name,
+                "code": code,
                 "reason": reason,
                 "seconds": round(seconds, 6),
                 "texts": call.texts,
                 "tokens": call.tokens,
             }
-            told = " ".join(f"{key}={value}" for key, value in fields.items() if value != "")
-            log.debug("%s ended: %s", call.method, told, extra={"fields": fields})
+            line = " ".join(f"{key}={value}" for key, value in fields.items() if value != "")
+            log.debug("%s ended: %s", method.full_name, line, extra={"fields": fields})

@@ -1,13 +1,13 @@
-"""Where streams wait for room in the queue."""
+"""Where streams wait for space in the queue."""
 
 import asyncio
 
 
 class QueueSpace:
-    """Who waits is woken, in order of arrival, as texts of this process leave the queue.
+    """Wakes waiters in order of arrival as texts of this process leave the queue.
 
-    No more are woken than what left makes room for: a hundred streams must not all try for one place.
-    What other processes took out of the queue is not seen here, so nobody waits for long.
+    No more are woken than the space that was freed can hold: a hundred streams must not all try for one
+    place. This process does not see what other processes take out of the queue, so no wait is long.
     """
 
     def __init__(self) -> None:
@@ -16,7 +16,7 @@ class QueueSpace:
         ] = {}  # tokens; bounded by the streams' credit
 
     async def wait(self, tokens: int, seconds: float) -> None:
-        """Until there may be room for so many tokens, and no longer than `seconds`."""
+        """Returns when there may be space for so many tokens, and after at most `seconds`."""
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[woken] = tokens
         try:

@@ -20,9 +20,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub, ModelServiceStub
 from gemwire_kernels.cpu.build import COMPILERS
-from gemwire_server.fronts.grpc.server import ABANDON_SECONDS, SENDING_SECONDS
+from gemwire_server.fronts.grpc.server import SENDING_SECONDS
 from gemwire_server.processes.supervisor import ENDING_SECONDS
 from gemwire_server.security import tokens
+from gemwire_server.service.service import ABANDON_SECONDS
 from support.calling import command
 from support.certificates import Authority, credentials
 from support.harness import text

@@ -229,15 +229,16 @@ from prometheus_client import CollectorRegistry
 from gemwire_server.observe.metrics import CallMetrics, EngineMetrics
 registry = CollectorRegistry()
 calls, engine = CallMetrics(registry), EngineMetrics(registry, max_batch_tokens=8)
-EMBED = "gemwire.v1.EmbeddingService.Embed"
+EMBED = "gemwire.v1", "Embed"
+calls.register(*EMBED)
 for line in sys.stdin:
     what, _, count = line.partition(" ")
     for _ in range(int(count)):
         if what == "start":
-            calls.call_started(EMBED)
+            calls.call_started(*EMBED)
             engine.accepted(2)
         else:
-            calls.call_ended(EMBED, "OK", "", 0.001)
+            calls.call_ended(*EMBED, "OK", "", 0.001)
             engine.dropped("expired", 2)
     print(line, end="", flush=True)
 """
@@ -247,10 +248,10 @@ from gemwire_server.observe.metrics_files import SharedMetrics, keep_in_files
 folder = sys.argv[1]
 keep_in_files(folder, "supervisor")
 from prometheus_client import CollectorRegistry
-from gemwire_server.observe.metrics import PartMetrics
+from gemwire_server.observe.metrics import SupervisorMetrics
 from gemwire_server.observe.metrics_page import MetricsPage
 shared = SharedMetrics(folder)
-parts = PartMetrics(CollectorRegistry())
+parts = SupervisorMetrics(CollectorRegistry())
 page = MetricsPage("127.0.0.1:0", shared.registry, lambda: True)
 print(page.address, flush=True)
 for line in sys.stdin:

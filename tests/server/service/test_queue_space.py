@@ -71,7 +71,7 @@ def test_a_stream_goes_on_as_soon_as_something_leaves_the_queue(
 
     monkeypatch.setattr(Scheduler, "add", watched)
     monkeypatch.setattr(Scheduler, "drain_seconds", lambda self: 1000.0)
-    monkeypatch.setattr("gemwire_server.fronts.grpc.gemwire_v1.stream.LONGEST_WAIT_SECONDS", 1000.0)
+    monkeypatch.setattr("gemwire_server.service.stream_flow.LONGEST_WAIT_SECONDS", 1000.0)
     device = HeldDevice(monkeypatch)
     with running(str(tiny_checkpoint), max_queue_tokens=64, max_batch_tokens=64) as served:
         device.hold()

@@ -1,43 +1,42 @@
 """Methods as grpc.aio sees them: bytes in, bytes out.
 
 Parsing happens here and not in grpcio, which answers bytes that are no message with UNKNOWN and the
-parser's own text; serializing happens in `wire`, which writes vectors as a block.
+parser's own text. An API serializes vectors itself, as one block.
 """
 
-import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import grpc
-from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped, Unauthenticated
+from gemwire_server.errors import GemwireError, InvalidInput, Unauthenticated
 from gemwire_server.fronts.grpc.message_limits import has_too_many_fields
-from gemwire_server.fronts.grpc.status import CODES, REQUEST_ID, abort, internal
+from gemwire_server.fronts.grpc.status import REQUEST_ID, abort
 from gemwire_server.security.tokens import Grant, Tokens
-from gemwire_server.service.call import Call, Caller, deadline_of
-from gemwire_server.service.call_observer import CallObserver
+from gemwire_server.service.call import ApiMethod, Call, Caller, deadline_of
+from gemwire_server.service.service import Service
 
 M = TypeVar("M", bound=Message)
-Code = grpc.StatusCode
 Context = grpc.aio.ServicerContext[bytes, bytes]
 Method = Callable[[Any, Call], Awaitable[Message | bytes | None]]
+"""A unary method gets its parsed request and returns a message or its bytes. A streaming method gets the
+context in place of a request, to read from and write to."""
 MAX_REQUEST_ID = 128
 # Set where a call is let in, read where it is handled: grpc.aio does both in the call's own task.
 _grant: ContextVar[Grant | None] = ContextVar("grant", default=None)
 
 
-def parse(kind: type[M], raw: bytes, max_inputs: int, within: int = 0) -> M:
+def parse(kind: type[M], raw: bytes, max_inputs: int, field: int = 0) -> M:
     """The message in the bytes; InvalidInput if they are none, or hold far more than `max_inputs` inputs.
 
-    `within` is the number of the field that the inputs are in, if they are in one.
+    `field` is the number of the field that holds the inputs, if they are not in the message itself.
     """
-    if has_too_many_fields(raw, max_inputs, within):
+    if has_too_many_fields(raw, max_inputs, field):
         raise InvalidInput(
             "TOO_MANY_INPUTS",
             f"the request has far more inputs than the limit of {max_inputs}",
@@ -54,7 +53,7 @@ def parse(kind: type[M], raw: bytes, max_inputs: int, within: int = 0) -> M:
 def response_too_large(
     what: str, limit: int, advice: str, field: str = "", **metadata: int
 ) -> InvalidInput:
-    """For an answer that a client might not be able to receive."""
+    """The error for an answer that a client might not be able to receive."""
     return InvalidInput(
         "RESPONSE_TOO_LARGE",
         f"{what}; the server's limit, --max-response-bytes, is {limit}: {advice}",
@@ -64,120 +63,67 @@ def response_too_large(
     )
 
 
-class CallGate:
-    """The calls under way, and the gate that closes when the server drains."""
+class Handlers:
+    """Makes gRPC's handlers of the methods of an API."""
 
-    def __init__(
-        self,
-        limit: int,
-        max_inputs: int,
-        max_response_bytes: int,
-        watch: CallObserver,
-        tokens: Tokens | None = None,
-    ) -> None:
-        """At most `limit` at once, with at most `max_inputs` each; with `tokens`, each needs one.
-
-        `max_response_bytes` is for the answer of a unary call.
-        """
-        self._limit = limit
-        self._max_inputs = max_inputs
-        self._max_response_bytes = max_response_bytes
-        self._watch = watch
+    def __init__(self, service: Service, tokens: Tokens | None, *, max_response_bytes: int) -> None:
+        """With `tokens`, each call needs one. `max_response_bytes` limits the answer of a unary call."""
+        self._service = service
         self._tokens = tokens
-        self._count = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._closed = False
+        self._max_response_bytes = max_response_bytes
 
-    def close(self) -> None:
-        """From now on new calls are answered with UNAVAILABLE."""
-        self._closed = True
-
-    async def wait_idle(self) -> None:
-        """Returns when no call is under way."""
-        await self._idle.wait()
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """A call, from its start to its end."""
-        if self._closed:
-            raise Stopped("DRAINING", "the server is shutting down")
-        if self._count >= self._limit:
-            raise Overloaded(
-                "TOO_MANY_CALLS", f"{self._limit} calls are open, the limit", retry_after=1.0
-            )
-        self._count += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._count -= 1
-            if not self._count:
-                self._idle.set()
-
-    def handler(
+    def of(
         self, service: ServiceDescriptor, methods: Mapping[str, Method]
     ) -> grpc.GenericRpcHandler:
-        """The handlers of a service; every method of it must be in `methods`.
-
-        A unary method gets its parsed request and returns a message or its bytes; a streaming method
-        gets the context in its place, to read from and write to.
-        """
+        """The handlers of a service; `methods` has every method of it, by name."""
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         for method in service.methods:
             if method.client_streaming:
-                behaviour = self._shielded(methods[method.name], method.full_name, None)
+                behaviour = self._shielded(methods[method.name], api_method(method), None)
                 handlers[method.name] = grpc.stream_stream_rpc_method_handler(behaviour)
             else:
                 request = GetMessageClass(method.input_type)
-                behaviour = self._shielded(methods[method.name], method.full_name, request)
+                behaviour = self._shielded(methods[method.name], api_method(method), request)
                 handlers[method.name] = grpc.unary_unary_rpc_method_handler(behaviour)
         open_to_all = grpc.method_handlers_generic_handler(service.full_name, handlers)
         if self._tokens is None:
             return open_to_all
-        return _Gate(open_to_all, self._tokens, self._refusal)
+        by_path = {
+            f"/{service.full_name}/{each.name}": api_method(each) for each in service.methods
+        }
+        return _TokenGate(open_to_all, self._tokens, by_path, self._refusal)
 
-    def _refusal(self, method: str, error: Unauthenticated) -> Any:
-        """The handler of a call that is not let in. To end it unread it is a stream's, for any method."""
+    def _refusal(self, method: ApiMethod, error: Unauthenticated) -> Any:
+        """The handler that refuses a call. It is a stream's for any method, which ends the call unread."""
 
         async def refuse(_: Any, __: Call) -> None:
             raise error
 
         return grpc.stream_stream_rpc_method_handler(self._shielded(refuse, method, None))
 
-    def _shielded(self, method: Method, name: str, request_type: type[Message] | None) -> Any:
-        """Parses, calls, serializes. An error becomes its status; a bug becomes INTERNAL, no word more."""
+    def _shielded(
+        self, handle: Method, method: ApiMethod, request_type: type[Message] | None
+    ) -> Any:
+        """Parses, calls, serializes. An error becomes its status, and a bug INTERNAL and nothing else."""
+        service = self._service
 
         async def behaviour(request: Any, context: Context) -> bytes | None:
-            call = _call(context, name)
+            call = _call(context, method)
             context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
-            self._watch.started(call, context)
+            metadata = context.invocation_metadata() or ()
             try:
-                with self.one():
+                async with service.call(call, metadata, limited=request_type is not None):
                     if request_type is None:
-                        answer = await method(context, call)
+                        answer = await handle(context, call)
                     else:
-                        answer = await method(parse(request_type, request, self._max_inputs), call)
-                if isinstance(answer, Message):
-                    answer = answer.SerializeToString()
-                if answer is not None and len(answer) > self._max_response_bytes:
-                    raise response_too_large(
-                        f"the answer has {len(answer)} bytes",
-                        self._max_response_bytes,
-                        "send a shorter text, or do without its pieces",
-                    )
-                self._watch.ended(call, Code.OK)
+                        parsed = parse(request_type, request, service.max_inputs)
+                        answer = await handle(parsed, call)
+                    if isinstance(answer, Message):
+                        answer = answer.SerializeToString()
+                    self._check_size(answer)
                 return answer
             except GemwireError as error:
                 failed = error.forgetting()
-            except Exception as error:
-                failed = internal(error, call)
-            except asyncio.CancelledError:
-                late = call.is_late
-                self._watch.ended(call, Code.DEADLINE_EXCEEDED if late else Code.CANCELLED)
-                raise
-            # First, so that who has the answer finds it counted.
-            self._watch.ended(call, CODES[type(failed)], failed.reason)
             # gRPC keeps the exception that aborts, which keeps these frames, which keep the context: a
             # circle, and Python looks for circles by their number, not by the megabytes in them.
             del request
@@ -185,18 +131,34 @@ class CallGate:
 
         return behaviour
 
+    def _check_size(self, answer: bytes | None) -> None:
+        if answer is not None and len(answer) > self._max_response_bytes:
+            raise response_too_large(
+                f"the answer has {len(answer)} bytes",
+                self._max_response_bytes,
+                "send a shorter text, or do without its pieces",
+            )
 
-class _Gate(grpc.GenericRpcHandler):
-    """A service before which every call shows a token: without one it ends before its body is read."""
+
+def api_method(method: MethodDescriptor) -> ApiMethod:
+    """The method with the name of its API, which is the package of its .proto."""
+    return ApiMethod(method.containing_service.file.package, method.name, method.full_name)
+
+
+class _TokenGate(grpc.GenericRpcHandler):
+    """A service whose every call must show a token: without one, a call ends before its body is read."""
 
     def __init__(
         self,
         service: grpc.GenericRpcHandler,
         tokens: Tokens,
-        refusal: Callable[[str, Unauthenticated], Any],
+        methods: Mapping[str, ApiMethod],
+        refusal: Callable[[ApiMethod, Unauthenticated], Any],
     ) -> None:
+        """`methods` are the service's by path, /package.Service/Method."""
         self._service = service
         self._tokens = tokens
+        self._methods = methods
         self._refusal = refusal
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
@@ -206,12 +168,11 @@ class _Gate(grpc.GenericRpcHandler):
         try:
             _grant.set(self._tokens.grant(handler_call_details.invocation_metadata))
         except Unauthenticated as error:
-            method = handler_call_details.method.removeprefix("/").replace("/", ".")
-            return self._refusal(method, error)
+            return self._refusal(self._methods[handler_call_details.method], error)
         return handler
 
 
-def _call(context: Context, method: str) -> Call:
+def _call(context: Context, method: ApiMethod) -> Call:
     asked = dict(context.invocation_metadata() or ()).get(REQUEST_ID, "")
     given = isinstance(asked, str) and 0 < len(asked) <= MAX_REQUEST_ID and asked.isprintable()
     grant = _grant.get()

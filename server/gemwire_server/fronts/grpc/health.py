@@ -1,21 +1,18 @@
-"""What the health service says: of the API's services whether they serve, of "liveness" whether to wait.
+"""The health service: whether each service serves, and, as "liveness", whether to restart the server.
 
-A balancer asks for "" or a service: NOT_SERVING while the server loads, drains, or has no engine. Who could
-restart the server asks for "liveness": it is SERVING through all of that, and NOT_SERVING once the server
-has been without an engine for longer than it should take to get one.
+A balancer asks for "" or a service: NOT_SERVING while the server loads, drains, or has no engine. A
+supervisor such as kubelet asks for "liveness": it is SERVING through all of that, and NOT_SERVING once
+the server has been without an engine for longer than it should take to get one.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import OVERALL_HEALTH
 from grpc_health.v1.health import aio as health_aio
 
-from gemwire.v1 import embedding_pb2 as pb
-
-SERVICES = tuple(service.full_name for service in pb.DESCRIPTOR.services_by_name.values())
-READINESS = (OVERALL_HEALTH, *SERVICES)
 LIVENESS = "liveness"
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -24,8 +21,10 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 class Health:
     """For one event loop; one answer at every address that it is added to."""
 
-    def __init__(self, liveness_seconds: float) -> None:
-        """After so many seconds without serving, liveness is NOT_SERVING until it serves again."""
+    def __init__(self, services: Sequence[str], liveness_seconds: float) -> None:
+        """`services` are the full names of what is served. After so many seconds without serving,
+        liveness is NOT_SERVING until the server serves again."""
+        self._readiness = (OVERALL_HEALTH, *services)
         self._patience = liveness_seconds
         self._servicer = health_aio.HealthServicer()
         self._draining = False
@@ -35,33 +34,33 @@ class Health:
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
     async def start(self) -> None:
-        """Not serving yet, and alive: how long loading takes is not for this to judge."""
-        await self._say(NOT_SERVING)
+        """NOT_SERVING, and alive: no health check judges how long loading takes."""
+        await self._set_readiness(NOT_SERVING)
         await self._servicer.set(LIVENESS, SERVING)
 
     async def set_serving(self, serving: bool) -> None:
         """Whether calls can be answered; without effect once `drain` was called."""
         if self._draining:
             return
-        await self._say(SERVING if serving else NOT_SERVING)
+        await self._set_readiness(SERVING if serving else NOT_SERVING)
         if serving:
             self._stop_waiting()
             await self._servicer.set(LIVENESS, SERVING)
-        elif self._given_up is None:  # what fails again and again does not begin to wait anew
+        elif self._given_up is None:  # repeated failures do not start the wait anew
             self._given_up = asyncio.create_task(self._give_up())
 
     async def drain(self) -> None:
-        """NOT_SERVING for good, and alive until the end: a drain is not to be cut short."""
+        """NOT_SERVING for good, and alive until the end, so that no supervisor cuts a drain short."""
         self._draining = True
         self._stop_waiting()
-        await self._say(NOT_SERVING)
+        await self._set_readiness(NOT_SERVING)
         await self._servicer.set(LIVENESS, SERVING)
 
     def close(self) -> None:
         self._stop_waiting()
 
-    async def _say(self, status: int) -> None:
-        for name in READINESS:
+    async def _set_readiness(self, status: int) -> None:
+        for name in self._readiness:
             await self._servicer.set(name, status)
 
     async def _give_up(self) -> None:

@@ -15,13 +15,13 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2 as messages
 
-from gemwire.v1 import embedding_pb2 as pb
+from gemwire_server.fronts.grpc.api import APIS
 
 V1ALPHA, V1 = "grpc.reflection.v1alpha", "grpc.reflection.v1"
 METHOD = "ServerReflectionInfo"
 # Details of errors travel as google.protobuf.Any: tools ask reflection for their types.
 FILES: tuple[Any, ...] = (
-    pb.DESCRIPTOR,
+    *(api.file for api in APIS),
     health_pb2.DESCRIPTOR,
     error_details_pb2.DESCRIPTOR,
     messages.DESCRIPTOR,

@@ -1,9 +1,7 @@
-"""The one table from errors to google.rpc.Status."""
+"""From errors to google.rpc.Status and the trailers of a call."""
 
-import logging
 import math
 import random
-import traceback
 from typing import NoReturn
 
 import grpc
@@ -11,39 +9,19 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
-from gemwire_server.errors import (
-    EngineFailure,
-    Expired,
-    GemwireError,
-    InvalidInput,
-    NotFound,
-    Overloaded,
-    QuotaExceeded,
-    Stopped,
-    Unauthenticated,
-)
-from gemwire_server.service.call import Call
-
-log = logging.getLogger(__name__)
+from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, QuotaExceeded, Stopped
 
 DOMAIN = "gemwire.dev"
 REQUEST_ID = "x-request-id"
 """The metadata that names a call: the client's own, or made up here, and back in the trailers."""
-CODES: dict[type[GemwireError], grpc.StatusCode] = {
-    InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
-    NotFound: grpc.StatusCode.NOT_FOUND,
-    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
-    QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    Expired: grpc.StatusCode.DEADLINE_EXCEEDED,
-    Stopped: grpc.StatusCode.UNAVAILABLE,
-    EngineFailure: grpc.StatusCode.INTERNAL,
-}
-
 
 # Callers that were refused together must not come back together.
 JITTER = 0.2
 NEVER = -1  # gRPC's word for it, in milliseconds
+
+
+def code_of(error: GemwireError) -> grpc.StatusCode:
+    return grpc.StatusCode[error.code]
 
 
 def to_status(error: GemwireError) -> Status:
@@ -57,7 +35,7 @@ def _retry_seconds(error: GemwireError) -> float | None:
 
 
 def _status(error: GemwireError, retry_seconds: float | None) -> Status:
-    status = Status(code=CODES[type(error)].value[0], message=error.message)
+    status = Status(code=code_of(error).value[0], message=error.message)
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     status.details.add().Pack(info)
     if isinstance(error, InvalidInput) and error.field:
@@ -94,18 +72,8 @@ async def abort(
     if isinstance(error, Overloaded | QuotaExceeded):
         pushback = NEVER if retry_seconds is None else math.ceil(retry_seconds * 1000)
         trailers.append(("grpc-retry-pushback-ms", str(pushback)))
-    await context.abort(CODES[type(error)], error.message, tuple(trailers))
+    await context.abort(code_of(error), error.message, tuple(trailers))
     raise AssertionError("abort returned")
-
-
-def internal(error: Exception, call: Call) -> EngineFailure:
-    """What a caller is told of a bug: nothing but what to look for in the log. That says where it is; not
-    the exception's own text, which may quote a request."""
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    log.error("%s: %s in\n%s", call.method, type(error).__name__, frames)
-    return EngineFailure(
-        "INTERNAL", "internal error; the server's log says more", request_id=call.request_id
-    )
 
 
 def duration(seconds: float) -> Duration:

@@ -1,32 +1,33 @@
-"""ModelService: what is served, and within which limits."""
-
-from typing import Protocol
+"""ModelService: the model that is served, and the limits of requests."""
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server import __version__
-from gemwire_server.checkpoints import Checkpoint
 from gemwire_server.config.options import ServerConfig
-from gemwire_server.errors import InvalidInput
-from gemwire_server.fronts.grpc.gemwire_v1.messages import TASK_NAMES, ServedModel, check_model
+from gemwire_server.errors import CheckpointError, InvalidInput
+from gemwire_server.fronts.grpc.gemwire_v1.messages import TASK_NAMES
+from gemwire_server.served_model import ServedModel
 from gemwire_server.service.call import Call
+from gemwire_server.service.requests import check_model
 
-
-class Described(Protocol):
-    """What is told of where the model runs."""
-
-    @property
-    def dtype_name(self) -> str: ...
-
-    @property
-    def description(self) -> str: ...
+# Bytes of an answer beside the model that it describes: a tag and a length.
+MODEL_OVERHEAD = 6
 
 
 class ModelService:
     """GetModel and ListModels of a server with one model."""
 
-    def __init__(self, model: pb.Model, served: ServedModel) -> None:
-        self._model = model
+    def __init__(self, served: ServedModel, config: ServerConfig) -> None:
+        """Raises CheckpointError for a model whose description no client may receive.
+
+        Every client asks for the model first: without that answer it learns of no limit.
+        """
         self._served = served
+        self._model = describe(served, config)
+        if (size := self._model.ByteSize() + MODEL_OVERHEAD) > config.max_response_bytes:
+            raise CheckpointError(
+                f"{config.model}: GetModel, which lists its prompts, takes {size} bytes; "
+                f"--max-response-bytes is {config.max_response_bytes}: raise it, or shorten the prompts"
+            )
 
     async def get_model(self, request: pb.GetModelRequest, _: Call) -> pb.GetModelResponse:
         check_model(request.name, self._served)
@@ -42,20 +43,20 @@ class ModelService:
         return pb.ListModelsResponse(models=[self._model])
 
 
-def describe(checkpoint: Checkpoint, runner: Described, config: ServerConfig) -> pb.Model:
-    """What the API says of a model that is served. Reads the weights' files, for their digest."""
+def describe(model: ServedModel, config: ServerConfig) -> pb.Model:
+    """The model as the API describes it. `config` has the tokens of a step that suit the device."""
     return pb.Model(
-        name=f"models/{checkpoint.name}",
-        display_name=checkpoint.name,
-        revision=checkpoint.revision(),
-        dtype=runner.dtype_name,
-        dimensions=checkpoint.dimensions[0],
-        supported_dimensions=checkpoint.dimensions,
-        default_dimensions=checkpoint.default_dimensions,
-        max_input_tokens=checkpoint.max_tokens,
+        name=f"models/{model.name}",
+        display_name=model.name,
+        revision=model.revision,
+        dtype=model.dtype,
+        dimensions=model.dimensions[0],
+        supported_dimensions=model.dimensions,
+        default_dimensions=model.default_dimensions,
+        max_input_tokens=model.max_tokens,
         supported_tasks=TASK_NAMES,
-        default_task=f"TASK_TYPE_{config.default_task.upper() or 'UNSPECIFIED'}",
-        prompts=checkpoint.prompts.prompts,
+        default_task=f"TASK_TYPE_{model.default_task.upper() or 'UNSPECIFIED'}",
+        prompts=model.prompts.prompts,
         supported_encodings=[name for name, number in pb.VectorEncoding.items() if number],
         limits=pb.Limits(
             max_inputs_per_request=config.max_inputs_per_request,
@@ -66,6 +67,6 @@ def describe(checkpoint: Checkpoint, runner: Described, config: ServerConfig) ->
             max_stream_inflight_inputs=config.max_stream_inflight_inputs,
         ),
         server_version=__version__,
-        vocabulary_size=checkpoint.config.vocab_size,
-        engine=runner.description,
+        vocabulary_size=model.vocabulary_size,
+        engine=model.engine,
     )

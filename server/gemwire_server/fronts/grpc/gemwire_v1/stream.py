@@ -6,10 +6,9 @@ counts. A bad text never ends the stream, and a queue without room only slows it
 """
 
 import asyncio
-import secrets
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,45 +16,61 @@ import grpc
 import numpy as np
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.engine.interface import StepTiming, stopped
-from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped
-from gemwire_server.fronts.grpc.gemwire_v1.embedding import check_count
-from gemwire_server.fronts.grpc.gemwire_v1.messages import Options, check_options
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.engine.interface import stopped
+from gemwire_server.errors import GemwireError, InvalidInput
+from gemwire_server.fronts.grpc.gemwire_v1.messages import (
+    check_options,
+    read_inputs,
+    timing_message,
+)
 from gemwire_server.fronts.grpc.gemwire_v1.wire import (
     BESIDE_RESULTS,
-    EmbedResults,
     delimited,
     results_that_fit,
     stream_results,
 )
 from gemwire_server.fronts.grpc.handlers import Context, parse
-from gemwire_server.fronts.grpc.status import duration, internal
+from gemwire_server.fronts.grpc.status import duration
 from gemwire_server.service.call import Call
-from gemwire_server.service.embedder import Embedder, Tokenized, timing, token_count
-from gemwire_server.text.tokenizer import Encoded
+from gemwire_server.service.requests import CheckedOptions
+from gemwire_server.service.results import Timing, Tokenized
+from gemwire_server.service.service import Service, internal_error
+from gemwire_server.service.stream_flow import StreamFlow, groups
 
 BATCH = pb.EmbedStreamRequest.BATCH_FIELD_NUMBER
 RESULTS = b"\x12"  # EmbedStreamResponse.results
 # How much is gathered into one message while the transport is busy with the last.
 MESSAGE_BYTES = 1 << 20
 RECONNECT_SECONDS = 1.0
-# Between looks whether the queue has room, where nothing that this process waits for leaves it.
-LONGEST_WAIT_SECONDS = 1.0
 # How long a client that was told to go away may keep a stream open with nothing to answer.
 LINGER_SECONDS = 1.0
 
 
+# gRPC varies the age of a connection by a tenth: after this much of it, none takes new calls, and a stream
+# that is told to go finds another.
+STREAM_AGE = 1.1
+
+
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """`group_tokens`: texts of a message go to the engine in groups of about that many tokens.
-    `max_response_bytes`: of one message to the client. `max_age`: seconds after which a stream is told to
-    go to another connection, 0 is never."""
+    """The texts of a message go to the engine in groups of about `group_tokens` tokens. A message to the
+    client has at most `max_response_bytes`. After `max_age` seconds a stream is told to go to another
+    connection; 0 is never."""
 
-    max_inputs: int
     max_inflight_inputs: int
     group_tokens: int
     max_response_bytes: int
     max_age: float = 0.0
+
+    @classmethod
+    def of(cls, config: ServerConfig) -> "StreamLimits":
+        return cls(
+            max_inflight_inputs=config.max_stream_inflight_inputs,
+            group_tokens=min(config.max_batch_tokens, config.max_queue_tokens),
+            max_response_bytes=config.max_response_bytes,
+            max_age=config.max_connection_age * STREAM_AGE,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +79,15 @@ class _Part:
 
     records: bytes
     count: int
-    timing: pb.Timing
+    timing: Timing
 
 
 class StreamService:
     """All open streams of a server."""
 
-    def __init__(self, embedder: Embedder, *, revision: str, limits: StreamLimits) -> None:
-        self.embedder = embedder
-        self.revision = revision
-        self.limits = limits
+    def __init__(self, service: Service, config: ServerConfig) -> None:
+        self.service = service
+        self.limits = StreamLimits.of(config)
         self.draining = False
         self._open: set[_Stream] = set()
 
@@ -93,10 +107,10 @@ class StreamService:
 
 
 class _Stream:
-    def __init__(self, service: StreamService, context: Context, call: Call) -> None:
-        self._service = service
-        self._embedder = service.embedder
-        self._limits = service.limits
+    def __init__(self, streams: StreamService, context: Context, call: Call) -> None:
+        self._streams = streams
+        self._service = streams.service
+        self._limits = streams.limits
         self._call = call
         self._context = context
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,7 +119,7 @@ class _Stream:
         )  # bounded by the credit
         self._wake_writer = asyncio.Event()
         self._wake_reader = asyncio.Event()
-        self._flow = secrets.randbits(63) | 1  # not UNARY_FLOW, and nobody else's in any process
+        self._flow = StreamFlow(self._service.embedder, call, lambda: streams.draining)
         self._unanswered = 0
         self._half_closed = False
         self._said_goodbye = False
@@ -127,19 +141,19 @@ class _Stream:
             return
         if opening.WhichOneof("message") != "open":
             raise InvalidInput("STREAM_NOT_OPEN", "the first message must be `open`", field="open")
-        options = check_options(opening.open.options, self._embedder.served, "open.options")
+        options = check_options(opening.open.options, self._service, "open.options")
         opened = pb.StreamOpened(
-            model_revision=self._service.revision,
+            model_revision=self._service.model.revision,
             max_inflight_inputs=self._limits.max_inflight_inputs,
         )
         await self._context.write(pb.EmbedStreamResponse(opened=opened).SerializeToString())
-        if self._service.draining:
+        if self._streams.draining:
             self.say_goodbye("the server is shutting down", RECONNECT_SECONDS)
-        self._start(self._read_all(options, opening.open.ordered))
+        self._start(self._read_all(options, opening.open))
         if self._limits.max_age:
             self._start(self._leave_in_time(self._limits.max_age))
         try:
-            await self._write_all(options)
+            await self._write_all(opening.open.options.include_timing)
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -151,7 +165,7 @@ class _Stream:
             except GemwireError as error:
                 self.send(error)
             except Exception as error:
-                self.send(internal(error, self._call))
+                self.send(internal_error(error, self._call))
 
         task = asyncio.create_task(guarded())
         self._tasks.add(task)
@@ -162,7 +176,7 @@ class _Stream:
         return (
             None
             if raw is grpc.aio.EOF
-            else parse(pb.EmbedStreamRequest, raw, self._limits.max_inputs, BATCH)
+            else parse(pb.EmbedStreamRequest, raw, self._service.max_inputs, BATCH)
         )
 
     async def _read_opening(self) -> pb.EmbedStreamRequest | None:
@@ -182,8 +196,8 @@ class _Stream:
         await asyncio.sleep(age)
         self.say_goodbye("the connection has reached its age", 0.0)
 
-    async def _read_all(self, options: Options, ordered: bool) -> None:
-        """Starts work on each message, in turns if `ordered`, until the client half-closes."""
+    async def _read_all(self, options: CheckedOptions, opening: pb.StreamOpen) -> None:
+        """Starts work on each message, in turns if asked, until the client half-closes."""
         turn = asyncio.Event()
         turn.set()
         while (message := await self._read()) is not None:
@@ -193,16 +207,16 @@ class _Stream:
                 raise InvalidInput(
                     "STREAM_ALREADY_OPEN", "after `open`, every message is a `batch`", field="batch"
                 )
-            refused = self._service.draining  # what was read before is answered
+            refused = self._streams.draining  # what was read before is answered
             count = len(message.batch.inputs)
-            check_count(count, self._limits.max_inputs, "batch.inputs")
+            self._service.check_count(count, "batch.inputs")
             if not count:
                 continue  # costs no credit, so it may not cost a task either
             while self._unanswered and self._unanswered + count > self._limits.max_inflight_inputs:
                 self._wake_reader.clear()
                 await self._wake_reader.wait()
             self._unanswered += count
-            next_turn = asyncio.Event() if ordered else turn
+            next_turn = asyncio.Event() if opening.ordered else turn
             self._start(self._embed(message.batch, options, turn, next_turn, refused))
             turn = next_turn
         self._half_closed = True
@@ -211,7 +225,7 @@ class _Stream:
     async def _embed(
         self,
         batch: pb.StreamBatch,
-        options: Options,
+        options: CheckedOptions,
         turn: asyncio.Event,
         next_turn: asyncio.Event,
         refused: bool,
@@ -223,53 +237,35 @@ class _Stream:
             tokenized = [stopped()] * len(batch.inputs)
         else:
             paths = [f"batch.inputs[{i}]" for i in range(len(batch.inputs))]
-            tokenized = await self._embedder.tokenize(batch.inputs, options, self._call, paths)
+            tokenized = await self._service.embedder.tokenize(
+                read_inputs(batch.inputs), options, self._call, paths
+            )
         tokenize_seconds = time.monotonic() - arrived
         ids = np.uint64(batch.first_id) + np.arange(len(tokenized), dtype=np.uint64)
 
         async def answer(group: slice) -> _Part:
-            answers, steps = await self._compute(tokenized[group], options)
-            records = stream_results(answers, ids[group], options.vectors)
-            return _Part(records, len(answers.vectors), timing(arrived, tokenize_seconds, steps))
+            results, steps = await self._flow.compute(tokenized[group], options)
+            records = stream_results(results, ids[group], options.vectors)
+            timing = Timing.of(arrived, tokenize_seconds, steps)
+            return _Part(records, len(results.vectors), timing)
 
         async def answer_now(group: slice) -> None:
             self.send(await answer(group))
 
         texts = results_that_fit(options.vectors, self._limits.max_response_bytes)
-        groups = list(_groups(tokenized, self._limits.group_tokens, texts))
+        parts_of = list(groups(tokenized, self._limits.group_tokens, texts))
         if next_turn is turn:
-            await asyncio.gather(*map(answer_now, groups))
+            await asyncio.gather(*map(answer_now, parts_of))
             return
-        parts = await asyncio.gather(*map(answer, groups))
+        parts = await asyncio.gather(*map(answer, parts_of))
         await turn.wait()
         for part in parts:
             self.send(part)
         next_turn.set()
 
-    async def _compute(
-        self, tokenized: Sequence[Tokenized], options: Options
-    ) -> tuple[EmbedResults, list[StepTiming]]:
-        """Waits for its quota and for room in the queue, where a unary call would be refused."""
-        bucket = self._call.grant and self._call.grant.bucket
-        if bucket and (tokens := token_count(tokenized)):
-            await bucket.wait(tokens, lambda: self._service.draining)
-        while True:
-            try:
-                return await self._embedder.compute(tokenized, options, self._call, self._flow)
-            except Overloaded as error:
-                if error.retry_after is None:  # waiting does not help
-                    return await self._embedder.compute(
-                        [error] * len(tokenized), options, self._call
-                    )
-                tokens = sum(len(item.ids) for item in tokenized if isinstance(item, Encoded))
-                patience = min(error.retry_after / 2, LONGEST_WAIT_SECONDS)
-                await self._embedder.room.wait(tokens, patience)
-            except Stopped as error:
-                return await self._embedder.compute([error] * len(tokenized), options, self._call)
-
-    async def _write_all(self, options: Options) -> None:
+    async def _write_all(self, include_timing: bool) -> None:
         while not (self._half_closed and self._unanswered == 0):
-            patience = LINGER_SECONDS if self._service.draining and not self._unanswered else None
+            patience = LINGER_SECONDS if self._streams.draining and not self._unanswered else None
             try:
                 async with asyncio.timeout(patience):
                     await self._wake_writer.wait()
@@ -279,7 +275,7 @@ class _Stream:
             while self._outbox:
                 match self._outbox.popleft():
                     case _Part() as part:
-                        await self._write_results(part, options.include_timing)
+                        await self._write_results(part, include_timing)
                     case pb.StreamGoAway() as go_away:
                         message = pb.EmbedStreamResponse(go_away=go_away)
                         await self._context.write(message.SerializeToString())
@@ -298,7 +294,8 @@ class _Stream:
             parts.append(part)
         count = sum(part.count for part in parts)
         rest = pb.StreamResults(
-            timing=parts[-1].timing if include_timing else None, granted_inputs=count
+            timing=timing_message(parts[-1].timing) if include_timing else None,
+            granted_inputs=count,
         )
         body = b"".join([*(part.records for part in parts), rest.SerializeToString()])
         header, _ = delimited(RESULTS, [body])
@@ -306,16 +303,3 @@ class _Stream:
         await self._context.write(header + body)
         self._unanswered -= count
         self._wake_reader.set()
-
-
-def _groups(tokenized: Sequence[Tokenized], limit: int, texts: int) -> Iterator[slice]:
-    """Up to `texts` neighbours of up to `limit` tokens together; a longer text is alone."""
-    start, tokens = 0, 0
-    for i, item in enumerate(tokenized):
-        size = len(item.ids) if isinstance(item, Encoded) else 0
-        if i > start and (tokens + size > limit or i - start >= texts):
-            yield slice(start, i)
-            start, tokens = i, 0
-        tokens += size
-    if tokenized:
-        yield slice(start, len(tokenized))

@@ -17,7 +17,8 @@ from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from gemwire_client import AsyncClient, Client
 from gemwire_client.requests import ANSWER_OVERHEAD, result_bytes
 from gemwire_server.errors import CheckpointError
-from gemwire_server.fronts.grpc.gemwire_v1.wire import ERROR_BYTES, VectorFormat, results_that_fit
+from gemwire_server.fronts.grpc.gemwire_v1.wire import ERROR_BYTES, results_that_fit
+from gemwire_server.service.vectors import Encoding, VectorFormat
 from support.harness import Served, failure, running, text
 from support.scrape import at_rest, scrape, scrape_until
 
@@ -206,12 +207,12 @@ def test_our_clients_ask_for_what_fits(served: Served) -> None:
 
 
 @pytest.mark.parametrize("dimensions", [12, 128, 768])
-@pytest.mark.parametrize("encoding", [number for number in pb.VectorEncoding.values() if number])
-def test_client_and_server_count_alike(encoding: pb.VectorEncoding, dimensions: int) -> None:
+@pytest.mark.parametrize("encoding", Encoding)
+def test_client_and_server_count_alike(encoding: Encoding, dimensions: int) -> None:
     """The client counts as for float32, whatever the encoding."""
     asked = (SMALL - ANSWER_OVERHEAD) // result_bytes(dimensions)
     served = results_that_fit(VectorFormat(dimensions, normalize=True, encoding=encoding), SMALL)
-    assert asked == served if encoding == pb.VECTOR_ENCODING_FLOAT32 else asked <= served
+    assert asked == served if encoding is Encoding.FLOAT32 else asked <= served
 
 
 def test_an_error_does_not_list_more_prompts_than_trailers_hold(

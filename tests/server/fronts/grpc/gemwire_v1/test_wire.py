@@ -7,20 +7,18 @@ from numpy.typing import NDArray
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.errors import EngineFailure, GemwireError, InvalidInput
 from gemwire_server.fronts.grpc.gemwire_v1.wire import (
-    EmbedResults,
-    VectorFormat,
+    ENCODING_NUMBERS,
     batch_response,
-    cut,
     embed_response,
-    encode,
     results_that_fit,
     stream_results,
     varint,
 )
 from gemwire_server.fronts.grpc.status import duration, to_status
+from gemwire_server.service.results import EmbedResults
+from gemwire_server.service.vectors import Encoding, VectorFormat, cut, encode
 
 SIZE = 768
-ENCODINGS = [number for number in pb.VectorEncoding.values() if number]
 ERRORS: dict[int, GemwireError] = {
     2: InvalidInput("EMPTY_TEXT", "the text is empty", field="inputs[2].text"),
     5: EngineFailure("NOT_FINITE", "no finite vector"),
@@ -44,11 +42,11 @@ def expected_embedding(made: EmbedResults, row: int, how: VectorFormat) -> pb.Em
     vector = cut(made.vectors[row : row + 1], how)[0]
     message = pb.Embedding(
         dimensions=how.dimensions,
-        encoding=how.encoding,
+        encoding=ENCODING_NUMBERS[how.encoding],  # type: ignore[arg-type]
         token_count=int(made.token_counts[row]),
         truncated=bool(made.truncated[row]),
     )
-    if how.encoding == pb.VECTOR_ENCODING_FLOAT32:
+    if how.encoding == Encoding.FLOAT32:
         message.values.extend(vector.tolist())
         return message
     payload, scale = encode(vector[None], how.encoding)
@@ -58,10 +56,10 @@ def expected_embedding(made: EmbedResults, row: int, how: VectorFormat) -> pb.Em
     return message
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", Encoding)
 @pytest.mark.parametrize("dimensions", [768, 512, 256, 128])
 @pytest.mark.parametrize("count", [1, 2, 64])
-def test_bytes_equal_protobufs(encoding: pb.VectorEncoding, dimensions: int, count: int) -> None:
+def test_bytes_equal_protobufs(encoding: Encoding, dimensions: int, count: int) -> None:
     how = VectorFormat(dimensions, normalize=True, encoding=encoding)
     made = answers(count, seed=dimensions + count, errors=ERRORS)
     timing = pb.Timing(batch_texts=3, batch_tokens=77)
@@ -76,9 +74,9 @@ def test_bytes_equal_protobufs(encoding: pb.VectorEncoding, dimensions: int, cou
     assert batch_response(made, how, rest) == expected.SerializeToString(deterministic=True)
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", Encoding)
 @pytest.mark.parametrize("first_id", [0, 1, 127, 2**63, 2**64 - 3])
-def test_stream_bytes_equal_protobufs(encoding: pb.VectorEncoding, first_id: int) -> None:
+def test_stream_bytes_equal_protobufs(encoding: Encoding, first_id: int) -> None:
     how = VectorFormat(256, normalize=True, encoding=encoding)
     made = answers(8, seed=first_id % 97, errors=ERRORS)
     ids = np.uint64(first_id) + np.arange(8, dtype=np.uint64)  # past the last id comes 0
@@ -92,8 +90,8 @@ def test_stream_bytes_equal_protobufs(encoding: pb.VectorEncoding, first_id: int
     assert stream_results(made, ids, how) == expected.SerializeToString()
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_single_response(encoding: pb.VectorEncoding) -> None:
+@pytest.mark.parametrize("encoding", Encoding)
+def test_single_response(encoding: Encoding) -> None:
     how = VectorFormat(768, normalize=True, encoding=encoding)
     made = answers(1, seed=3)
     rest = pb.EmbedResponse(model_revision="r2")
@@ -103,18 +101,18 @@ def test_single_response(encoding: pb.VectorEncoding) -> None:
 
 def test_no_results() -> None:
     rest = pb.BatchEmbedResponse(model_revision="r")
-    how = VectorFormat(768, normalize=True, encoding=pb.VECTOR_ENCODING_FLOAT32)
+    how = VectorFormat(768, normalize=True, encoding=Encoding.FLOAT32)
     assert batch_response(answers(0, seed=0), how, rest) == rest.SerializeToString()
 
 
 def test_cut_vectors_are_of_length_one_again() -> None:
     vectors = answers(10, seed=4).vectors
-    how = VectorFormat(128, normalize=True, encoding=pb.VECTOR_ENCODING_FLOAT32)
+    how = VectorFormat(128, normalize=True, encoding=Encoding.FLOAT32)
     part = cut(vectors, how)
     expected = vectors[:, :128].astype(np.float64)
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(part, expected, atol=1e-7)
-    raw = cut(vectors, VectorFormat(128, normalize=False, encoding=pb.VECTOR_ENCODING_FLOAT32))
+    raw = cut(vectors, VectorFormat(128, normalize=False, encoding=Encoding.FLOAT32))
     np.testing.assert_array_equal(raw, vectors[:, :128])
 
 
@@ -129,21 +127,21 @@ def test_bfloat16_rounds_as_torch_does() -> None:
     import torch
 
     values = special_values()
-    payload, _ = encode(values, pb.VECTOR_ENCODING_BFLOAT16)
+    payload, _ = encode(values, Encoding.BFLOAT16)
     expected = torch.from_numpy(values).bfloat16().view(torch.int16).numpy()
     np.testing.assert_array_equal(payload.view("<i2"), expected)
 
 
 def test_float16_is_ieee() -> None:
     values = special_values()
-    payload, _ = encode(values, pb.VECTOR_ENCODING_FLOAT16)
+    payload, _ = encode(values, Encoding.FLOAT16)
     np.testing.assert_array_equal(payload.view("<f2"), values.astype(np.float16))
 
 
 def test_int8_is_within_half_a_step() -> None:
     vectors = answers(20, seed=6).vectors
     vectors[3] = 0
-    payload, scale = encode(vectors, pb.VECTOR_ENCODING_INT8)
+    payload, scale = encode(vectors, Encoding.INT8)
     assert scale is not None and (scale > 0).all()
     decoded = payload.view(np.int8) * scale[:, None]
     assert (np.abs(decoded - vectors) <= scale[:, None] * 0.5000001).all()
@@ -155,7 +153,7 @@ def test_fixed_int8_has_one_scale() -> None:
     vectors[3] = 0
     vectors[4] = 0
     vectors[4, 7] = np.nextafter(np.float32(-1), np.float32(-2))  # as rounding may leave it
-    payload, scale = encode(vectors, pb.VECTOR_ENCODING_INT8_FIXED)
+    payload, scale = encode(vectors, Encoding.INT8_FIXED)
     assert scale is not None and (scale == np.float32(1 / 127)).all()
     found = payload.view(np.int8)
     np.testing.assert_allclose(found, vectors * 127, rtol=0, atol=0.5001)
@@ -167,10 +165,10 @@ def test_bits_equal_sentence_transformers(width: int) -> None:
     quantize = pytest.importorskip("sentence_transformers.util").quantize_embeddings
     vectors = answers(30, seed=8).vectors[:, :width].copy()
     vectors[2, :9] = (0.0, -0.0, 1, 0, -1, 0, 0, 0, 1)
-    unsigned, none = encode(vectors, pb.VECTOR_ENCODING_UBINARY)
+    unsigned, none = encode(vectors, Encoding.UBINARY)
     assert none is None
     np.testing.assert_array_equal(unsigned, quantize(vectors, precision="ubinary"))
-    signed, _ = encode(vectors, pb.VECTOR_ENCODING_BINARY)
+    signed, _ = encode(vectors, Encoding.BINARY)
     np.testing.assert_array_equal(signed.view(np.int8), quantize(vectors, precision="binary"))
 
 
@@ -179,18 +177,18 @@ def test_the_order_of_bits() -> None:
     vector[0, [0, 9, 10]] = (1.0, 0.5, 0.0)  # zero is no positive number
     found = {
         encoding: encode(vector, encoding)[0].tolist()
-        for encoding in (pb.VECTOR_ENCODING_UBINARY, pb.VECTOR_ENCODING_UBINARY_LSB)
+        for encoding in (Encoding.UBINARY, Encoding.UBINARY_LSB)
     }
     assert found == {
-        pb.VECTOR_ENCODING_UBINARY: [[0b10000000, 0b01000000]],
-        pb.VECTOR_ENCODING_UBINARY_LSB: [[0b00000001, 0b00000010]],
+        Encoding.UBINARY: [[0b10000000, 0b01000000]],
+        Encoding.UBINARY_LSB: [[0b00000001, 0b00000010]],
     }
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", Encoding)
 @pytest.mark.parametrize("dimensions", [768, 128, 12])
 @pytest.mark.parametrize("limit", [65536, 4 * 2**20])
-def test_so_many_results_fit(encoding: pb.VectorEncoding, dimensions: int, limit: int) -> None:
+def test_so_many_results_fit(encoding: Encoding, dimensions: int, limit: int) -> None:
     how = VectorFormat(dimensions, normalize=False, encoding=encoding)
     most = results_that_fit(how, limit)
     one = answers(1, seed=9)
@@ -211,7 +209,7 @@ def test_so_many_results_fit(encoding: pb.VectorEncoding, dimensions: int, limit
     rest = pb.BatchEmbedResponse(timing=timing, model_revision="r" * 128)
     size = len(batch_response(made, how, rest))
     assert size <= limit
-    if (encoding, limit) == (pb.VECTOR_ENCODING_FLOAT32, 4 * 2**20) and dimensions == 768:
+    if (encoding, limit) == (Encoding.FLOAT32, 4 * 2**20) and dimensions == 768:
         assert size > 0.98 * limit
     ids = np.full(most, 2**64 - 1, np.uint64)
     granted = pb.StreamResults(timing=timing, granted_inputs=2**31)

@@ -1,0 +1,35 @@
+"""The APIs that the gRPC front serves, each in a folder beside this file."""
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from google.protobuf.descriptor import FileDescriptor, ServiceDescriptor
+
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.fronts.grpc.gemwire_v1.api import GemwireV1
+from gemwire_server.fronts.grpc.handlers import Method
+from gemwire_server.service.service import Service
+
+
+class GrpcApi(Protocol):
+    """An API of the gRPC front; it is made once the service is open."""
+
+    file: FileDescriptor
+    """The .proto of the API; the API is named by its package."""
+    methods: Mapping[str, Mapping[str, Method]]
+    """Every method by the names of its service and its own."""
+
+    def __init__(self, service: Service, config: ServerConfig) -> None: ...
+
+    def drain(self) -> None:
+        """Tells the clients of open streams to go elsewhere."""
+
+
+APIS: tuple[type[GrpcApi], ...] = (GemwireV1,)
+"""Health, reflection and metrics follow from this list."""
+
+
+def served_services() -> Iterator[ServiceDescriptor]:
+    """The services of every API."""
+    for api in APIS:
+        yield from api.file.services_by_name.values()

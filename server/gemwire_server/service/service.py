@@ -1,0 +1,259 @@
+"""The one way in: every API embeds, compares and tokenizes through `Service`, in plain values.
+
+A front makes a `Call`, enters `Service.call` with it, and in that block awaits what it asks for:
+
+    async with service.call(call):
+        options = service.check(EmbedOptions(dimensions=256))
+        results, timing = await service.embed([Input("a text")], options, call)
+        vectors = cut(results.vectors, options.vectors)
+"""
+
+import asyncio
+import logging
+import os
+import time
+import traceback
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gemwire_server.config.options import ServerConfig
+from gemwire_server.engine.interface import Engine
+from gemwire_server.errors import EngineFailure, Expired, GemwireError, InvalidInput
+from gemwire_server.served_model import ServedModel
+from gemwire_server.service.call import ApiMethod, Call, Caller
+from gemwire_server.service.call_observer import CallObserver
+from gemwire_server.service.embedder import Embedder, check_quota
+from gemwire_server.service.gate import CallGate
+from gemwire_server.service.requests import (
+    CheckedOptions,
+    EmbedOptions,
+    FieldPath,
+    Input,
+    check_count,
+    check_options,
+)
+from gemwire_server.service.results import EmbedResults, Timing
+from gemwire_server.service.vectors import cut
+from gemwire_server.text.tokenizer import Encoded, Tokenizer, Truncation
+
+log = logging.getLogger(__name__)
+
+# How long `abandon` waits for the step that runs, and for callers to be answered.
+ABANDON_SECONDS = 5.0
+WARM_UP = ApiMethod("", "warm-up", "warm-up")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedText:
+    """int32 ids [T] of a text. `over_limit`: they are more than the model's window, or were cut to it."""
+
+    ids: NDArray[np.int32]
+    over_limit: bool
+
+
+class Service:
+    """The way in of one process, for one event loop.
+
+    `open`, then calls; at the end `close_gate`, `wait_idle`, `abandon` if that takes too long, and `close`.
+    """
+
+    def __init__(self, config: ServerConfig, observer: CallObserver) -> None:
+        self.observer = observer
+        self.max_inputs = config.max_inputs_per_request
+        self._config = config
+        self._gate = CallGate(config.max_concurrent_calls)
+        self._embedder: Embedder | None = None
+
+    def open(self, engine: Engine, tokenizer: Tokenizer, model: ServedModel) -> None:
+        """Takes calls from now on."""
+        threads = self._config.tokenizer_threads or max(1, (os.cpu_count() or 2) - 1)
+        self._embedder = Embedder(
+            engine, tokenizer, model, self.observer, tokenizer_threads=threads
+        )
+
+    @property
+    def embedder(self) -> Embedder:
+        """The parts of embedding one by one, for streams. The service must be open."""
+        assert self._embedder is not None
+        return self._embedder
+
+    @property
+    def model(self) -> ServedModel:
+        return self.embedder.model
+
+    @asynccontextmanager
+    async def call(
+        self,
+        call: Call,
+        metadata: Iterable[tuple[str, str | bytes]] = (),
+        *,
+        limited: bool = True,
+    ) -> AsyncIterator[None]:
+        """A call from its start to its end: counted, traced, and let in or refused.
+
+        `limited` gives a call that set no deadline the server's own. Raises Stopped, Overloaded,
+        Expired and what the block raises; of a bug it raises EngineFailure, which quotes nothing.
+        """
+        self.observer.started(call, metadata)
+        try:
+            with self._gate.one():
+                async with _default_deadline(call, self._config.call_seconds * limited):
+                    yield
+        except GemwireError as error:
+            self.observer.ended(call, error.code, error.reason)
+            raise
+        except asyncio.CancelledError:
+            self.observer.ended(call, "DEADLINE_EXCEEDED" if call.is_late else "CANCELLED")
+            raise
+        except Exception as error:
+            failed = internal_error(error, call)
+            self.observer.ended(call, failed.code, failed.reason)
+            raise failed from None
+        self.observer.ended(call, "OK")
+
+    def check(self, options: EmbedOptions, path: FieldPath = str) -> CheckedOptions:
+        """The options, checked against the model. Raises NotFound and InvalidInput."""
+        return check_options(options, self.model, path)
+
+    def check_count(self, count: int, field: str) -> None:
+        """Raises InvalidInput for a request with more inputs than the configured limit."""
+        check_count(count, self.max_inputs, field)
+
+    async def embed(
+        self,
+        inputs: Sequence[Input],
+        options: CheckedOptions,
+        call: Call,
+        paths: Sequence[str] | None = None,
+    ) -> tuple[EmbedResults, Timing]:
+        """The inputs' vectors, whole and normalized: `vectors.cut` gives them the size asked for.
+
+        `paths` name the inputs in errors. Raises InvalidInput for too many of them, QuotaExceeded,
+        Overloaded, Stopped and Expired.
+        """
+        self.check_count(len(inputs), "inputs")
+        if paths is None:
+            paths = [f"inputs[{i}]" for i in range(len(inputs))]
+        return await self.embedder.embed(inputs, options, call, paths)
+
+    async def similarity(
+        self,
+        source: Input,
+        targets: Sequence[Input],
+        options: tuple[CheckedOptions, CheckedOptions],
+        call: Call,
+        dimensions_field: str = "dimensions",
+    ) -> NDArray[np.float32]:
+        """The cosine between the source and each target, fp32 [n]; `options` are the source's and the
+        targets'.
+
+        Raises the first text's error, InvalidInput where the two sizes differ (it names
+        `dimensions_field`), and as `embed`.
+        """
+        of_source, of_targets = options
+        if of_source.vectors.dimensions != of_targets.vectors.dimensions:
+            raise InvalidInput(
+                "DIMENSIONS_DIFFER",
+                "source and targets are compared at one size: their "
+                f"{dimensions_field.rpartition('.')[2]} differs",
+                field=dimensions_field,
+            )
+        check_count(len(targets), self.max_inputs - 1, "targets")
+        check_quota(call)
+        embedder = self.embedder
+        paths = [f"targets[{i}]" for i in range(len(targets))]
+        with embedder.admitted([source, *targets], of_targets, call):
+            tokenized = [
+                *await embedder.tokenize([source], of_source, call, ["source"]),
+                *await embedder.tokenize(targets, of_targets, call, paths),
+            ]
+        results, _ = await embedder.compute_within_quota(tokenized, of_source, call)
+        results.raise_first_error()
+        # A cosine does not depend on lengths, whatever the options ask of vectors.
+        units = cut(results.vectors, replace(of_source.vectors, normalize=True))
+        scores: NDArray[np.float32] = units[1:] @ units[0]
+        return scores
+
+    async def tokenize(
+        self, input: Input, options: CheckedOptions, call: Call, path: str = "input"
+    ) -> TokenizedText:
+        """The ids that the model would get, all of them unless the options cut. Raises InvalidInput."""
+        # More ids than the window are an answer here, not an error: all of them show how many.
+        if options.truncation is Truncation.ERROR:
+            options = replace(options, truncation=None)
+        (encoded,) = await self.embedder.tokenize([input], options, call, [path])
+        if not isinstance(encoded, Encoded):
+            raise encoded
+        over_limit = encoded.truncated or len(encoded.ids) > self.embedder.tokenizer.max_tokens
+        return TokenizedText(encoded.ids, over_limit)
+
+    def pieces(self, ids: NDArray[np.int32]) -> list[str]:
+        """The vocabulary's piece for each id."""
+        return self.embedder.tokenizer.pieces(ids)
+
+    async def warm_up(self) -> None:
+        """Computes one text; raises the GemwireError that it ends in."""
+        call = Call(WARM_UP, Caller.named(WARM_UP.name))
+        results, _ = await self.embed([Input("warm-up")], self.check(EmbedOptions()), call)
+        results.raise_first_error()
+
+    def close_gate(self) -> None:
+        """Refuses new calls with Stopped."""
+        self._gate.close()
+
+    async def wait_idle(self) -> None:
+        """Returns when no call is under way."""
+        await self._gate.wait_idle()
+
+    async def abandon(self) -> None:
+        """Answers with Stopped what has not begun to be computed, so that callers know to ask elsewhere."""
+        if self._embedder is not None:
+            self._embedder.engine.abandon()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ABANDON_SECONDS):
+                await self.wait_idle()
+
+    async def close(self) -> None:
+        """Ends the threads that tokenize."""
+        if self._embedder is not None:
+            await asyncio.to_thread(self._embedder.close)
+
+
+@asynccontextmanager
+async def _default_deadline(call: Call, seconds: float) -> AsyncIterator[None]:
+    """Ends a call that set no deadline after so many seconds, with Expired; 0 is never.
+
+    A deadline of the caller's needs no timer here: the transport cancels the call.
+    """
+    if call.deadline is not None or not seconds:
+        yield
+        return
+    call.deadline = call.arrived + seconds
+    limit = asyncio.timeout(call.deadline - time.monotonic())
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise Expired(
+            "DEADLINE_EXCEEDED",
+            f"the call set no deadline, and this server's is {seconds:g} s: set one, or ask for less "
+            "at once",
+        ) from None
+
+
+def internal_error(error: Exception, call: Call) -> EngineFailure:
+    """The error that a caller gets for a bug: it says only what to look for in the log.
+
+    The log says where the bug is. It does not quote the exception's own text, which may quote a request.
+    """
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("%s: %s in\n%s", call.method.full_name, type(error).__name__, frames)
+    return EngineFailure(
+        "INTERNAL", "internal error; the server's log says more", request_id=call.request_id
+    )

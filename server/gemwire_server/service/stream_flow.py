@@ -1,0 +1,64 @@
+"""The texts of a stream on their way to the engine."""
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+
+from gemwire_server.engine.interface import StepTiming
+from gemwire_server.errors import Overloaded, Stopped
+from gemwire_server.service.call import Call
+from gemwire_server.service.embedder import Embedder
+from gemwire_server.service.requests import CheckedOptions
+from gemwire_server.service.results import EmbedResults, Tokenized, token_count
+from gemwire_server.text.tokenizer import Encoded
+
+# The longest wait before the next try, where nothing that this process computes leaves the queue.
+LONGEST_WAIT_SECONDS = 1.0
+
+
+class StreamFlow:
+    """Waits for quota and for space in the queue, where a unary call would be refused."""
+
+    def __init__(self, embedder: Embedder, call: Call, is_draining: Callable[[], bool]) -> None:
+        self._embedder = embedder
+        self._call = call
+        self._is_draining = is_draining
+        self._flow = (
+            secrets.randbits(63) | 1
+        )  # not UNARY_FLOW, and no other stream's in any process
+
+    async def compute(
+        self, tokenized: Sequence[Tokenized], options: CheckedOptions
+    ) -> tuple[EmbedResults, list[StepTiming]]:
+        """The results of the texts, and the steps that computed them. A refusal that waiting does not
+        help is every text's error."""
+        bucket = self._call.grant and self._call.grant.bucket
+        if bucket and (tokens := token_count(tokenized)):
+            await bucket.wait(tokens, self._is_draining)
+        while True:
+            try:
+                return await self._embedder.compute(tokenized, options, self._call, self._flow)
+            except Overloaded as error:
+                if error.retry_after is None:
+                    return await self._refuse(error, tokenized, options)
+                patience = min(error.retry_after / 2, LONGEST_WAIT_SECONDS)
+                await self._embedder.queue_space.wait(token_count(tokenized), patience)
+            except Stopped as error:
+                return await self._refuse(error, tokenized, options)
+
+    async def _refuse(
+        self, error: Overloaded | Stopped, tokenized: Sequence[Tokenized], options: CheckedOptions
+    ) -> tuple[EmbedResults, list[StepTiming]]:
+        return await self._embedder.compute([error] * len(tokenized), options, self._call)
+
+
+def groups(tokenized: Sequence[Tokenized], max_tokens: int, max_texts: int) -> Iterator[slice]:
+    """Up to `max_texts` neighbours with up to `max_tokens` together; a longer text is alone."""
+    start, tokens = 0, 0
+    for i, item in enumerate(tokenized):
+        size = len(item.ids) if isinstance(item, Encoded) else 0
+        if i > start and (tokens + size > max_tokens or i - start >= max_texts):
+            yield slice(start, i)
+            start, tokens = i, 0
+        tokens += size
+    if tokenized:
+        yield slice(start, len(tokenized))
