@@ -1,19 +1,16 @@
-"""Between the supervisor and its children: lines of JSON over a socket that the child inherits."""
+"""The control channel: messages between the supervisor and a child, over a socket the child inherits."""
 
 import asyncio
 import contextlib
 import ctypes
-import json
 import os
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
-Message = dict[str, Any]
+from gemwire_server.processes.control_messages import LINE_BYTES, ControlMessage, decode, encode
 
-MESSAGE_BYTES = 4 << 20  # of one line: a model's description and quarantine lists
 _SET_PDEATHSIG = 1
 
 
@@ -26,38 +23,39 @@ class Channel:
 
     @classmethod
     async def over(cls, sock: socket.socket) -> "Channel":
-        return cls(*await asyncio.open_connection(sock=sock, limit=MESSAGE_BYTES))
+        return cls(*await asyncio.open_connection(sock=sock, limit=LINE_BYTES))
 
-    def send(self, **message: Any) -> None:
-        """To the other side, if it is still there."""
+    def send(self, message: ControlMessage) -> None:
+        """Sends the message, unless the other side is gone."""
         if not self._writer.is_closing():
-            self._writer.write(json.dumps(message).encode() + b"\n")
+            self._writer.write(encode(message))
 
-    async def messages(self) -> AsyncIterator[Message]:
-        """Until the other side is gone."""
+    async def messages(self) -> AsyncIterator[ControlMessage]:
+        """Every message, until the other side is gone."""
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while line := await self._reader.readline():
-                yield json.loads(line)
+                yield decode(line)
 
     def close(self) -> None:
         self._writer.close()
 
 
 class BlockingChannel:
-    """An engine's side: in threads. `send` may be called by any."""
+    """An engine's side: in threads. Any thread may call `send`."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._file = sock.makefile("rb")
 
-    def send(self, **message: Any) -> None:
-        with contextlib.suppress(OSError):  # its end ends this process too
-            self._socket.sendall(json.dumps(message).encode() + b"\n")
+    def send(self, message: ControlMessage) -> None:
+        with contextlib.suppress(OSError):  # the supervisor's end ends this process too
+            self._socket.sendall(encode(message))
 
-    def messages(self) -> Iterator[Message]:
+    def messages(self) -> Iterator[ControlMessage]:
+        """Every message, until the other side is gone."""
         with contextlib.suppress(OSError):
             for line in self._file:
-                yield json.loads(line)
+                yield decode(line)
 
 
 async def spawn(kind: str) -> tuple[asyncio.subprocess.Process, Channel]:
@@ -79,12 +77,12 @@ async def spawn(kind: str) -> tuple[asyncio.subprocess.Process, Channel]:
 
 
 def inherited(descriptor: int) -> socket.socket:
-    """The child's end of the socket; from here on the child does not outlive its parent."""
+    """The child's end of the socket. From here on the child does not outlive its parent."""
     parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         raise SystemExit("the supervisor is gone")
-    # Signals go to the supervisor, which tells its children; a terminal's go to all.
+    # The supervisor takes the signals and messages its children; a terminal signals all of them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     return socket.socket(fileno=descriptor)

@@ -16,7 +16,14 @@ from gemwire_server.observe.logs import set_up_logging
 from gemwire_server.observe.metrics import EngineMetrics
 from gemwire_server.observe.metrics_files import keep_in_files
 from gemwire_server.processes import control
-from gemwire_server.processes.control import BlockingChannel, Message
+from gemwire_server.processes.control import BlockingChannel
+from gemwire_server.processes.control_messages import (
+    CloseEngine,
+    EngineBusy,
+    EngineReady,
+    StartEngine,
+    StartFailed,
+)
 from gemwire_server.processes.host import EngineHost
 from gemwire_server.runners.loading import Loaded, load
 
@@ -26,41 +33,39 @@ CANNOT_LOAD, DEVICE_LOST = 3, 4
 
 
 def run_engine(descriptor: int) -> int:
-    """Until the supervisor says `close`, or is gone."""
+    """Runs until the supervisor closes the engine, or is gone."""
     channel = BlockingChannel(control.inherited(descriptor))
     incoming = channel.messages()
-    first: Message = next(incoming, {})
-    if not first:
+    first = next(incoming, None)
+    if first is None:
         return 0
-    config = ServerConfig(**first["config"])
+    assert isinstance(first, StartEngine)
+    config = ServerConfig(**first.config)
     set_up_logging(config.log_level, config.log_format)
-    keep_in_files(first["metrics"], first["name"])
+    keep_in_files(first.metrics_folder, first.name)
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     try:
-        loaded = load(open_configured(config), config, first["loader"])
+        loaded = load(open_configured(config), config, first.loader)
     except (CheckpointError, DeviceError, OSError, ValueError) as error:
-        channel.send(failed=one_line(error))
+        channel.send(StartFailed(one_line(error)))
         return CANNOT_LOAD
     host = EngineHost(
-        first["path"],
+        first.path,
         lambda observer: make_engine(loaded, observer),
         observer=EngineMetrics(
             CollectorRegistry(), max_batch_tokens=loaded.config.max_batch_tokens
         ),
-        on_tick=lambda: channel.send(busy_seconds=host.watch.busy_seconds()),
+        on_tick=lambda: channel.send(EngineBusy(host.watch.busy_seconds())),
     )
     serving = threading.Thread(target=host.run, name="gemwire-links")
     serving.start()
-    channel.send(
-        ready=loaded.model.to_fields(),
-        max_batch_tokens=loaded.config.max_batch_tokens,
-    )
+    channel.send(EngineReady(loaded.model.to_fields(), loaded.config.max_batch_tokens))
     for message in incoming:
-        if "close" in message:
+        if isinstance(message, CloseEngine):
             host.close()
             serving.join()
             return 0
-    os._exit(0)  # the supervisor is gone, and nobody waits for what runs
+    os._exit(0)  # the supervisor is gone, and no front waits for what runs
 
 
 def make_engine(loaded: Loaded, observer: Observer) -> ThreadEngine:
@@ -68,7 +73,7 @@ def make_engine(loaded: Loaded, observer: Observer) -> ThreadEngine:
         loaded.runner,
         max_batch_tokens=loaded.config.max_batch_tokens,
         max_queue_tokens=loaded.config.max_queue_tokens,
-        # Everything at once: the fronts see their links close, and the supervisor starts another.
+        # The process ends at once: the fronts see their links close, and the supervisor restarts it.
         on_death=lambda: os._exit(DEVICE_LOST),
         observer=observer,
     )

@@ -1,4 +1,4 @@
-"""A front's process: gRPC before the engines of other processes."""
+"""A front's process: fronts before the engines of other processes."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,19 @@ from gemwire_server.observe.logs import set_up_logging
 from gemwire_server.observe.metrics import CallMetrics
 from gemwire_server.observe.metrics_files import keep_in_files
 from gemwire_server.processes import control
-from gemwire_server.processes.control import Channel, Message
+from gemwire_server.processes.control import Channel
+from gemwire_server.processes.control_messages import (
+    ConnectEngine,
+    ControlMessage,
+    DrainFront,
+    EngineLost,
+    FrontReady,
+    FrontServing,
+    Quarantined,
+    RestartTime,
+    StartFailed,
+    StartFront,
+)
 from gemwire_server.processes.fronts import Fronts
 from gemwire_server.processes.link import LinkClosed
 from gemwire_server.processes.pool import EnginePool
@@ -26,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 def run_front(descriptor: int) -> int:
-    """Until the supervisor says `drain`, or is gone."""
+    """Runs until the supervisor drains the front, or is gone."""
     return uvloop.run(_run(descriptor))
 
 
@@ -36,20 +48,21 @@ async def _run(descriptor: int) -> int:
     first = await anext(incoming, None)
     if first is None:
         return 0
-    config = ServerConfig(**first["config"])
+    assert isinstance(first, StartFront)
+    config = ServerConfig(**first.config)
     set_up_logging(config.log_level, config.log_format)
-    keep_in_files(first["metrics"], first["name"])
+    keep_in_files(first.metrics_folder, first.name)
     front = _FrontProcess(config, channel)
     try:
-        await front.start(ServedModel.from_fields(first["model"]))
+        await front.start(ServedModel.from_fields(first.model))
     except (CheckpointError, GemwireError, OSError, ValueError) as error:
-        channel.send(failed=one_line(error))
+        channel.send(StartFailed(one_line(error)))
         return 1
     async for message in incoming:
-        if "drain" in message:
-            await front.drain(message["drain"])
+        if isinstance(message, DrainFront):
+            await front.drain(message.lame_duck_seconds)
             return 0
-        front.told(message)
+        front.take(message)
     return 1  # the supervisor is gone
 
 
@@ -68,16 +81,18 @@ class _FrontProcess:
         checkpoint = await asyncio.to_thread(open_configured, self._config)
         tokenizer = await asyncio.to_thread(checkpoint.load_tokenizer)
         await self._fronts.open(self._pool, tokenizer, model, self._config)
-        self._channel.send(ready=self._fronts.grpc.address)
+        self._channel.send(FrontReady())
 
-    def told(self, message: Message) -> None:
-        if "engine" in message:
-            self._connect(message["engine"], message["path"])
-        elif "suspects" in message:
-            self._pool.quarantine.add(message["suspects"], convicted=False)
-            self._pool.quarantine.add(message["convicted"], convicted=True)
-        elif "retry_after" in message:
-            self._pool.retry_after = message["retry_after"]
+    def take(self, message: ControlMessage) -> None:
+        """Acts on a message of the supervisor's."""
+        match message:
+            case ConnectEngine(index, path):
+                self._connect(index, path)
+            case Quarantined(suspects, convicted):
+                self._pool.quarantine.add(suspects, convicted=False)
+                self._pool.quarantine.add(convicted, convicted=True)
+            case RestartTime(seconds):
+                self._pool.retry_after = seconds
 
     def _connect(self, index: int, path: str) -> None:
         try:
@@ -96,7 +111,7 @@ class _FrontProcess:
             loop = asyncio.get_running_loop()
             loop.remove_reader(engine.fileno())
             running = self._pool.lost(engine)
-            self._channel.send(lost=engine.index, running=running)
+            self._channel.send(EngineLost(engine.index, running))
             if not self._pool.engines:
                 self._start(self._say_not_serving())
 
@@ -106,17 +121,17 @@ class _FrontProcess:
         task.add_done_callback(self._tasks.discard)
 
     async def _say_serving(self) -> None:
-        """After a text has gone the whole way."""
+        """Serves once a text has gone the whole way."""
         async with self._serving:
             with contextlib.suppress(GemwireError):
                 await self._fronts.warm_up()
                 if self._pool.engines:
                     await self._fronts.set_serving(True)
-                    self._channel.send(serving=True)
+                    self._channel.send(FrontServing(True))
 
     async def _say_not_serving(self) -> None:
         await self._fronts.set_serving(False)
-        self._channel.send(serving=False)
+        self._channel.send(FrontServing(False))
 
     async def drain(self, lame_duck_seconds: float) -> None:
         await self._fronts.drain(lame_duck_seconds)
