@@ -1,4 +1,4 @@
-"""Runs a server until it is told to stop: signals, the banner, exit codes."""
+"""Runs a server until a signal stops it: signals, the banner, exit codes."""
 
 import asyncio
 import logging
@@ -43,7 +43,7 @@ class Server(Protocol):
         """Answers what was accepted, takes nothing new, and ends."""
 
     def end_now(self) -> None:
-        """Ends what this process's end does not."""
+        """Ends at once the processes that would outlive this one."""
 
 
 def serve(config: ServerConfig, loader: str = DEFAULT_LOADER) -> int:
@@ -117,7 +117,7 @@ async def _serve(config: ServerConfig, loader: str) -> int:
 
 
 def banner(server: Server) -> str:
-    """What a person wants to know about a server that has just started."""
+    """The address, model and limits of a server that has just started, for people."""
     address, model, config = server.address, server.model, server.config
     assert model is not None
     command = "gemwire" if shutil.which("gemwire") else f"{sys.executable} -m gemwire_server"

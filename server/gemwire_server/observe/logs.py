@@ -1,6 +1,6 @@
-"""How the log is written: lines for people or JSON objects for programs, and of which call they are.
+"""Formats the log as lines for people or as JSON objects for programs.
 
-A text never appears in it. What a call's code logs carries the call's id and method, wherever it is logged.
+A text never appears in the log. Every line that a call's code logs carries the call's id and method.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a server counts, for Prometheus. Labels come from fixed sets: no caller and no text is one.
+"""The metrics of a server, for Prometheus. Labels come from fixed sets: no caller and no text is one.
 
 The counts balance: calls started are those ended, by code, and those in flight; texts an engine accepted
 are those it ended, those it dropped, by reason, and those it has.
@@ -142,7 +142,7 @@ class CallMetrics:
 
 
 class EngineMetrics(Observer):
-    """Of an engine: its queue and its steps."""
+    """Counts an engine's texts, its queue and its steps."""
 
     def __init__(self, registry: CollectorRegistry, *, max_batch_tokens: int) -> None:
         self._max_batch_tokens = max_batch_tokens
@@ -215,7 +215,9 @@ class EngineMetrics(Observer):
 
     def queue(self, tokens: int, token_rate: float) -> None:
         self._queue_tokens.set(tokens)
-        if token_rate != self._last_rate:  # told of a few times a step, new once
+        if (
+            token_rate != self._last_rate
+        ):  # the engine reports it several times a step and changes it once
             self._last_rate = token_rate
             self._rate.set(token_rate)
 
@@ -241,7 +243,7 @@ class EngineMetrics(Observer):
 
 
 class SupervisorMetrics:
-    """Of who looks after the parts of a server."""
+    """Counts restarts of engines and fronts, and the engines that serve."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._restarts = Counter(

@@ -1,7 +1,7 @@
-"""Metrics of several processes as one page: each keeps its own in files of a folder that all share.
+"""Sums the metrics of several processes: each keeps its own in files of a folder that all share.
 
-A process has a name, such as engine0, that the one started in its place takes over: its counts go on,
-and restarts leave no files behind. What a process had under way when it died is counted as lost.
+A process has a name, such as engine0, which its successor takes over: the counts go on, and restarts
+leave no files behind. Work that a process had under way when it died is counted as lost.
 """
 
 import os
@@ -17,9 +17,9 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def keep_in_files(folder: str, name: str) -> None:
-    """Has this process keep its metrics under its name (no underscores) in the folder, if there is one.
+    """Keeps this process's metrics under its name (no underscores) in the folder, if there is one.
 
-    Before the first metric is made, in every process, the one that serves the page too.
+    Every process calls it before it makes its first metric, also the one that serves the page.
     """
     assert "_" not in name, "file names are taken apart at underscores"
     if not folder:
@@ -29,10 +29,10 @@ def keep_in_files(folder: str, name: str) -> None:
 
 
 class SharedMetrics:
-    """All processes' metrics, and what became of those that died. For who looks after them."""
+    """The metrics of all processes, for their supervisor, which counts the work that died with one."""
 
     def __init__(self, folder: str) -> None:
-        """After `keep_in_files` with the same folder."""
+        """The process has called `keep_in_files` with the same folder before."""
         self._folder = Path(folder)
         self.registry = CollectorRegistry()
         """For a `MetricsPage`; metrics are not to be registered with it."""
@@ -43,7 +43,7 @@ class SharedMetrics:
         self._lost: dict[tuple[str, ...], float] = defaultdict(float)
 
     def process_died(self, name: str) -> None:
-        """Once it is known to be gone, and before another one takes its name."""
+        """Counts what the process had under way, once it is gone and before another one takes its name."""
         mark_process_dead(name, path=str(self._folder))
         for method, missing in self._missing_calls(name).items():
             if (lost := missing - self._lost[name, *method]) > 0:

@@ -1,4 +1,4 @@
-"""A server in one process: the parts put together."""
+"""A server in one process, put together from its parts."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ class Application:
 
     @property
     def metrics_address(self) -> str:
-        """Where the metrics are, with the port that 0 became; empty if nowhere."""
+        """The address of the metrics, with the port that 0 became; empty without metrics."""
         return self._metrics_page.address if self._metrics_page else ""
 
     async def start(self) -> None:
@@ -165,6 +165,6 @@ def _run_in_background(
             return
         started.put(app)
         await asyncio.to_thread(finish.wait)
-        await app.drain(0.0)  # whoever was given the address has left
+        await app.drain(0.0)  # the user of the address has left
 
     asyncio.run(main())

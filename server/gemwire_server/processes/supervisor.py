@@ -49,7 +49,7 @@ class Supervisor:
 
     @property
     def metrics_address(self) -> str:
-        """Where the metrics are, with the port that 0 became; empty if nowhere."""
+        """The address of the metrics, with the port that 0 became; empty without metrics."""
         metrics = self._children.metrics
         return metrics.address if metrics is not None else ""
 

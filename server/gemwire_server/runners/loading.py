@@ -1,4 +1,4 @@
-"""From a configuration to a model that computes: what the owner of an engine loads."""
+"""Loads a checkpoint onto its device, as the configuration says."""
 
 import importlib
 from collections.abc import Callable

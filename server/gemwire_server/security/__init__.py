@@ -1,4 +1,4 @@
-"""Who may call: certificates, tokens and their quotas, each read again when its file changes."""
+"""Access to the server: certificates, tokens and their quotas, each read again when its file changes."""
 
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.security.certificates import Certificates

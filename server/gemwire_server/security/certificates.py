@@ -1,7 +1,7 @@
 """TLS from PEM files that may be replaced while the server runs.
 
-Each handshake looks at the files: who connects after a replacement gets the new certificate, and who is
-connected stays. A pair that is half written or does not match is not handed over.
+Each handshake looks at the files: new connections get a replaced certificate, and old connections stay
+open. A pair that is half written or does not match is not used.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pem:
-    """What is in the files; `roots` None: clients are asked for no certificate."""
+    """The contents of the files. With `roots` None, clients need no certificate."""
 
     chain: bytes
     key: bytes
@@ -55,7 +55,7 @@ class Certificates:
         )
 
     def _changed(self) -> "grpc.ServerCertificateConfiguration | None":
-        """For gRPC, before each handshake; what it raised would break the handshake."""
+        """gRPC calls it before each handshake. An exception here would break the handshake."""
         return self._files.value.to_grpc() if self._files.refresh() else None
 
     def _read(self) -> Pem:

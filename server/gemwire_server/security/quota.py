@@ -40,7 +40,7 @@ class Bucket:
         self._rate, self._burst = rate / self._parts, burst / self._parts
 
     def take(self, tokens: int) -> None:
-        """For a call: takes the tokens; QuotaExceeded if there is nothing in it. 0 only looks."""
+        """Takes the tokens for a call. Raises QuotaExceeded if the bucket is empty; 0 tokens only look."""
         if self._filled() <= 0:
             raise QuotaExceeded(
                 "QUOTA_EXCEEDED",
@@ -51,11 +51,11 @@ class Bucket:
         self._level -= tokens
 
     def give_back(self, tokens: int) -> None:
-        """For work that was taken for and then refused."""
+        """Returns the tokens of work that was refused after they were taken."""
         self._level = min(self._filled() + tokens, self._burst)
 
     async def wait(self, tokens: int, hurried: Callable[[], bool]) -> None:
-        """For a stream: waits its turn and until there is something in it, unless `hurried`, and takes."""
+        """Takes the tokens for a stream, after its turn has come and the bucket has filled."""
         async with self._turn:
             while (level := self._filled()) <= 0 and not hurried():
                 await asyncio.sleep(min(-level / self._rate + 0.001, LONGEST_WAIT_SECONDS))

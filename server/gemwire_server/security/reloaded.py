@@ -1,4 +1,4 @@
-"""What files say, read again when they change; while they are bad, what they said last stays."""
+"""A value that is read from files, and read again when they change; bad files leave the last value."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 OnBadFile = Callable[[str], None]
-"""Told the kind ("certificate" or "tokens"), once for each bad state of the files, from any thread."""
+"""Called with the kind ("certificate" or "tokens"), once for each bad state of the files, in any thread."""
 
 
 class Reloaded(Generic[T]):
@@ -57,7 +57,7 @@ class Reloaded(Generic[T]):
 
 
 def _stamp(path: str) -> tuple[int, int, int] | None:
-    """What differs where a file was replaced or written to; None: there is none."""
+    """A value that changes when the file is replaced or written to; None if there is no file."""
     try:
         found = os.stat(path)
     except OSError:

@@ -65,7 +65,7 @@ class Tokens:
         self._fill_buckets()
 
     def grant(self, metadata: Iterable[tuple[str, str | bytes]]) -> Grant:
-        """What a call's metadata gives a right to; raises Unauthenticated."""
+        """The grant of the token in a call's metadata. Raises Unauthenticated."""
         given = next((value for key, value in metadata if key == "authorization"), None)
         if not isinstance(given, str) or given[: len(SCHEME)].lower() != SCHEME:
             raise Unauthenticated(
@@ -82,7 +82,7 @@ class Tokens:
     def _find(self, digest: bytes) -> Entry | None:
         self._look()
         found = None
-        for entry in self._file.value:  # all of them, so that time tells nothing
+        for entry in self._file.value:  # every entry, so that the time taken reveals nothing
             if hmac.compare_digest(entry.digest, digest):
                 found = entry
         return found

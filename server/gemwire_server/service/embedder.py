@@ -1,4 +1,4 @@
-"""From checked inputs to vectors: token ids in a pool of threads, then the engine, then back to asyncio."""
+"""Turns checked inputs into vectors: a pool of threads tokenizes, the engine computes, asyncio waits."""
 
 import asyncio
 import time

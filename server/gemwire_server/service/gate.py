@@ -8,7 +8,7 @@ from gemwire_server.errors import Overloaded, Stopped
 
 
 class CallGate:
-    """For one event loop."""
+    """Counts calls in one event loop."""
 
     def __init__(self, limit: int) -> None:
         """At most `limit` calls are under way at once."""

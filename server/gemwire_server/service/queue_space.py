@@ -1,4 +1,4 @@
-"""Where streams wait for space in the queue."""
+"""Lets streams wait for space in the queue."""
 
 import asyncio
 

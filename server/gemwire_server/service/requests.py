@@ -1,4 +1,4 @@
-"""What a caller asks for, in plain values, and the checks of it."""
+"""A caller's inputs and options in plain values, and their checks."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ PromptChoice = Task | PromptName | PromptText | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedOptions:
-    """What a caller asks for, not checked yet. `dimensions` 0 is the model's default."""
+    """A caller's options, not checked yet. `dimensions` 0 is the model's default."""
 
     model: str = ""
     prompt: PromptChoice = None

@@ -1,4 +1,4 @@
-"""What a request came to: vectors, counts, errors of single texts, and where the time went."""
+"""The results of a request: vectors, counts, errors of single texts, and timing."""
 
 import time
 from collections.abc import Sequence
@@ -58,8 +58,8 @@ class EmbedResults:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Where the time of a call went, in seconds. `queue_seconds` is the longest wait of its texts; the
-    batch is the last one that held a text of the call."""
+    """The time that each part of a call took, in seconds. `queue_seconds` is the longest wait of its
+    texts; the batch is the last one that held a text of the call."""
 
     tokenize_seconds: float
     queue_seconds: float

@@ -1,4 +1,4 @@
-"""The admin address: health and reflection apart from the calls, for those who run the server."""
+"""The admin address: health and reflection apart from the calls, for operators."""
 
 import grpc
 
@@ -24,5 +24,5 @@ class AdminServer:
         await self._server.start()
 
     async def stop(self) -> None:
-        """Ends who watches too."""
+        """Closes the connections of health watchers too."""
         await self._server.stop(None)

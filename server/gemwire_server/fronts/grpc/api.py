@@ -22,7 +22,7 @@ class GrpcApi(Protocol):
     def __init__(self, service: Service, config: ServerConfig) -> None: ...
 
     def drain(self) -> None:
-        """Tells the clients of open streams to go elsewhere."""
+        """Asks the clients of open streams to go elsewhere."""
 
 
 APIS: tuple[type[GrpcApi], ...] = (GemwireV1,)

@@ -19,7 +19,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class Health:
-    """For one event loop; one answer at every address that it is added to."""
+    """Gives the same answer at every address that it is added to. It belongs to one event loop."""
 
     def __init__(self, services: Sequence[str], liveness_seconds: float) -> None:
         """`services` are the full names of what is served. After so many seconds without serving,

@@ -1,4 +1,4 @@
-"""Taking the address that a server listens on."""
+"""Takes the address that a server listens on."""
 
 import socket
 
@@ -29,6 +29,6 @@ def bind(
 
 
 def _answers(path: str) -> bool:
-    """Whether somebody listens on the socket; gRPC would unlink it and take its place."""
+    """Whether another server listens on the socket: gRPC would unlink it and take its place."""
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(path) == 0

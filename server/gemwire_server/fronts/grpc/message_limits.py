@@ -1,4 +1,4 @@
-"""Looking at a message before it is parsed: how many fields it has.
+"""Counts the fields of a message before it is parsed.
 
 16 MiB hold eight million empty inputs. As objects they would take 700 MB and hold up every other call for
 half a second, only to be refused for their number.
@@ -14,8 +14,8 @@ SIZES = {1: 8, 5: 4}
 
 
 def has_too_many_fields(raw: bytes, max_inputs: int, within: int = 0) -> bool:
-    """Whether the message has far more fields than inputs are allowed; `within` is the number of a field
-    whose own fields count too. Malformed bytes are not crowded: the parser refuses them."""
+    """Whether the message has far more fields than inputs are allowed. The fields of the field with number
+    `within` count too. False for malformed bytes: the parser refuses them."""
     return len(raw) > SMALL_BYTES and _too_many(raw, max_inputs + SPARE_FIELDS, within)
 
 

@@ -100,7 +100,7 @@ class GrpcFront:
         await self._health.set_serving(serving)
 
     async def drain(self) -> None:
-        """The health is NOT_SERVING from now on, and open streams are told to go elsewhere."""
+        """Sets the health to NOT_SERVING for good, and asks the clients of open streams to go elsewhere."""
         await self._health.drain()
         for api in self._apis:
             api.drain()

@@ -1,4 +1,4 @@
-"""From errors to google.rpc.Status and the trailers of a call."""
+"""Translates errors to google.rpc.Status and to the trailers of a call."""
 
 import math
 import random
@@ -59,9 +59,9 @@ async def abort(
 ) -> NoReturn:
     """Ends the call with the error.
 
-    Where there is no room or no quota, gRPC itself is told when to ask again, or not to, for clients whose
-    retry policy does.
-    Not where the server goes away: another one can be asked at once.
+    Where the queue is full or the quota used up, the pushback trailer says when to try again, or never,
+    to clients whose gRPC retries. A server that goes away sends no pushback: another server can be asked
+    at once.
     """
     retry_seconds = _retry_seconds(error)
     details = _status(error, retry_seconds).SerializeToString()

@@ -50,5 +50,5 @@ class GemwireV1:
             )
 
     def drain(self) -> None:
-        """Tells the clients of open streams to go elsewhere."""
+        """Asks the clients of open streams to go elsewhere."""
         self._streams.drain()

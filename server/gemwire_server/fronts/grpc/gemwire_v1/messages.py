@@ -1,4 +1,4 @@
-"""From messages of gemwire.v1 to the service's plain values, and back."""
+"""Translates messages of gemwire.v1 to the service's plain values, and back."""
 
 from collections.abc import Iterable
 

@@ -43,20 +43,20 @@ RESULTS = b"\x12"  # EmbedStreamResponse.results
 # How much is gathered into one message while the transport is busy with the last.
 MESSAGE_BYTES = 1 << 20
 RECONNECT_SECONDS = 1.0
-# How long a client that was told to go away may keep a stream open with nothing to answer.
+# Grace period of a stream without unanswered texts, once its client was asked to go elsewhere.
 LINGER_SECONDS = 1.0
 
 
-# gRPC varies the age of a connection by a tenth: after this much of it, none takes new calls, and a stream
-# that is told to go finds another.
+# gRPC varies the age of a connection by a tenth. After this much of it, no connection takes new calls, so a
+# stream that moves gets another connection.
 STREAM_AGE = 1.1
 
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
     """The texts of a message go to the engine in groups of about `group_tokens` tokens. A message to the
-    client has at most `max_response_bytes`. After `max_age` seconds a stream is told to go to another
-    connection; 0 is never."""
+    client has at most `max_response_bytes`. After `max_age` seconds the server asks the client to
+    move the stream to another connection; 0 is never."""
 
     max_inflight_inputs: int
     group_tokens: int
@@ -92,7 +92,7 @@ class StreamService:
         self._open: set[_Stream] = set()
 
     def drain(self) -> None:
-        """Tells every client to go elsewhere; what was read before is answered, what comes later is not."""
+        """Asks every client to go elsewhere. Texts read before are answered, later ones refused."""
         self.draining = True
         for stream in self._open:
             stream.say_goodbye("the server is shutting down", RECONNECT_SECONDS)
@@ -130,7 +130,7 @@ class _Stream:
         self._wake_writer.set()
 
     def say_goodbye(self, reason: str, reconnect_after: float) -> None:
-        """Tells the client, once, to go elsewhere, that many seconds later."""
+        """Asks the client, once, to reconnect elsewhere after so many seconds."""
         if not self._said_goodbye:
             self._said_goodbye = True
             self.send(pb.StreamGoAway(reason=reason, reconnect_after=duration(reconnect_after)))
