@@ -13,24 +13,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gemwire_server.engine.admission import (
+    QueueState,
+    compute_seconds,
+    is_too_long,
+    tokens_until_done,
+)
 from gemwire_server.engine.fair_queue import FairQueue
 from gemwire_server.engine.packing import TokenIds
 from gemwire_server.engine.throughput import Throughput
-from gemwire_server.errors import Expired, GemwireError, Overloaded
+from gemwire_server.errors import Expired, GemwireError
 
-REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
-"""Reason of Overloaded where waiting does not help: the request alone is over the queue's limit."""
-
-# A caller may hold this many times what it leaves free (dynamic thresholds; Choudhury, Hahne 1998): alone
-# four fifths of the queue, so that the next one finds room, two of them four ninths each, and so on.
-SHARE_OF_FREE = 4
-# Of the time that a call has left, the part that it may wait by what is known: a queue in which all have to
-# wait just as long as they can, is one in which half of them are answered too late.
-CAUTION = 0.9
 # From the device to the caller's host, at least.
 DELIVERY_SECONDS = 0.005
-# Of the queue, what streams leave to unary calls.
-INTERACTIVE_SHARE = 0.125
 
 
 class Owner(Protocol):
@@ -153,89 +148,62 @@ class Scheduler:
             self._remember_deadline(owner.deadline, owner)
 
     def _admit(self, owner: Owner, tokens: int) -> None:
-        if tokens > self.max_queue_tokens:
-            raise self._overloaded(
-                REQUEST_TOO_LARGE,
-                f"{tokens} tokens are more than the queue takes: send fewer texts at once",
-                for_ever=True,
-            )
+        queue = self._queue_state(owner.caller)
+        queue.check_size(tokens)
         if not self.queued_tokens:
             return  # what has the queue for itself is let through
-        self._check_share(owner.caller, owner.bulk, self.queued_tokens, tokens)
+        queue.check_share(tokens, bulk=owner.bulk)
         if owner.deadline is None or owner.bulk or self.token_rate is None:
             return
-        left = CAUTION * (owner.deadline - self._clock())
+        left = owner.deadline - self._clock()
         whole = self.pace.busy_seconds() + (self.queued_tokens + tokens) / self.token_rate
-        if (
-            0 < left < whole
-        ):  # else it need not be known exactly, which costs a look at every caller
-            wait = self.wait_seconds(owner, tokens)
-            if left < wait:
-                raise self._overloaded("DEADLINE_UNREACHABLE", too_late(wait))
+        # Its own wait, which costs a look at every caller, is at most the whole queue's.
+        if is_too_long(whole, left):
+            queue.check_deadline(self.wait_seconds(owner, tokens), left)
 
     def check_room(
         self, coming: int, guess: int, *, caller: int, deadline: float | None = None
     ) -> None:
-        """Raises Overloaded if `guess` more tokens, behind `coming` that are not queued yet, will hardly
-        fit, or not be computed in time. What has the queue for itself is let through: a guess must not
-        refuse what might fit."""
-        if not (ahead := self.queued_tokens + coming):
-            return
-        self._check_share(caller, False, ahead, guess)
-        if deadline is None or self.token_rate is None or caller not in self._callers:
-            return
-        wait = (self._callers[caller].tokens + guess) / self.token_rate
-        if 0 < CAUTION * (deadline - self._clock()) < wait:
-            raise self._overloaded("DEADLINE_UNREACHABLE", too_late(wait))
+        """See `QueueState.check_room`."""
+        left = None if deadline is None else deadline - self._clock()
+        self._queue_state(caller).check_room(coming, guess, seconds_left=left)
 
-    def _check_share(self, caller: int, bulk: bool, ahead: int, tokens: int) -> None:
-        room = self.max_queue_tokens - ahead - tokens
-        if room < self.max_queue_tokens * INTERACTIVE_SHARE * bulk:
-            raise self._overloaded("QUEUE_FULL", f"no room for {tokens} tokens")
-        waiting = self._callers[caller].tokens if caller in self._callers else 0
-        if waiting and waiting + tokens > SHARE_OF_FREE * room:
-            raise self._overloaded(
-                "CALLER_QUEUE_FULL",
-                f"{waiting} tokens of this caller wait, and others need room: no room for {tokens}",
-            )
-
-    def _overloaded(self, reason: str, message: str, *, for_ever: bool = False) -> Overloaded:
-        return Overloaded(
-            reason,
-            f"{message}; {self.queued_tokens} of {self.max_queue_tokens} tokens wait",
-            retry_after=None if for_ever else self.drain_seconds(),
+    def _queue_state(self, caller: int) -> QueueState:
+        held = self._callers.get(caller)
+        return QueueState(
             queued_tokens=self.queued_tokens,
             max_queue_tokens=self.max_queue_tokens,
+            caller_tokens=held.tokens if held is not None else 0,
+            token_rate=self.token_rate or 0.0,
         )
 
-    def drain_seconds(self) -> float:
-        """How long what waits now will take, as far as recent steps tell; at least 0.1 s."""
-        rate = self.token_rate or self.max_batch_tokens  # one step a second, until one is measured
-        return max(0.1, self.queued_tokens / rate)
-
     def wait_seconds(self, owner: Owner, tokens: int) -> float:
-        """Until so many more tokens of the owner's flow are computed, if nobody else comes.
-
-        While it waits, each other caller gets as many tokens as the owner's, or what it has if that is
-        less, and so do the caller's other flows; of its own, higher priority goes first. 0 while no
-        rate is known.
-        """
+        """Seconds until so many more tokens of the owner's flow are computed, if nothing else comes; 0
+        while no rate is known."""
         if self.token_rate is None:
             return 0.0
-        own = tokens
+        same_flow, higher_priorities, other_flows = 0, 0, list[int]()
         if (caller := self._callers.get(owner.caller)) is not None:
             if (level := caller.classes.get(owner.priority)) is not None:
                 flow = level.flows.get(owner.flow)
-                own += flow.tokens if flow is not None else 0
-                own += sum(min(o.tokens, own) for o in level.flows.values() if o is not flow)
-            own += sum(c.tokens for p, c in caller.classes.items() if p > owner.priority)
-        own += sum(
-            min(other.tokens, own) for other in self._callers.values() if other is not caller
+                same_flow = flow.tokens if flow is not None else 0
+                other_flows = [other.tokens for other in level.flows.values() if other is not flow]
+            higher_priorities = sum(
+                each.tokens for key, each in caller.classes.items() if key > owner.priority
+            )
+        until_done = tokens_until_done(
+            tokens,
+            same_flow=same_flow,
+            other_flows=other_flows,
+            higher_priorities=higher_priorities,
+            other_callers=[each.tokens for each in self._callers.values() if each is not caller],
         )
-        # It is done when its step is, and that is as large as there are texts for.
-        steps = -(-own // self.max_batch_tokens)
-        in_steps = min(steps * self.max_batch_tokens, self.queued_tokens + tokens)
-        return self.pace.busy_seconds() + in_steps / self.token_rate
+        return self.pace.busy_seconds() + compute_seconds(
+            until_done,
+            waiting=self.queued_tokens + tokens,
+            max_batch_tokens=self.max_batch_tokens,
+            token_rate=self.token_rate,
+        )
 
     def next_batch(self) -> tuple[list[Item], list[Dropped]]:
         """(texts to compute now, texts whose deadline has passed or will before the step is computed),
@@ -331,10 +299,6 @@ class Scheduler:
         if len(self._deadlines) > 64 + 2 * len(self._waiting):
             self._deadlines = [entry for entry in self._deadlines if entry[2] in self._waiting]
             heapq.heapify(self._deadlines)
-
-
-def too_late(wait: float) -> str:
-    return f"it would wait about {wait:.3g} s, past its deadline"
 
 
 def expiry() -> GemwireError:

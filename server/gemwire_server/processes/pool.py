@@ -5,10 +5,11 @@ import threading
 import time
 from collections.abc import Sequence
 
+from gemwire_server.engine.admission import QueueState
 from gemwire_server.engine.interface import EngineState, Results, Submission, hand, poison, stopped
 from gemwire_server.engine.packing import TokenIds
-from gemwire_server.engine.scheduler import REQUEST_TOO_LARGE, expiry
-from gemwire_server.errors import GemwireError, Overloaded, Stopped
+from gemwire_server.engine.scheduler import expiry
+from gemwire_server.errors import GemwireError, Stopped
 from gemwire_server.processes.link import LinkClosed
 from gemwire_server.processes.quarantine import Quarantine, digest
 from gemwire_server.processes.remote import RemoteEngine, RemoteSubmission
@@ -70,13 +71,7 @@ class EnginePool:
     def submit(self, sequences: Sequence[TokenIds], submission: Submission) -> None:
         if self._closing:
             raise stopped()
-        tokens = sum(map(len, sequences))
-        if tokens > self._max_queue_tokens:
-            raise Overloaded(
-                REQUEST_TOO_LARGE,
-                f"{tokens} tokens are more than the queue takes: send fewer texts at once",
-                retry_after=None,
-            )
+        self._check_size(sum(map(len, sequences)))
         parts, convicted = self._parts(sequences, submission)
         try:
             self._send(parts)
@@ -86,6 +81,16 @@ class EnginePool:
         if convicted:
             error = poison("this text has ended the engine before; it is not computed again")
             hand(submission, Results(convicted, None, error, None))
+
+    def _check_size(self, tokens: int) -> None:
+        """Raises Overloaded for what no engine would ever take, whether one is there now or not."""
+        queue = QueueState(
+            queued_tokens=min((engine.queued_tokens for engine in self._engines), default=0),
+            max_queue_tokens=self._max_queue_tokens,
+            caller_tokens=0,
+            token_rate=0.0,
+        )
+        queue.check_size(tokens)
 
     def _parts(
         self, sequences: Sequence[TokenIds], submission: Submission

@@ -8,10 +8,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from gemwire_server.engine.admission import QUEUE_FULL, QueueState
 from gemwire_server.engine.interface import EngineState, Results, Submission
 from gemwire_server.engine.packing import TokenIds
-from gemwire_server.engine.scheduler import CAUTION, SHARE_OF_FREE, too_late
-from gemwire_server.errors import Overloaded
 from gemwire_server.processes import messages
 from gemwire_server.processes.link import Link, LinkClosed
 from gemwire_server.processes.messages import FAILED, RESULTS
@@ -106,36 +105,21 @@ class RemoteEngine:
                 self._unseen.append((number, part.counted))
                 self._unseen_tokens += part.counted
         if not sent:
-            raise self._overloaded("QUEUE_FULL", "the engine does not take what it was sent")
+            queue = self._queue_state(part.submission.caller)
+            raise queue.refusal(QUEUE_FULL, "the engine does not take what it was sent")
 
     def check_room(self, coming: int, guess: int, *, caller: int, deadline: float | None) -> None:
-        """As the engine would, by what is known here: see `Scheduler.check_room`."""
-        if not (ahead := self.queued_tokens + coming):
-            return
-        room = self._max_queue_tokens - ahead - guess
-        if room < 0:
-            raise self._overloaded("QUEUE_FULL", f"no room for {guess} tokens")
-        waiting = self._by_caller.get(caller, 0)
-        if waiting and waiting + guess > SHARE_OF_FREE * room:
-            raise self._overloaded(
-                "CALLER_QUEUE_FULL",
-                f"{waiting} tokens of this caller wait, and others need room: no room for {guess}",
-            )
-        rate = self._link.board.token_rate
-        if deadline is None or not waiting or not rate:
-            return
-        wait = (waiting + guess) / rate
-        if 0 < CAUTION * (deadline - time.monotonic()) < wait:
-            raise self._overloaded("DEADLINE_UNREACHABLE", too_late(wait))
+        """Refuses as the engine would, by what is known here: see `QueueState.check_room`."""
+        left = None if deadline is None else deadline - time.monotonic()
+        self._queue_state(caller).check_room(coming, guess, seconds_left=left)
 
-    def _overloaded(self, reason: str, message: str) -> Overloaded:
-        queued, rate = self.queued_tokens, self._link.board.token_rate
-        return Overloaded(
-            reason,
-            f"{message}; {queued} of {self._max_queue_tokens} tokens wait",
-            retry_after=max(0.1, queued / rate if rate else 1.0),
-            queued_tokens=queued,
+    def _queue_state(self, caller: int) -> QueueState:
+        """As the engine shows it; of the caller, the tokens that came from here."""
+        return QueueState(
+            queued_tokens=self.queued_tokens,
             max_queue_tokens=self._max_queue_tokens,
+            caller_tokens=self._by_caller.get(caller, 0),
+            token_rate=self._link.board.token_rate,
         )
 
     def cancel(self, submission: Submission) -> None:

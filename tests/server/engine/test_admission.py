@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from gemwire_server.engine.scheduler import CAUTION, REQUEST_TOO_LARGE, Item, Scheduler
+from gemwire_server.engine.admission import CAUTION, REQUEST_TOO_LARGE
+from gemwire_server.engine.scheduler import Item, Scheduler
 from gemwire_server.errors import Overloaded
 from support.scheduling import Clock, Owner, lengths, texts
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gemwire_server.engine.interface import Results, Submission
+from gemwire_server.engine.scheduler import Scheduler
 from gemwire_server.errors import EngineFailure, Overloaded, Stopped
 from gemwire_server.processes.pool import EnginePool
 from gemwire_server.processes.quarantine import digest
@@ -64,6 +65,18 @@ def test_without_an_engine_work_is_refused_with_a_time_to_come_back() -> None:
     assert (caught.value.reason, caught.value.retry_after) == ("ENGINE_RESTARTING", 7.0)
     with pytest.raises(Stopped):
         pool.check_room(0, 1, caller=0)
+
+
+def test_a_request_over_the_queue_is_refused_with_the_schedulers_words() -> None:
+    scheduler = Scheduler(max_batch_tokens=10, max_queue_tokens=100, clock=time.monotonic)
+    with pytest.raises(Overloaded) as expected:
+        scheduler.add(Answers().submission, [ids(1, 101)])
+    assert (expected.value.reason, expected.value.retry_after) == ("REQUEST_TOO_LARGE", None)
+    with Engines(1, max_queue_tokens=100) as engines:
+        for pool in (engines.pool, EnginePool(max_queue_tokens=100)):  # with and without an engine
+            with pytest.raises(Overloaded) as caught:
+                pool.submit([ids(1, 101)], Answers().submission)
+            assert vars(caught.value) == vars(expected.value)
 
 
 def test_what_an_ended_engine_had_not_begun_goes_to_another_and_what_ran_does_not() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gemwire.v1 import embedding_pb2 as pb
+from gemwire_server.engine.admission import QueueState
 from gemwire_server.engine.packing import TokenIds
 from gemwire_server.engine.scheduler import Owner, Scheduler
 from gemwire_server.errors import Overloaded
@@ -70,7 +71,7 @@ def test_a_stream_goes_on_as_soon_as_something_leaves_the_queue(
         accepted.append(owner.bulk)
 
     monkeypatch.setattr(Scheduler, "add", watched)
-    monkeypatch.setattr(Scheduler, "drain_seconds", lambda self: 1000.0)
+    monkeypatch.setattr(QueueState, "drain_seconds", lambda self: 1000.0)
     monkeypatch.setattr("gemwire_server.service.stream_flow.LONGEST_WAIT_SECONDS", 1000.0)
     device = HeldDevice(monkeypatch)
     with running(str(tiny_checkpoint), max_queue_tokens=64, max_batch_tokens=64) as served:

@@ -11,7 +11,7 @@ from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from gemwire_client import Client
 from gemwire_client.errors import Overloaded as ClientOverloaded
-from gemwire_server.engine.scheduler import Scheduler
+from gemwire_server.engine.admission import QueueState
 from gemwire_server.errors import (
     EngineFailure,
     Expired,
@@ -99,18 +99,18 @@ def test_who_finds_no_room_comes_back_when_the_server_says(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """gRPC's own retries by the trailer, our client's by RetryInfo; each asks twice and no more."""
-    monkeypatch.setattr(Scheduler, "drain_seconds", lambda self: 1.0)
+    monkeypatch.setattr(QueueState, "drain_seconds", lambda self: 1.0)
     device = HeldDevice(monkeypatch)
     refused = []
-    overloaded = Scheduler._overloaded
+    refusal = QueueState.refusal
 
-    def release_soon(self: Scheduler, reason: str, message: str, **more: bool) -> Exception:
+    def release_soon(self: QueueState, reason: str, message: str, **more: bool) -> Overloaded:
         refused.append(reason)
         if len(refused) == 4:
             device.release()  # long before anybody comes back
-        return overloaded(self, reason, message, **more)
+        return refusal(self, reason, message, **more)
 
-    monkeypatch.setattr(Scheduler, "_overloaded", release_soon)
+    monkeypatch.setattr(QueueState, "refusal", release_soon)
     request = pb.EmbedRequest(input=text("word " * 20))  # 63 tokens
     with running(str(tiny_checkpoint), max_queue_tokens=100, max_batch_tokens=100) as served:
         device.hold()
