@@ -1,6 +1,5 @@
 """The engine as the server sees it: texts as token ids in, vectors out."""
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,9 +9,7 @@ from numpy.typing import NDArray
 
 from gemwire_server.engine.packing import PackedBatch, TokenIds
 from gemwire_server.engine.scheduler import Item
-from gemwire_server.errors import EngineFailure, GemwireError, Stopped
-
-log = logging.getLogger(__name__)
+from gemwire_server.errors import GemwireError
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,21 +133,3 @@ class Runner(Protocol):
         Steps end in the order they began. Raises DeviceLost, here or there, if no step can succeed any
         more; whatever else is raised is this batch's failure.
         """
-
-
-def hand(submission: Submission, results: Results) -> None:
-    """Delivers them, if anybody still waits."""
-    if submission.cancelled:
-        return
-    try:
-        submission.deliver(results)
-    except Exception as error:  # a caller that is gone must not take the engine with it
-        log.warning("results could not be handed over: %s", type(error).__name__)
-
-
-def poison(message: str) -> EngineFailure:
-    return EngineFailure("POISON_INPUT", message)
-
-
-def stopped() -> Stopped:
-    return Stopped("DRAINING", "the server is shutting down; this text was not computed")

@@ -22,7 +22,6 @@ from gemwire_server.engine.admission import (
 from gemwire_server.engine.fair_queue import FairQueue
 from gemwire_server.engine.packing import TokenIds
 from gemwire_server.engine.throughput import Throughput
-from gemwire_server.errors import Expired, GemwireError
 
 # From the device to the caller's host, at least.
 DELIVERY_SECONDS = 0.005
@@ -299,9 +298,3 @@ class Scheduler:
         if len(self._deadlines) > 64 + 2 * len(self._waiting):
             self._deadlines = [entry for entry in self._deadlines if entry[2] in self._waiting]
             heapq.heapify(self._deadlines)
-
-
-def expiry() -> GemwireError:
-    return Expired(
-        "DEADLINE_EXCEEDED", "the deadline was too near while the text waited; it was not computed"
-    )

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,21 +13,20 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from gemwire_server.engine.interface import (
-    EngineState,
-    Observer,
-    Results,
-    Runner,
-    StepTiming,
-    Submission,
-    hand,
+from gemwire_server.engine.delivery import (
+    Delivery,
+    expired,
+    lost,
+    notify,
     poison,
     stopped,
+    submission_of,
 )
+from gemwire_server.engine.interface import EngineState, Observer, Runner, Submission
 from gemwire_server.engine.packing import PackedBatch, TokenIds, pack
 from gemwire_server.engine.poison_search import PoisonSearch
-from gemwire_server.engine.scheduler import Dropped, Item, Owner, Scheduler, expiry
-from gemwire_server.errors import DeviceLost, EngineFailure, GemwireError
+from gemwire_server.engine.scheduler import Dropped, Item, Scheduler
+from gemwire_server.errors import DeviceLost, GemwireError
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +68,7 @@ class ThreadEngine:
         self._runner = runner
         self._on_death = on_death
         self._observer = observer or Observer()
+        self._delivery = Delivery(self._observer)
         self._scheduler = Scheduler(
             max_batch_tokens=max_batch_tokens,
             max_queue_tokens=max_queue_tokens,
@@ -97,16 +97,16 @@ class ThreadEngine:
             self._scheduler.add(submission, sequences)
             if submission.alone:
                 self._alone.add(submission)
-            self._tell(self._observer.accepted, len(sequences))
-            self._tell_queue()
+            notify(self._observer.accepted, len(sequences))
+            self._notify_queue()
             self._changed.notify_all()
 
     def cancel(self, submission: Submission) -> None:
         with self._changed:
             submission.cancelled = True
             if indices := self._scheduler.drop(submission):
-                self._tell(self._observer.dropped, "cancelled", len(indices))
-                self._tell_queue()
+                notify(self._observer.dropped, "cancelled", len(indices))
+                self._notify_queue()
 
     def check_room(
         self, coming: int, guess: int, *, caller: int, deadline: float | None = None
@@ -130,7 +130,7 @@ class ThreadEngine:
             self._closing = self._abandoned = True
             self._drop(self._scheduler.clear(), "abandoned", stopped())
             while self._probing:
-                self._refuse(self._probing.popleft().everyone(), "abandoned", stopped())
+                self._delivery.fail(self._probing.popleft().everyone(), "abandoned", stopped())
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -142,29 +142,16 @@ class ThreadEngine:
 
     def _expire(self) -> None:
         """Work that nobody waits for any more must not keep other work out."""
-        self._drop(self._scheduler.expire(), "expired", expiry())
+        self._drop(self._scheduler.expire(), "expired", expired())
 
     def _drop(self, dropped: Sequence[Dropped], reason: str, error: GemwireError) -> None:
-        for owner, indices in dropped:
-            self._tell(self._observer.dropped, reason, len(indices))
-            self._tell_queue()
-            hand(_submission(owner), Results(indices, None, error, None))
+        if dropped:
+            self._notify_queue()
+            self._delivery.drop(dropped, reason, error)
 
-    def _tell_queue(self) -> None:
+    def _notify_queue(self) -> None:
         scheduler = self._scheduler
-        self._tell(self._observer.queue, scheduler.queued_tokens, scheduler.token_rate or 0.0)
-
-    def _refuse(self, items: Sequence[Item], reason: str, error: GemwireError) -> None:
-        if items:
-            self._tell(self._observer.dropped, reason, len(items))
-            _fail(items, error)
-
-    def _tell(self, told: Callable[..., None], *news: object) -> None:
-        """Calls what is not the engine's own, and outlives it."""
-        try:
-            told(*news)
-        except Exception as error:
-            log.error("who was told of the engine's work raised %s", type(error).__name__)
+        notify(self._observer.queue, scheduler.queued_tokens, scheduler.token_rate or 0.0)
 
     def _begin_loop(self) -> None:
         unanswered: list[Item] = []
@@ -174,7 +161,7 @@ class ThreadEngine:
                 if not items:
                     return
                 unanswered = items if suspects is None else suspects.everyone()
-                self._tell(self._observer.begun, items)
+                notify(self._observer.begun, items)
                 packed = pack([item.input_ids for item in items])
                 started = time.monotonic()
                 try:
@@ -204,9 +191,9 @@ class ThreadEngine:
                         self._under_way += 1
                         return suspects.probe, suspects
                 elif may_begin and scheduler.queued_tokens >= needed:
-                    items, expired = scheduler.next_batch()
-                    self._drop(expired, "expired", expiry())
-                    self._tell_queue()
+                    items, too_late = scheduler.next_batch()
+                    self._drop(too_late, "expired", expired())
+                    self._notify_queue()
                     if items:
                         self._under_way += 1
                         return items, None
@@ -218,16 +205,16 @@ class ThreadEngine:
     def _forget_unwanted(self, suspects: PoisonSearch[Item]) -> None:
         """What is cancelled or expired by now is not worth another step."""
         now = time.monotonic()
-        cancelled, expired = [], []
+        cancelled, too_late = [], []
         for item in suspects.everyone():
-            if _submission(item.owner).cancelled:
+            if submission_of(item.owner).cancelled:
                 cancelled.append(item)
             elif item.owner.deadline is not None and item.owner.deadline <= now:
-                expired.append(item)
-        self._refuse(cancelled, "cancelled", expiry())  # nobody is there to be told
-        self._refuse(expired, "expired", expiry())
-        if cancelled or expired:
-            suspects.forget(cancelled + expired)
+                too_late.append(item)
+        self._delivery.fail(cancelled, "cancelled", expired())  # nobody is there to be told
+        self._delivery.fail(too_late, "expired", expired())
+        if cancelled or too_late:
+            suspects.forget(cancelled + too_late)
 
     def _end_loop(self) -> None:
         ended = 0.0
@@ -248,13 +235,13 @@ class ThreadEngine:
     def _end(self, step: _Step, ended: float) -> Callable[[], None]:
         """Waits for a step; what it returns hands the results out. The one before ended at `ended`."""
         if self._dead:
-            return partial(self._refuse, step.everyone(), "lost", _lost())
+            return partial(self._delivery.fail, step.everyone(), "lost", lost())
         try:
             vectors = step.wait()
         except DeviceLost:
             raise
         except Exception:
-            self._tell(self._observer.failed)
+            notify(self._observer.failed)
             # No text and nothing of a request is in a runner's exception.
             log.exception("a step of %d tokens failed", step.packed.num_tokens)
             with self._changed:
@@ -267,46 +254,22 @@ class ThreadEngine:
         seconds = time.monotonic() - started
         with self._changed:
             self._scheduler.pace.ended(step.packed.num_tokens, seconds)
-            self._tell_queue()
+            self._notify_queue()
             if step.suspects is not None:
                 step.suspects.passed()
                 self._go_on(step.suspects)
-        return partial(self._deliver, step, vectors, started, seconds)
+        return partial(self._delivery.step, step.items, step.packed, vectors, started, seconds)
 
     def _go_on(self, suspects: PoisonSearch[Item]) -> None:
         """Fails the texts that were found out, and has the others tried unless it is too late for that."""
         guilty = suspects.take_guilty()
-        self._refuse(guilty, "poison", poison("the engine failed on this text"))
+        self._delivery.fail(guilty, "poison", poison("the engine failed on this text"))
         if self._dead:
-            self._refuse(suspects.everyone(), "lost", _lost())
+            self._delivery.fail(suspects.everyone(), "lost", lost())
         elif self._abandoned:
-            self._refuse(suspects.everyone(), "abandoned", stopped())
+            self._delivery.fail(suspects.everyone(), "abandoned", stopped())
         elif suspects.probe:
             self._probing.append(suspects)
-
-    def _deliver(
-        self, step: _Step, vectors: NDArray[np.float32], started: float, seconds: float
-    ) -> None:
-        """Hands each submission its rows; a row that is not finite fails alone."""
-        waits = [started - item.queued_at for item in step.items]
-        finite: list[bool] = np.all(np.isfinite(vectors), axis=1).tolist()
-        good = [row for row, is_finite in enumerate(finite) if is_finite]
-        if good:
-            news = [step.items[row] for row in good], [waits[row] for row in good], seconds
-            self._tell(self._observer.ended, *news)
-        else:
-            self._tell(self._observer.failed)
-        if len(good) < len(finite):
-            self._tell(self._observer.dropped, "poison", len(finite) - len(good))
-        rows: dict[tuple[Submission, bool], list[int]] = defaultdict(list)
-        for row, item in enumerate(step.items):
-            rows[_submission(item.owner), finite[row]].append(row)
-        for (submission, is_finite), members in rows.items():
-            waited = max(waits[row] for row in members)
-            told = StepTiming(waited, seconds, step.packed.num_texts, step.packed.num_tokens)
-            error = None if is_finite else poison("the model gave no finite vector for this text")
-            indices = [step.items[row].index for row in members]
-            hand(submission, Results(indices, vectors[members] if is_finite else None, error, told))
 
     def _die(self, error: BaseException, unanswered: Sequence[Item]) -> None:
         """Not a failed step, which is answered: the device's end, or this code's own. Nobody may wait for
@@ -317,27 +280,10 @@ class ThreadEngine:
         if (
             first
         ):  # and before anything else: whose process ends with the engine says more than this could
-            self._tell(self._on_death)
-        self._refuse(unanswered, "lost", _lost())
+            notify(self._on_death)
+        self._delivery.fail(unanswered, "lost", lost())
         self.abandon()
-
-
-def _lost() -> EngineFailure:
-    return EngineFailure("DEVICE_LOST", "the device failed; this text was not computed")
 
 
 def _raise(error: Exception) -> NDArray[np.float32]:
     raise error
-
-
-def _fail(items: Sequence[Item], error: GemwireError) -> None:
-    by_owner: dict[Submission, list[int]] = defaultdict(list)
-    for item in items:
-        by_owner[_submission(item.owner)].append(item.index)
-    for submission, indices in by_owner.items():
-        hand(submission, Results(indices, None, error, None))
-
-
-def _submission(owner: Owner) -> Submission:
-    assert isinstance(owner, Submission)
-    return owner

@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 
 from gemwire_server.engine.admission import QueueState
-from gemwire_server.engine.interface import EngineState, Results, Submission, hand, poison, stopped
+from gemwire_server.engine.delivery import deliver, expired, poison, stopped
+from gemwire_server.engine.interface import EngineState, Results, Submission
 from gemwire_server.engine.packing import TokenIds
-from gemwire_server.engine.scheduler import expiry
 from gemwire_server.errors import GemwireError, Stopped
 from gemwire_server.processes.link import LinkClosed
 from gemwire_server.processes.quarantine import Quarantine, digest
@@ -80,7 +80,7 @@ class EnginePool:
             raise
         if convicted:
             error = poison("this text has ended the engine before; it is not computed again")
-            hand(submission, Results(convicted, None, error, None))
+            deliver(submission, Results(convicted, None, error, None))
 
     def _check_size(self, tokens: int) -> None:
         """Raises Overloaded for what no engine would ever take, whether one is there now or not."""
@@ -171,7 +171,7 @@ class EnginePool:
         """To another engine, while time remains."""
         deadline = part.submission.deadline
         if deadline is not None and deadline <= time.monotonic():
-            self._fail(part, places, expiry())
+            self._fail(part, places, expired())
             return
         moved = RemoteSubmission(
             part.submission,
@@ -188,14 +188,14 @@ class EnginePool:
         if part.alone and results.vectors is not None:
             self.quarantine.clear(digest(part.sequences[0]))
         indices = [part.indices[place] for place in results.indices]
-        hand(part.submission, Results(indices, results.vectors, results.error, results.step))
+        deliver(part.submission, Results(indices, results.vectors, results.error, results.step))
         if not part.waiting:
             self._notify()
 
     def _fail(self, part: RemoteSubmission, places: Sequence[int], error: GemwireError) -> None:
         if places:
             indices = [part.indices[place] for place in places]
-            hand(part.submission, Results(indices, None, error, None))
+            deliver(part.submission, Results(indices, None, error, None))
 
     def _notify(self) -> None:
         with self._idle:

@@ -17,7 +17,7 @@ import numpy as np
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.config.options import ServerConfig
-from gemwire_server.engine.interface import stopped
+from gemwire_server.engine.delivery import stopped
 from gemwire_server.errors import GemwireError, InvalidInput
 from gemwire_server.fronts.grpc.gemwire_v1.messages import (
     check_options,
