@@ -75,7 +75,7 @@ class Recount:
         assert {
             (key, priority, flow_key): flow.tokens
             for key, caller in callers.items()
-            for priority, level in caller.classes.items()
-            for flow_key, flow in level.flows.items()
+            for priority, held in caller.priorities.items()
+            for flow_key, flow in held.flows.items()
         } == by_flow
-        assert len(queue._turns) == len(by_caller)
+        assert len(queue._fair_queue) == len(by_caller)

@@ -22,7 +22,7 @@ class PoisonSearch(Generic[T]):
         self._guilty: list[T] = []
         self._choose()
 
-    def everyone(self) -> list[T]:
+    def unresolved(self) -> list[T]:
         """All that are neither computed nor found out."""
         return self._suspected + self._unsuspected if self._suspected else list(self.probe)
 

@@ -78,17 +78,17 @@ class _Flow:
 
 
 @dataclass(slots=True)
-class _Class:
+class _Priority:
     """What a caller has waiting at one priority."""
 
-    turns: FairQueue = field(default_factory=FairQueue)
+    fair_queue: FairQueue = field(default_factory=FairQueue)
     flows: dict[int, _Flow] = field(default_factory=dict)
     tokens: int = 0
 
 
 @dataclass(slots=True)
 class _Caller:
-    classes: dict[int, _Class] = field(default_factory=dict)  # by priority
+    priorities: dict[int, _Priority] = field(default_factory=dict)  # by priority
     tokens: int = 0
 
 
@@ -105,18 +105,18 @@ class Scheduler:
         self.max_queue_tokens = max_queue_tokens
         self.queued_tokens = 0
         self._clock = clock
-        self.pace = Throughput(full_step=max_batch_tokens, clock=clock)
+        self.throughput = Throughput(full_step=max_batch_tokens, clock=clock)
         """Its user tells it of every step's end."""
         self._waiting: dict[Owner, _Waiting] = {}
         self._callers: dict[int, _Caller] = {}
-        self._turns = FairQueue()
+        self._fair_queue = FairQueue()
         self._deadlines: list[tuple[float, int, Owner]] = []
         self._arrivals = itertools.count()
 
     @property
     def token_rate(self) -> float | None:
         """Tokens a second, of recent steps; None before the first that was half full."""
-        return self.pace.rate
+        return self.throughput.rate
 
     def __len__(self) -> int:
         """Owners with texts that wait."""
@@ -134,15 +134,15 @@ class Scheduler:
         self._admit(owner, tokens)
         now = self._clock()
         caller = self._callers.setdefault(owner.caller, _Caller())
-        level = caller.classes.setdefault(owner.priority, _Class())
-        flow = level.flows.setdefault(owner.flow, _Flow())
+        priority = caller.priorities.setdefault(owner.priority, _Priority())
+        flow = priority.flows.setdefault(owner.flow, _Flow())
         waiting = _Waiting(
             deque(Item(owner, i, ids, now) for i, ids in enumerate(sequences)), tokens
         )
         self._waiting[owner] = flow.owners[owner] = waiting
         self._count(owner, tokens)
-        self._turns.join(owner.caller)
-        level.turns.join(owner.flow)
+        self._fair_queue.join(owner.caller)
+        priority.fair_queue.join(owner.flow)
         if owner.deadline is not None:
             self._remember_deadline(owner.deadline, owner)
 
@@ -155,7 +155,7 @@ class Scheduler:
         if owner.deadline is None or owner.bulk or self.token_rate is None:
             return
         left = owner.deadline - self._clock()
-        whole = self.pace.busy_seconds() + (self.queued_tokens + tokens) / self.token_rate
+        whole = self.throughput.busy_seconds() + (self.queued_tokens + tokens) / self.token_rate
         # Its own wait, which costs a look at every caller, is at most the whole queue's.
         if is_too_long(whole, left):
             queue.check_deadline(self.wait_seconds(owner, tokens), left)
@@ -183,12 +183,14 @@ class Scheduler:
             return 0.0
         same_flow, higher_priorities, other_flows = 0, 0, list[int]()
         if (caller := self._callers.get(owner.caller)) is not None:
-            if (level := caller.classes.get(owner.priority)) is not None:
-                flow = level.flows.get(owner.flow)
+            if (priority := caller.priorities.get(owner.priority)) is not None:
+                flow = priority.flows.get(owner.flow)
                 same_flow = flow.tokens if flow is not None else 0
-                other_flows = [other.tokens for other in level.flows.values() if other is not flow]
+                other_flows = [
+                    other.tokens for other in priority.flows.values() if other is not flow
+                ]
             higher_priorities = sum(
-                each.tokens for key, each in caller.classes.items() if key > owner.priority
+                each.tokens for key, each in caller.priorities.items() if key > owner.priority
             )
         until_done = tokens_until_done(
             tokens,
@@ -197,7 +199,7 @@ class Scheduler:
             higher_priorities=higher_priorities,
             other_callers=[each.tokens for each in self._callers.values() if each is not caller],
         )
-        return self.pace.busy_seconds() + compute_seconds(
+        return self.throughput.busy_seconds() + compute_seconds(
             until_done,
             waiting=self.queued_tokens + tokens,
             max_batch_tokens=self.max_batch_tokens,
@@ -213,12 +215,12 @@ class Scheduler:
         expired = self.expire() + self._expire_hopeless()
         batch: list[Item] = []
         room = self.max_batch_tokens
-        while self._turns:
-            caller_key = self._turns.first()
+        while self._fair_queue:
+            caller_key = self._fair_queue.first()
             caller = self._callers[caller_key]
-            level = caller.classes[max(caller.classes)]
-            flow_key = level.turns.first()
-            flow = level.flows[flow_key]
+            priority = caller.priorities[max(caller.priorities)]
+            flow_key = priority.fair_queue.first()
+            flow = priority.flows[flow_key]
             owner, waiting = next(iter(flow.owners.items()))
             item = waiting.items[0]
             size = len(item.input_ids)
@@ -226,15 +228,15 @@ class Scheduler:
                 break
             batch.append(item)
             room = room - size if not item.owner.alone else 0
-            self._turns.take(caller_key, size)
-            level.turns.take(flow_key, size)
+            self._fair_queue.take(caller_key, size)
+            priority.fair_queue.take(flow_key, size)
             waiting.items.popleft()
             waiting.tokens -= size
             if not waiting.items:
                 del self._waiting[owner], flow.owners[owner]
             self._count(owner, -size)
         if batch:
-            self.pace.begun(self.max_batch_tokens - room)
+            self.throughput.begun(self.max_batch_tokens - room)
         return batch, expired
 
     def _expire_hopeless(self) -> list[Dropped]:
@@ -243,7 +245,7 @@ class Scheduler:
         hopeless: list[Dropped] = []
         if self.token_rate is None:
             return hopeless
-        begin = self._clock() + self.pace.busy_seconds() + DELIVERY_SECONDS
+        begin = self._clock() + self.throughput.busy_seconds() + DELIVERY_SECONDS
         while self._deadlines and len(self._waiting) > 1:
             step = min(self.queued_tokens, self.max_batch_tokens) / self.token_rate
             if self._deadlines[0][0] >= begin + step:
@@ -258,7 +260,7 @@ class Scheduler:
         waiting = self._waiting.pop(owner, None)
         if waiting is None:
             return []
-        del self._callers[owner.caller].classes[owner.priority].flows[owner.flow].owners[owner]
+        del self._callers[owner.caller].priorities[owner.priority].flows[owner.flow].owners[owner]
         self._count(owner, -waiting.tokens)
         return [item.index for item in waiting.items]
 
@@ -278,19 +280,19 @@ class Scheduler:
     def _count(self, owner: Owner, tokens: int) -> None:
         """Tokens that came to wait, or no longer do; what has none left gives up its turn."""
         caller = self._callers[owner.caller]
-        level = caller.classes[owner.priority]
-        flow = level.flows[owner.flow]
+        priority = caller.priorities[owner.priority]
+        flow = priority.flows[owner.flow]
         self.queued_tokens += tokens
         caller.tokens += tokens
-        level.tokens += tokens
+        priority.tokens += tokens
         flow.tokens += tokens
         if not flow.tokens:
-            level.turns.leave(owner.flow)
-            del level.flows[owner.flow]
-        if not level.tokens:
-            del caller.classes[owner.priority]
+            priority.fair_queue.leave(owner.flow)
+            del priority.flows[owner.flow]
+        if not priority.tokens:
+            del caller.priorities[owner.priority]
         if not caller.tokens:
-            self._turns.leave(owner.caller)
+            self._fair_queue.leave(owner.caller)
             del self._callers[owner.caller]
 
     def _remember_deadline(self, deadline: float, owner: Owner) -> None:

@@ -41,11 +41,11 @@ class _Step:
     packed: PackedBatch
     started: float
     wait: Callable[[], NDArray[np.float32]]
-    suspects: PoisonSearch[Item] | None
+    search: PoisonSearch[Item] | None
 
-    def everyone(self) -> list[Item]:
+    def unresolved(self) -> list[Item]:
         """The texts that depend on this step, computed in it or not."""
-        return self.items if self.suspects is None else self.suspects.everyone()
+        return self.items if self.search is None else self.search.unresolved()
 
 
 class ThreadEngine:
@@ -77,7 +77,7 @@ class ThreadEngine:
         self._changed = threading.Condition()
         self._under_way = 0
         self._begun: SimpleQueue[_Step | None] = SimpleQueue()  # at most `depth`, then None
-        self._probing: deque[PoisonSearch[Item]] = deque()  # of steps that failed: at most `depth`
+        self._searches: deque[PoisonSearch[Item]] = deque()  # of steps that failed: at most `depth`
         self._alone: WeakSet[Submission] = WeakSet()
         self._closing = False
         self._abandoned = False
@@ -129,8 +129,8 @@ class ThreadEngine:
         with self._changed:
             self._closing = self._abandoned = True
             self._drop(self._scheduler.clear(), "abandoned", stopped())
-            while self._probing:
-                self._delivery.fail(self._probing.popleft().everyone(), "abandoned", stopped())
+            while self._searches:
+                self._delivery.fail(self._searches.popleft().unresolved(), "abandoned", stopped())
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -157,10 +157,10 @@ class ThreadEngine:
         unanswered: list[Item] = []
         try:
             while True:
-                items, suspects = self._next_items()
+                items, search = self._next_items()
                 if not items:
                     return
-                unanswered = items if suspects is None else suspects.everyone()
+                unanswered = items if search is None else search.unresolved()
                 notify(self._observer.begun, items)
                 packed = pack([item.input_ids for item in items])
                 started = time.monotonic()
@@ -168,7 +168,7 @@ class ThreadEngine:
                     wait = self._runner.start(packed)
                 except Exception as error:
                     wait = partial(_raise, error)
-                self._begun.put(_Step(items, packed, started, wait, suspects))
+                self._begun.put(_Step(items, packed, started, wait, search))
                 unanswered = []  # the other thread's to answer now
         except BaseException as error:
             self._die(error, unanswered)
@@ -183,13 +183,15 @@ class ThreadEngine:
                 needed = 1 if not self._under_way else scheduler.max_batch_tokens
                 # If one of these takes the device with it, nothing else may be suspected.
                 may_begin = self._under_way < (1 if self._alone else self._runner.depth)
-                if may_begin and self._probing:
-                    suspects = self._probing.popleft()
-                    self._forget_unwanted(suspects)
-                    if suspects.probe:
-                        scheduler.pace.begun(sum(len(item.input_ids) for item in suspects.probe))
+                if may_begin and self._searches:
+                    search = self._searches.popleft()
+                    self._skip_unwanted(search)
+                    if search.probe:
+                        scheduler.throughput.begun(
+                            sum(len(item.input_ids) for item in search.probe)
+                        )
                         self._under_way += 1
-                        return suspects.probe, suspects
+                        return search.probe, search
                 elif may_begin and scheduler.queued_tokens >= needed:
                     items, too_late = scheduler.next_batch()
                     self._drop(too_late, "expired", expired())
@@ -202,11 +204,11 @@ class ThreadEngine:
                 else:
                     self._changed.wait()
 
-    def _forget_unwanted(self, suspects: PoisonSearch[Item]) -> None:
+    def _skip_unwanted(self, search: PoisonSearch[Item]) -> None:
         """What is cancelled or expired by now is not worth another step."""
         now = time.monotonic()
         cancelled, too_late = [], []
-        for item in suspects.everyone():
+        for item in search.unresolved():
             if submission_of(item.owner).cancelled:
                 cancelled.append(item)
             elif item.owner.deadline is not None and item.owner.deadline <= now:
@@ -214,12 +216,12 @@ class ThreadEngine:
         self._delivery.fail(cancelled, "cancelled", expired())  # nobody is there to be told
         self._delivery.fail(too_late, "expired", expired())
         if cancelled or too_late:
-            suspects.forget(cancelled + too_late)
+            search.forget(cancelled + too_late)
 
     def _end_loop(self) -> None:
         ended = 0.0
         while (step := self._begun.get()) is not None:
-            unanswered = step.everyone()
+            unanswered = step.unresolved()
             try:
                 # A step begun ahead has waited for the one before it.
                 hand_out = self._end(step, ended)
@@ -235,7 +237,7 @@ class ThreadEngine:
     def _end(self, step: _Step, ended: float) -> Callable[[], None]:
         """Waits for a step; what it returns hands the results out. The one before ended at `ended`."""
         if self._dead:
-            return partial(self._delivery.fail, step.everyone(), "lost", lost())
+            return partial(self._delivery.fail, step.unresolved(), "lost", lost())
         try:
             vectors = step.wait()
         except DeviceLost:
@@ -245,31 +247,31 @@ class ThreadEngine:
             # No text and nothing of a request is in a runner's exception.
             log.exception("a step of %d tokens failed", step.packed.num_tokens)
             with self._changed:
-                self._scheduler.pace.over()
-                if step.suspects is not None:
-                    step.suspects.failed()
-                self._go_on(step.suspects or PoisonSearch(step.items))
+                self._scheduler.throughput.failed()
+                if step.search is not None:
+                    step.search.failed()
+                self._continue_search(step.search or PoisonSearch(step.items))
             return lambda: None
         started = max(step.started, ended)
         seconds = time.monotonic() - started
         with self._changed:
-            self._scheduler.pace.ended(step.packed.num_tokens, seconds)
+            self._scheduler.throughput.ended(step.packed.num_tokens, seconds)
             self._notify_queue()
-            if step.suspects is not None:
-                step.suspects.passed()
-                self._go_on(step.suspects)
+            if step.search is not None:
+                step.search.passed()
+                self._continue_search(step.search)
         return partial(self._delivery.step, step.items, step.packed, vectors, started, seconds)
 
-    def _go_on(self, suspects: PoisonSearch[Item]) -> None:
+    def _continue_search(self, search: PoisonSearch[Item]) -> None:
         """Fails the texts that were found out, and has the others tried unless it is too late for that."""
-        guilty = suspects.take_guilty()
+        guilty = search.take_guilty()
         self._delivery.fail(guilty, "poison", poison("the engine failed on this text"))
         if self._dead:
-            self._delivery.fail(suspects.everyone(), "lost", lost())
+            self._delivery.fail(search.unresolved(), "lost", lost())
         elif self._abandoned:
-            self._delivery.fail(suspects.everyone(), "abandoned", stopped())
-        elif suspects.probe:
-            self._probing.append(suspects)
+            self._delivery.fail(search.unresolved(), "abandoned", stopped())
+        elif search.probe:
+            self._searches.append(search)
 
     def _die(self, error: BaseException, unanswered: Sequence[Item]) -> None:
         """Not a failed step, which is answered: the device's end, or this code's own. Nobody may wait for

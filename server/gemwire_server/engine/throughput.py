@@ -28,11 +28,9 @@ class Throughput:
         first = self._under_way[0] / self.rate - (self._clock() - self._since)
         return max(0.0, first) + (sum(self._under_way) - self._under_way[0]) / self.rate
 
-    def over(self) -> None:
-        """The first of the steps under way is; nothing is learned from it."""
-        if self._under_way:
-            self._under_way.popleft()
-        self._since = self._clock()
+    def failed(self) -> None:
+        """The first of the steps under way ended without vectors; nothing is learned from it."""
+        self._end_first()
 
     def ended(self, tokens: int, seconds: float) -> None:
         """The first of the steps under way was computed; learns from it.
@@ -41,10 +39,15 @@ class Throughput:
         can only raise what is known. A step that took strangely long, or no time because it was done
         before anybody looked, moves the rate by no more than twice or half of it would.
         """
-        self.over()
+        self._end_first()
         rate, known = tokens / max(seconds, 1e-6), self.rate
         full = 2 * tokens >= self._full_step
         if known is None:
             self.rate = rate if full else None
         elif full or rate > known:
             self.rate = 0.8 * known + 0.2 * min(max(rate, known / 2), 2 * known)
+
+    def _end_first(self) -> None:
+        if self._under_way:
+            self._under_way.popleft()
+        self._since = self._clock()

@@ -36,7 +36,7 @@ def reason(scheduler: Scheduler, owner: Owner, *sizes: int) -> str:
 
 
 def test_a_full_queue_refuses_whole_requests_and_says_when(scheduler: Scheduler) -> None:
-    scheduler.pace.ended(100, 0.5)  # 200 tokens a second
+    scheduler.throughput.ended(100, 0.5)  # 200 tokens a second
     scheduler.add(Owner(), texts(500, 400))
     with pytest.raises(Overloaded) as caught:
         scheduler.add(Owner(caller=2), texts(50, 51))
@@ -103,7 +103,7 @@ class TestDeadlines:
 
     @pytest.fixture(autouse=True)
     def measured(self, scheduler: Scheduler) -> None:
-        scheduler.pace.ended(100, 1.0)
+        scheduler.throughput.ended(100, 1.0)
 
     def test_what_the_callers_own_backlog_makes_late_is_refused_at_once(
         self, scheduler: Scheduler, clock: Clock
@@ -167,35 +167,35 @@ class TestRate:
     def test_nothing_is_refused_for_its_deadline_before_a_rate_is_known(
         self, scheduler: Scheduler, clock: Clock
     ) -> None:
-        scheduler.pace.ended(5, 1.0)  # a warm-up of one short text says nothing of full steps
+        scheduler.throughput.ended(5, 1.0)  # a warm-up of one short text says nothing of full steps
         assert scheduler.token_rate is None
         scheduler.add(Owner(), texts(500))
         assert reason(scheduler, Owner(deadline=clock.now + 0.01), 10) == ""
 
     def test_small_steps_do_not_spoil_it(self, scheduler: Scheduler) -> None:
-        scheduler.pace.ended(100, 0.1)
+        scheduler.throughput.ended(100, 0.1)
         for _ in range(100):
-            scheduler.pace.ended(3, 0.09)
+            scheduler.throughput.ended(3, 0.09)
         assert scheduler.token_rate == pytest.approx(1000)
 
     @pytest.mark.parametrize(("seconds", "factor"), [(100.0, 0.9), (0.0, 1.2)])
     def test_one_strange_step_moves_it_little(
         self, scheduler: Scheduler, seconds: float, factor: float
     ) -> None:
-        scheduler.pace.ended(100, 0.1)
-        scheduler.pace.ended(100, seconds)
+        scheduler.throughput.ended(100, 0.1)
+        scheduler.throughput.ended(100, seconds)
         assert scheduler.token_rate == pytest.approx(1000 * factor)
 
     def test_it_follows_a_device_that_has_changed(self, scheduler: Scheduler) -> None:
         for truth in (1000, 100, 3000):
             for _ in range(40):
-                scheduler.pace.ended(100, 100 / truth)
+                scheduler.throughput.ended(100, 100 / truth)
             assert scheduler.token_rate == pytest.approx(truth, rel=0.05)
 
     def test_small_steps_raise_a_rate_that_was_too_low(self, scheduler: Scheduler) -> None:
-        scheduler.pace.ended(100, 10.0)
+        scheduler.throughput.ended(100, 10.0)
         for _ in range(40):
-            scheduler.pace.ended(20, 0.02)
+            scheduler.throughput.ended(20, 0.02)
         assert scheduler.token_rate == pytest.approx(1000, rel=0.05)
 
 
@@ -233,7 +233,7 @@ class Simulation:
                 arrival += dice.expovariate(self.load * self.rate * len(sizes) / sum(sizes))
             else:
                 tokens = sum(lengths(step))
-                scheduler.pace.ended(tokens, tokens / self.rate)
+                scheduler.throughput.ended(tokens, tokens / self.rate)
                 late = [item for item in step if (item.owner.deadline or 0) < ends]
                 self.late_tokens += sum(lengths(late))
                 self.good_tokens += tokens - sum(lengths(late))

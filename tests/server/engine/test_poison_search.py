@@ -28,16 +28,16 @@ class Device:
     def search(self, texts: list[int]) -> list[int]:
         """The guilty, after the first step of all of them has failed."""
         assert self.fails(texts)
-        suspects, guilty = PoisonSearch(texts), []
-        while suspects.probe:
-            assert set(suspects.probe) <= set(suspects.everyone())
-            if self.fails(list(suspects.probe)):
-                suspects.failed()
+        search, guilty = PoisonSearch(texts), []
+        while search.probe:
+            assert set(search.probe) <= set(search.unresolved())
+            if self.fails(list(search.probe)):
+                search.failed()
             else:
-                suspects.passed()
-            guilty += suspects.take_guilty()
+                search.passed()
+            guilty += search.take_guilty()
             assert self.steps < 2000, "it goes on for ever"
-        assert suspects.everyone() == []
+        assert search.unresolved() == []
         assert sorted(self.computed + guilty) == texts, "each is computed or guilty, and once"
         return guilty
 
@@ -69,20 +69,20 @@ def test_a_failure_that_passes_convicts_nobody(count: int) -> None:
 def test_who_is_forgotten_is_not_tried_and_the_others_are_served(gone: list[int]) -> None:
     """The culprit, 5, may be among them: then nobody is guilty."""
     for after in range(6):
-        device, suspects, guilty = Device({5}), PoisonSearch(list(range(8))), []
+        device, search, guilty = Device({5}), PoisonSearch(list(range(8))), []
         forgotten: list[int] = []
         for step in range(100):
             if step == after:
-                forgotten = [item for item in gone if item in suspects.everyone()]
-                suspects.forget(forgotten)
-            if not suspects.probe:
+                forgotten = [item for item in gone if item in search.unresolved()]
+                search.forget(forgotten)
+            if not search.probe:
                 break
-            assert not set(forgotten) & set(suspects.probe)
-            if device.fails(list(suspects.probe)):
-                suspects.failed()
+            assert not set(forgotten) & set(search.probe)
+            if device.fails(list(search.probe)):
+                search.failed()
             else:
-                suspects.passed()
-            guilty += suspects.take_guilty()
-        assert suspects.everyone() == [] and not suspects.probe
+                search.passed()
+            guilty += search.take_guilty()
+        assert search.unresolved() == [] and not search.probe
         assert guilty == ([] if 5 in forgotten else [5])
         assert sorted(device.computed + guilty + forgotten) == list(range(8))

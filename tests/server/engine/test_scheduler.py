@@ -133,7 +133,7 @@ def test_expired_work_is_returned_once_and_not_computed(scheduler: Scheduler, cl
 
 
 def test_what_the_step_would_compute_too_late_gives_way(scheduler: Scheduler, clock: Clock) -> None:
-    scheduler.pace.ended(100, 1.0)  # 100 tokens a second
+    scheduler.throughput.ended(100, 1.0)  # 100 tokens a second
     late, early, never = Owner(deadline=100.9), Owner(deadline=101.1, caller=2), Owner(caller=1)
     scheduler.add(late, texts(10))
     scheduler.add(early, texts(10))
@@ -146,7 +146,7 @@ def test_what_the_step_would_compute_too_late_gives_way(scheduler: Scheduler, cl
 def test_a_wrong_rate_does_not_keep_the_last_one_from_being_computed(
     scheduler: Scheduler, clock: Clock
 ) -> None:
-    scheduler.pace.ended(100, 1000.0)
+    scheduler.throughput.ended(100, 1000.0)
     for _ in range(3):
         scheduler.add(Owner(deadline=clock.now + 0.5), texts(50))
         assert step(scheduler) == [50]
@@ -204,7 +204,7 @@ def test_random_traffic_loses_nothing() -> None:
                 books.take(item.owner, [item.index])
             assert sum(lengths(batch)) <= 64 or len(batch) == 1
             if batch:
-                scheduler.pace.ended(sum(lengths(batch)), sum(lengths(batch)) / 700)
+                scheduler.throughput.ended(sum(lengths(batch)), sum(lengths(batch)) / 700)
         books.check()
     assert refused > 100
     while len(scheduler):
@@ -238,11 +238,11 @@ def test_coming_and_going_piles_nothing_up_while_nothing_is_computed(
         assert len(scheduler._deadlines) <= 64 + 2 * 3
     assert scheduler.queued_tokens == 20 and len(scheduler._waiting) == 2
     kept = [
-        scheduler._turns,
-        *(c.turns for o in scheduler._callers.values() for c in o.classes.values()),
+        scheduler._fair_queue,
+        *(c.fair_queue for o in scheduler._callers.values() for c in o.priorities.values()),
     ]
     assert all(len(turns._heap) <= 1100 and len(turns._ends) <= 1024 for turns in kept)
-    assert list(scheduler._callers) == [1] and list(scheduler._callers[1].classes) == [0]
+    assert list(scheduler._callers) == [1] and list(scheduler._callers[1].priorities) == [0]
 
 
 @pytest.mark.parametrize("owners", [1, 1000])

@@ -36,7 +36,7 @@ def test_a_front_and_the_scheduler_refuse_alike_on_equal_figures() -> None:
     for _ in range(60):
         scheduler = Scheduler(max_batch_tokens=50, max_queue_tokens=LIMIT, clock=time.monotonic)
         if random.random() < 0.8:
-            scheduler.pace.ended(50, float(random.uniform(0.05, 0.5)))
+            scheduler.throughput.ended(50, float(random.uniform(0.05, 0.5)))
         path = f"\0gemwire-test-{secrets.token_hex(8)}"
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path)
