@@ -1,10 +1,11 @@
-"""What can go wrong for a caller, as few types; each has the google.rpc.Code that callers get."""
+"""The errors of a server. Each that can reach a caller has the google.rpc.Code that callers get."""
 
-from typing import ClassVar, Self
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
 
 
 class GemwireError(Exception):
-    """Something a caller is told about.
+    """An error that reaches the caller.
 
     `reason` is machine-readable (google.rpc.ErrorInfo), `message` is for people and never holds a
     text or an internal detail, `metadata` holds the figures of the message. `code` is the name of a
@@ -18,6 +19,10 @@ class GemwireError(Exception):
         self.reason = reason
         self.message = message
         self.metadata = {key: str(value) for key, value in metadata.items()}
+
+    def details(self) -> dict[str, str | float | None]:
+        """The type's own fields: the keyword arguments that are neither reason, message nor metadata."""
+        return {}
 
     def forgetting(self) -> Self:
         """The error without the frames that it came through, which hold the request, and often a circle."""
@@ -36,21 +41,24 @@ class InvalidInput(GemwireError):
         super().__init__(reason, message, **metadata)
         self.field = field
 
+    def details(self) -> dict[str, str | float | None]:
+        return {"field": self.field}
+
 
 class NotFound(GemwireError):
-    """The request names a model that is not here."""
+    """The request names a model that this server does not serve."""
 
     code = "NOT_FOUND"
 
 
 class Unauthenticated(GemwireError):
-    """The call came without a token that this server knows."""
+    """The call has no token that this server knows."""
 
     code = "UNAUTHENTICATED"
 
 
 class QuotaExceeded(GemwireError):
-    """`subject` has used what it may; other callers are served. Asking again soon does not help."""
+    """`subject` has used up its quota; other callers are served. A retry soon does not help."""
 
     code = "RESOURCE_EXHAUSTED"
 
@@ -58,9 +66,13 @@ class QuotaExceeded(GemwireError):
         super().__init__(reason, message, **metadata)
         self.subject = subject
 
+    def details(self) -> dict[str, str | float | None]:
+        return {"subject": self.subject}
+
 
 class Overloaded(GemwireError):
-    """There is no room now; `retry_after` seconds from now there should be, None: waiting does not help."""
+    """The server has no room now. It should have room in `retry_after` seconds; None: waiting does not
+    help."""
 
     code = "RESOURCE_EXHAUSTED"
 
@@ -70,6 +82,9 @@ class Overloaded(GemwireError):
         super().__init__(reason, message, **metadata)
         self.retry_after = retry_after
 
+    def details(self) -> dict[str, str | float | None]:
+        return {"retry_after": self.retry_after}
+
 
 class Expired(GemwireError):
     """The deadline passed before the work was done; it was not computed."""
@@ -78,7 +93,7 @@ class Expired(GemwireError):
 
 
 class Stopped(GemwireError):
-    """The server is going away; another one, or this one `retry_after` seconds later, may answer."""
+    """The server stops. Another server, or this one in `retry_after` seconds, may answer."""
 
     code = "UNAVAILABLE"
 
@@ -86,11 +101,46 @@ class Stopped(GemwireError):
         super().__init__(reason, message)
         self.retry_after = retry_after
 
+    def details(self) -> dict[str, str | float | None]:
+        return {"retry_after": self.retry_after}
+
 
 class EngineFailure(GemwireError):
-    """The engine could not compute this; nothing the caller sent explains it."""
+    """The engine could not compute the text, for no reason that the request shows."""
 
     code = "INTERNAL"
+
+
+TYPES: dict[str, Callable[..., GemwireError]] = {
+    kind.__name__: kind
+    for kind in (
+        InvalidInput,
+        NotFound,
+        Unauthenticated,
+        QuotaExceeded,
+        Overloaded,
+        Expired,
+        Stopped,
+        EngineFailure,
+    )
+}
+
+
+def to_fields(error: GemwireError) -> dict[str, Any]:
+    """The error in JSON's types; `from_fields` makes an equal error of them."""
+    return {
+        "type": type(error).__name__,
+        "reason": error.reason,
+        "message": error.message,
+        "details": error.details(),
+        "metadata": error.metadata,
+    }
+
+
+def from_fields(fields: dict[str, Any]) -> GemwireError:
+    """Raises KeyError for a type that is not in TYPES."""
+    kind = TYPES[fields["type"]]
+    return kind(fields["reason"], fields["message"], **fields["details"], **fields["metadata"])
 
 
 class CheckpointError(Exception):
@@ -102,13 +152,13 @@ class DeviceError(Exception):
 
 
 class StartError(Exception):
-    """A process of the server's could not start; the message is its own."""
+    """A process of the server could not start; the message is that process's own."""
 
 
 class DeviceLost(Exception):
-    """The device failed so that nothing more can be computed on it by this process."""
+    """The device failed, and this process cannot compute on it any more."""
 
 
 def one_line(error: Exception) -> str:
-    """What it says first: CUDA's and Triton's errors go on with advice to their developers."""
+    """The first line of its message: CUDA's and Triton's errors go on with advice to their developers."""
     return str(error).strip().partition("\n")[0] or type(error).__name__

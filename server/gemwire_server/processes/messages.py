@@ -2,15 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gemwire_server import errors
 from gemwire_server.engine.interface import Results, StepTiming, Submission
 from gemwire_server.engine.packing import TokenIds
-from gemwire_server.errors import GemwireError
+from gemwire_server.errors import from_fields, to_fields
 from gemwire_server.processes.link import Bytes, Record
 
 # From a front.
@@ -57,7 +55,7 @@ def results(number: int, told: Results) -> list[tuple[Record, list[Bytes]]]:
     if told.vectors is None:
         assert told.error is not None
         indices = np.array(told.indices, np.int32).view(np.uint8)
-        error = np.frombuffer(_dump(told.error), np.uint8)
+        error = np.frombuffer(json.dumps(to_fields(told.error)).encode(), np.uint8)
         record = Record(kind=FAILED, id=number, count=len(told.indices))
         return [(record, [indices, error])]
     step = told.step or StepTiming(0.0, 0.0, 0, 0)
@@ -85,31 +83,6 @@ def read_results(record: Record, payload: Bytes) -> Results:
     split = 4 * record.count
     indices: list[int] = payload[:split].view(np.int32).tolist()
     if record.kind == FAILED:
-        return Results(indices, None, _load(payload[split:].tobytes()), None)
+        return Results(indices, None, from_fields(json.loads(payload[split:].tobytes())), None)
     vectors: NDArray[np.float32] = payload[split:].view(np.float32).reshape(-1, record.extra)
     return Results(indices, vectors, None, StepTiming(record.x, record.y, record.a, record.b))
-
-
-def _dump(error: GemwireError) -> bytes:
-    fields: dict[str, Any] = {
-        "type": type(error).__name__,
-        "reason": error.reason,
-        "message": error.message,
-        "metadata": error.metadata,
-    }
-    if isinstance(error, errors.Overloaded | errors.Stopped):
-        fields["retry_after"] = error.retry_after
-    return json.dumps(fields).encode()
-
-
-def _load(raw: bytes) -> GemwireError:
-    fields = json.loads(raw)
-    kind = getattr(errors, fields["type"])
-    error = kind.__new__(kind)
-    Exception.__init__(error, fields["message"])
-    for name in ("reason", "message", "metadata"):
-        setattr(error, name, fields[name])
-    if "retry_after" in fields:
-        error.retry_after = fields["retry_after"]
-    assert isinstance(error, GemwireError)
-    return error
