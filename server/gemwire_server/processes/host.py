@@ -18,8 +18,8 @@ from gemwire_server.engine.scheduler import Item
 from gemwire_server.engine.thread_engine import ThreadEngine
 from gemwire_server.errors import Overloaded, Stopped
 from gemwire_server.processes import messages
-from gemwire_server.processes.link import Bytes, Link, LinkClosed, Record
-from gemwire_server.processes.messages import ALONE, BULK, CANCEL, NO_DEADLINE, SUBMIT
+from gemwire_server.processes.link import Link, LinkClosed
+from gemwire_server.processes.messages import Answer, Cancel, Encoded, Submit
 
 log = logging.getLogger(__name__)
 
@@ -206,62 +206,65 @@ class _FrontLink:
     def __init__(self, link: Link, engine: ThreadEngine) -> None:
         self.link = link
         self.seen = 0
-        self.backlog: deque[tuple[Record, list[Bytes]]] = deque()  # bounded by what was accepted
+        self.backlog: deque[Encoded] = deque()  # bounded by what was accepted
         self._engine = engine
         self._open: dict[int, _Remote] = {}
         self._sending = threading.RLock()
 
     def read(self) -> None:
         """Raises LinkClosed."""
-        for record, payload in self.link.receive():
-            if record.kind == SUBMIT:
-                self._submit(record, payload)
-            elif record.kind == CANCEL and (cancelled := self._open.pop(record.id, None)):
-                self._engine.cancel(cancelled)
+        for body, payload in self.link.receive():
+            match messages.decode(body, payload):
+                case Submit() as message:
+                    self._submit(message)
+                case Cancel(number):
+                    if cancelled := self._open.pop(number, None):
+                        self._engine.cancel(cancelled)
 
-    def _submit(self, record: Record, payload: Bytes) -> None:
-        sequences = messages.read_submit(record, payload)
+    def _submit(self, message: Submit) -> None:
+        number, sequences = message.number, message.sequences
         submission = _Remote(
             # By its number: what refers to itself goes when garbage is next collected, and with it goes
             # the memory that is shared with its front.
-            partial(self._deliver, record.id),
-            deadline=None if record.x == NO_DEADLINE else record.x,
-            priority=record.priority,
-            caller=record.a,
-            flow=record.b,
-            bulk=bool(record.flags & BULK),
-            alone=bool(record.flags & ALONE),
+            partial(self._deliver, number),
+            deadline=message.deadline,
+            priority=message.priority,
+            caller=message.caller,
+            flow=message.flow,
+            bulk=message.bulk,
+            alone=message.alone,
         )
-        submission.front, submission.number, submission.left = self, record.id, len(sequences)
-        self._open[record.id] = submission
+        submission.front, submission.number, submission.left = self, number, len(sequences)
+        self._open[number] = submission
         try:
             self._engine.submit(sequences, submission)
         except (Overloaded, Stopped) as error:
-            self._deliver(record.id, Results(list(range(len(sequences))), None, error, None))
-        self.seen = record.id
+            self._deliver(number, Results(list(range(len(sequences))), None, error, None))
+        self.seen = number
 
-    def _deliver(self, number: int, told: Results) -> None:
+    def _deliver(self, number: int, results: Results) -> None:
         with self._sending:  # texts of one submission may end in several threads
             if (submission := self._open.get(number)) is None:
                 return  # cancelled
-            submission.left -= len(told.indices)
+            submission.left -= len(results.indices)
             if not submission.left:
                 self._open.pop(number, None)
-            for record, payload in messages.results(number, told):
-                self.send(record, payload)
+            for answer in messages.answers(number, results):
+                self._send(answer)
 
-    def send(self, record: Record, payload: list[Bytes]) -> None:
-        """Now, or when the front has read what is before it."""
+    def _send(self, answer: Answer) -> None:
+        """Sends it now, or after the backlog once the front has read that."""
         with self._sending, contextlib.suppress(LinkClosed):
-            if self.backlog or not self.link.send(record, *payload):
-                self.backlog.append((record, payload))
+            body, payload = answer.encode()
+            if self.backlog or not self.link.send(body, *payload):
+                self.backlog.append((body, payload))
 
     def catch_up(self) -> None:
         with self._sending, contextlib.suppress(LinkClosed):
             self.link.flush()
             while self.backlog:
-                record, payload = self.backlog[0]
-                if not self.link.send(record, *payload):
+                body, payload = self.backlog[0]
+                if not self.link.send(body, *payload):
                     return
                 self.backlog.popleft()
 

@@ -12,7 +12,6 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +20,10 @@ from gemwire_server.processes.board import BOARD_BYTES, Board
 
 Bytes = NDArray[np.uint8]
 
-RECORD = struct.Struct("<BbHIIIQQddQQ")
-FREED = 0  # the record that says how far its sender has read
+BODY_BYTES = 48
+FREED, MESSAGE = 0, 1
+# FREED or MESSAGE; size and end of the payload, or how far the sender has read; the body.
+RECORD = struct.Struct(f"<B3xIQ{BODY_BYTES}s")
 READ_BYTES = 64 * RECORD.size
 _NOTHING: Bytes = np.zeros(0, np.uint8)
 _SIZES = struct.Struct("<QQ")  # of the rings
@@ -30,22 +31,6 @@ _SIZES = struct.Struct("<QQ")  # of the rings
 
 class LinkClosed(Exception):
     """The other side is gone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """What one side tells the other; what the fields are for is the kind's to say."""
-
-    kind: int
-    priority: int = 0
-    flags: int = 0
-    count: int = 0
-    extra: int = 0
-    id: int = 0
-    x: float = 0.0
-    y: float = 0.0
-    a: int = 0
-    b: int = 0
 
 
 class _Ring:
@@ -135,11 +120,14 @@ class Link:
             self._incoming = _NOTHING
             self.board = Board(np.zeros(BOARD_BYTES, np.uint8))
 
-    def send(self, record: Record, *payload: Bytes) -> bool:
-        """False where there is no room, in the ring or on the socket. Raises LinkClosed.
+    def send(self, body: bytes, *payload: Bytes) -> bool:
+        """Sends a record with `body`, at most BODY_BYTES, and the parts of a payload, end to end.
 
-        A payload is at most a quarter of the ring.
+        Returns False where there is no room, in the ring or on the socket. A payload is at most a quarter
+        of the ring. Raises LinkClosed.
         """
+        if len(body) > BODY_BYTES:
+            raise ValueError(f"a record's body of {len(body)} bytes")
         with self._sending:
             if self._closed:
                 raise LinkClosed
@@ -152,7 +140,7 @@ class Link:
                 if written is None:
                     return False
                 end = written
-            self._unsent = _pack(record, size, end)
+            self._unsent = RECORD.pack(MESSAGE, size, end, body)
             self._flush()  # what the socket does not take now goes before the next record
             return True
 
@@ -172,8 +160,9 @@ class Link:
             self._unsent = self._unsent[sent:]
         return True
 
-    def receive(self) -> Iterator[tuple[Record, Bytes]]:
-        """What has arrived, payloads copied. Raises LinkClosed at the other side's end."""
+    def receive(self) -> Iterator[tuple[bytes, Bytes]]:
+        """The bodies, padded to BODY_BYTES, and payloads, copied, that have arrived. Raises LinkClosed at
+        the other side's end."""
         while True:
             try:
                 raw = self._socket.recv(READ_BYTES)
@@ -187,11 +176,11 @@ class Link:
             whole = len(raw) - len(raw) % RECORD.size
             self._partial = raw[whole:]
             for at in range(0, whole, RECORD.size):
-                record, size, end = _unpack(raw, at)
-                if record.kind == FREED:
+                kind, size, end, body = RECORD.unpack_from(raw, at)
+                if kind == FREED:
                     self._ring.freed = end
                 else:
-                    yield record, self._copy(size, end)
+                    yield body, self._copy(size, end)
             if len(raw) < READ_BYTES:
                 break
         self._tell_how_far()
@@ -212,7 +201,7 @@ class Link:
         if self._read - self._told >= len(self._incoming) // 4:
             with self._sending:
                 if self._flush():
-                    self._unsent = _pack(Record(kind=FREED), 0, self._read)
+                    self._unsent = RECORD.pack(FREED, 0, self._read, b"")
                     self._told = self._read
                     self._flush()
 
@@ -225,27 +214,3 @@ def _split(memory: Bytes, first: int) -> tuple[Bytes, Bytes, Bytes]:
     """The board, the ring of who connected, and the other's."""
     rings = memory[BOARD_BYTES:]
     return memory[:BOARD_BYTES], rings[:first], rings[first:]
-
-
-def _pack(record: Record, size: int, end: int) -> bytes:
-    r = record
-    return RECORD.pack(
-        r.kind, r.priority, r.flags, r.count, size, r.extra, r.id, end, r.x, r.y, r.a, r.b
-    )
-
-
-def _unpack(raw: bytes, at: int) -> tuple[Record, int, int]:
-    kind, priority, flags, count, size, extra, number, end, x, y, a, b = RECORD.unpack_from(raw, at)
-    record = Record(
-        kind=kind,
-        priority=priority,
-        flags=flags,
-        count=count,
-        extra=extra,
-        id=number,
-        x=x,
-        y=y,
-        a=a,
-        b=b,
-    )
-    return record, size, end

@@ -1,88 +1,168 @@
-"""What fronts and engines tell each other over a link."""
+"""The messages between a front and an engine, as bodies of a link's records and payloads.
+
+The first byte of a body says which message it is. A front numbers its submissions from 1.
+"""
 
 import json
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gemwire_server.engine.interface import Results, StepTiming, Submission
+from gemwire_server.engine.interface import Results, StepTiming
 from gemwire_server.engine.packing import TokenIds
 from gemwire_server.errors import from_fields, to_fields
-from gemwire_server.processes.link import Bytes, Record
+from gemwire_server.processes.link import Bytes
 
-# From a front.
-SUBMIT, CANCEL = 1, 2
-# From an engine.
-RESULTS, FAILED = 3, 4
-
+SUBMIT, CANCEL, COMPUTED, FAILED = range(1, 5)
 BULK, ALONE = 1, 2
 NO_DEADLINE = float("inf")
+NO_STEP = StepTiming(0.0, 0.0, 0, 0)
 RESULT_BYTES = 1 << 20  # of one message
 
-
-def submit(
-    number: int, sequences: Sequence[TokenIds], submission: Submission, *, alone: bool
-) -> tuple[Record, list[Bytes]]:
-    lengths = np.fromiter((len(ids) for ids in sequences), np.int32, len(sequences))
-    deadline = NO_DEADLINE if submission.deadline is None else submission.deadline
-    record = Record(
-        kind=SUBMIT,
-        id=number,
-        count=len(sequences),
-        priority=submission.priority,
-        flags=BULK * submission.bulk + ALONE * alone,
-        x=deadline,
-        a=submission.caller,
-        b=submission.flow,
-    )
-    ids = np.concatenate(sequences).astype(np.int32, copy=False)
-    return record, [lengths.view(np.uint8), ids.view(np.uint8)]
+Encoded = tuple[bytes, Sequence[Bytes]]
+"""The body of a message's record, and the parts of its payload."""
 
 
-def read_submit(record: Record, payload: Bytes) -> list[TokenIds]:
-    numbers = payload.view(np.int32)
-    lengths, ids = numbers[: record.count], numbers[record.count :]
-    return np.split(ids, np.cumsum(lengths)[:-1])
+@dataclass(slots=True, eq=False)
+class Submit:
+    """A front asks for the vectors of texts. Except for `sequences`, see `Submission`."""
 
+    number: int
+    sequences: Sequence[TokenIds]
+    deadline: float | None
+    priority: int
+    caller: int
+    flow: int
+    bulk: bool
+    alone: bool
 
-def cancel(number: int) -> Record:
-    return Record(kind=CANCEL, id=number)
+    # Kind, priority, flags, texts, number, deadline, caller, flow.
+    _BODY = struct.Struct("<BbBxIQdQQ")
 
-
-def results(number: int, told: Results) -> list[tuple[Record, list[Bytes]]]:
-    """In messages of bounded size."""
-    if told.vectors is None:
-        assert told.error is not None
-        indices = np.array(told.indices, np.int32).view(np.uint8)
-        error = np.frombuffer(json.dumps(to_fields(told.error)).encode(), np.uint8)
-        record = Record(kind=FAILED, id=number, count=len(told.indices))
-        return [(record, [indices, error])]
-    step = told.step or StepTiming(0.0, 0.0, 0, 0)
-    dimensions = told.vectors.shape[1]
-    rows = max(1, RESULT_BYTES // (4 * dimensions + 4))
-    messages = []
-    for i in range(0, len(told.indices), rows):
-        indices = np.array(told.indices[i : i + rows], np.int32)
-        vectors = np.ascontiguousarray(told.vectors[i : i + rows], np.float32)
-        record = Record(
-            kind=RESULTS,
-            id=number,
-            count=len(indices),
-            extra=dimensions,
-            x=step.queue_seconds,
-            y=step.compute_seconds,
-            a=step.batch_texts,
-            b=step.batch_tokens,
+    def encode(self) -> Encoded:
+        sequences = self.sequences
+        body = self._BODY.pack(
+            SUBMIT,
+            self.priority,
+            BULK * self.bulk + ALONE * self.alone,
+            len(sequences),
+            self.number,
+            NO_DEADLINE if self.deadline is None else self.deadline,
+            self.caller,
+            self.flow,
         )
-        messages.append((record, [indices.view(np.uint8), vectors.reshape(-1).view(np.uint8)]))
-    return messages
+        lengths = np.fromiter((len(ids) for ids in sequences), np.int32, len(sequences))
+        ids = np.concatenate(sequences).astype(np.int32, copy=False)
+        return body, (lengths.view(np.uint8), ids.view(np.uint8))
+
+    @classmethod
+    def decode(cls, body: bytes, payload: Bytes) -> Self:
+        _, priority, flags, texts, number, deadline, caller, flow = cls._BODY.unpack_from(body)
+        numbers = payload.view(np.int32)
+        lengths, ids = numbers[:texts], numbers[texts:]
+        return cls(
+            number,
+            np.split(ids, np.cumsum(lengths)[:-1]),
+            None if deadline == NO_DEADLINE else deadline,
+            priority,
+            caller,
+            flow,
+            bool(flags & BULK),
+            bool(flags & ALONE),
+        )
 
 
-def read_results(record: Record, payload: Bytes) -> Results:
-    split = 4 * record.count
-    indices: list[int] = payload[:split].view(np.int32).tolist()
-    if record.kind == FAILED:
-        return Results(indices, None, from_fields(json.loads(payload[split:].tobytes())), None)
-    vectors: NDArray[np.float32] = payload[split:].view(np.float32).reshape(-1, record.extra)
-    return Results(indices, vectors, None, StepTiming(record.x, record.y, record.a, record.b))
+@dataclass(slots=True, eq=False)
+class Cancel:
+    """A front waits no longer for what is left of a submission."""
+
+    number: int
+
+    _BODY = struct.Struct("<B7xQ")  # kind, number
+
+    def encode(self) -> Encoded:
+        return self._BODY.pack(CANCEL, self.number), ()
+
+    @classmethod
+    def decode(cls, body: bytes, payload: Bytes) -> Self:
+        _, number = cls._BODY.unpack_from(body)
+        return cls(number)
+
+
+@dataclass(slots=True, eq=False)
+class Answer:
+    """An engine answers some texts of a submission, all with vectors or all with one error."""
+
+    number: int
+    results: Results
+
+    # Kind, texts, number, queue seconds, compute seconds, batch texts, batch tokens, dimensions.
+    _BODY = struct.Struct("<B3xIQddIII")
+
+    def encode(self) -> Encoded:
+        results, step = self.results, self.results.step or NO_STEP
+        if results.vectors is not None:
+            kind, dimensions = COMPUTED, results.vectors.shape[1]
+            vectors = np.ascontiguousarray(results.vectors, np.float32)
+            content = vectors.reshape(-1).view(np.uint8)
+        else:
+            assert results.error is not None
+            kind, dimensions = FAILED, 0
+            content = np.frombuffer(json.dumps(to_fields(results.error)).encode(), np.uint8)
+        body = self._BODY.pack(
+            kind,
+            len(results.indices),
+            self.number,
+            step.queue_seconds,
+            step.compute_seconds,
+            step.batch_texts,
+            step.batch_tokens,
+            dimensions,
+        )
+        return body, (np.array(results.indices, np.int32).view(np.uint8), content)
+
+    @classmethod
+    def decode(cls, body: bytes, payload: Bytes) -> Self:
+        kind, texts, number, queued, computed, batch_texts, batch_tokens, dimensions = (
+            cls._BODY.unpack_from(body)
+        )
+        indices: list[int] = payload[: 4 * texts].view(np.int32).tolist()
+        content = payload[4 * texts :]
+        # A step has a text at least.
+        step = StepTiming(queued, computed, batch_texts, batch_tokens) if batch_texts else None
+        if kind == FAILED:
+            error = from_fields(json.loads(content.tobytes()))
+            return cls(number, Results(indices, None, error, step))
+        vectors = content.view(np.float32).reshape(-1, dimensions)
+        return cls(number, Results(indices, vectors, None, step))
+
+
+def answers(number: int, results: Results) -> Iterator[Answer]:
+    """The results of a submission in messages of about RESULT_BYTES."""
+    if results.vectors is None:
+        yield Answer(number, results)
+        return
+    rows = max(1, RESULT_BYTES // (4 * results.vectors.shape[1] + 4))
+    for i in range(0, len(results.indices), rows):
+        part = slice(i, i + rows)
+        yield Answer(
+            number,
+            Results(results.indices[part], results.vectors[part], None, results.step),
+        )
+
+
+Message = Submit | Cancel | Answer
+_DECODERS: dict[int, Callable[[bytes, Bytes], Message]] = {
+    SUBMIT: Submit.decode,
+    CANCEL: Cancel.decode,
+    COMPUTED: Answer.decode,
+    FAILED: Answer.decode,
+}
+
+
+def decode(body: bytes, payload: Bytes) -> Message:
+    """Raises KeyError for a body that is no message's."""
+    return _DECODERS[body[0]](body, payload)

@@ -13,7 +13,7 @@ from gemwire_server.engine.interface import EngineState, Results, Submission
 from gemwire_server.engine.packing import TokenIds
 from gemwire_server.processes import messages
 from gemwire_server.processes.link import Link, LinkClosed
-from gemwire_server.processes.messages import FAILED, RESULTS
+from gemwire_server.processes.messages import Answer, Cancel, Message, Submit
 
 # Results of one message, many times over: what one step of all fronts' may bring.
 RESULT_RING_BYTES = 32 * messages.RESULT_BYTES
@@ -95,10 +95,7 @@ class RemoteEngine:
         """Raises Overloaded where the engine does not even read, and LinkClosed if it is gone."""
         with self._lock:
             number = next(self._numbers)
-            record, payload = messages.submit(
-                number, part.sequences, part.submission, alone=part.alone
-            )
-            if sent := self._link.send(record, *payload):
+            if sent := self._send(_submit_message(number, part)):
                 self._parts[number] = part
                 self._by_submission.setdefault(part.submission, []).append(number)
                 self._count(part)
@@ -107,6 +104,10 @@ class RemoteEngine:
         if not sent:
             queue = self._queue_state(part.submission.caller)
             raise queue.refusal(QUEUE_FULL, "the engine does not take what it was sent")
+
+    def _send(self, message: Message) -> bool:
+        body, payload = message.encode()
+        return self._link.send(body, *payload)
 
     def check_room(self, coming: int, guess: int, *, caller: int, deadline: float | None) -> None:
         """Refuses as the engine would, by what is known here: see `QueueState.check_room`."""
@@ -128,16 +129,17 @@ class RemoteEngine:
                 self._forget(number, self._parts[number])
                 try:
                     # Where there is no room the engine computes what nobody waits for; no harm else.
-                    self._link.send(messages.cancel(number))
+                    self._send(Cancel(number))
                 except LinkClosed:
                     return
 
     def read(self) -> None:
         """Hands out what has arrived. Raises LinkClosed."""
         self._link.flush()
-        for record, payload in self._link.receive():
-            if record.kind in (RESULTS, FAILED):
-                self._take(record.id, messages.read_results(record, payload))
+        for body, payload in self._link.receive():
+            match messages.decode(body, payload):
+                case Answer(number, results):
+                    self._take(number, results)
 
     def _take(self, number: int, results: Results) -> None:
         with self._lock:
@@ -196,9 +198,23 @@ class RemoteEngine:
                 taken.append((part, sorted(part.waiting)))
                 self._forget(number, part)
                 with contextlib.suppress(LinkClosed):
-                    self._link.send(messages.cancel(number))
+                    self._send(Cancel(number))
             return taken
 
     def __len__(self) -> int:
         """Submissions that are not answered."""
         return len(self._by_submission)
+
+
+def _submit_message(number: int, part: RemoteSubmission) -> Submit:
+    submission = part.submission
+    return Submit(
+        number=number,
+        sequences=part.sequences,
+        deadline=submission.deadline,
+        priority=submission.priority,
+        caller=submission.caller,
+        flow=submission.flow,
+        bulk=submission.bulk,
+        alone=part.alone,
+    )
