@@ -1,1 +1,1 @@
-"""The engine: which texts are computed next, and the threads that compute them."""
+"""The engine: chooses the texts of each step, and runs the steps in threads."""

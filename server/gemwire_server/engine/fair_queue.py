@@ -1,28 +1,27 @@
-"""Who is next among many: start-time fair queueing (Goyal, Vin, Cheng 1997), in tokens. Pure.
+"""Start-time fair queueing (Goyal, Vin, Cheng 1997), in tokens. Pure.
 
-A child's tag is where its last text ended, or the tag that is served now if that is later; the lowest tag
-is next. So a child that was silent is next at once, gets its share while it stays, and saves up nothing.
+A child's tag is the end of its last text, or the tag that is served now if that is later; the lowest tag is
+next. So a child that was silent is next at once, gets its share while it stays, and saves up nothing.
 """
 
 import heapq
 import itertools
 
 REMEMBERED = 1024
-# Among equal tags, who has had nothing yet is before who has: else a newcomer waits for a round of all.
+# Among equal tags, a child that was not served yet is before one that was: else a newcomer waits for a
+# round of all.
 JOINED, SERVED = 0, 1
-_Tag = tuple[int, int, int]  # where it starts in tokens, JOINED or SERVED, arrival
+_Tag = tuple[int, int, int]  # start in tokens, JOINED or SERVED, arrival
 
 
 class FairQueue:
-    """Turns of the children that have something waiting, named by integers."""
+    """Turns of the children that have something waiting. Integers name the children."""
 
     def __init__(self) -> None:
         self._now = 0
         self._tags: dict[int, _Tag] = {}
-        self._ends: dict[int, int] = {}  # of children that wait for nothing now
-        self._heap: list[
-            tuple[_Tag, int]
-        ] = []  # with the child; stale where its tag is another by now
+        self._ends: dict[int, int] = {}  # by child with nothing waiting
+        self._heap: list[tuple[_Tag, int]] = []  # tag, child; stale where the child has a newer tag
         self._arrivals = itertools.count()
 
     def __len__(self) -> int:
@@ -37,7 +36,7 @@ class FairQueue:
             self._set(child, max(self._now, self._ends.pop(child, 0)), JOINED)
 
     def first(self) -> int:
-        """Whose turn it is. There must be a child."""
+        """The child whose turn it is. There must be a child."""
         while True:
             tag, child = self._heap[0]
             if self._tags.get(child) == tag:
@@ -45,14 +44,14 @@ class FairQueue:
             heapq.heappop(self._heap)
 
     def take(self, child: int, tokens: int) -> None:
-        """The child, whose turn it is, takes so much of it."""
+        """The child, whose turn it is, is served a text of this length."""
         self._now = self._tags[child][0]
         self._set(child, self._now + tokens, SERVED)
 
     def leave(self, child: int) -> None:
         """The child has nothing waiting any more."""
         end = self._tags.pop(child)[0]
-        if not self._tags:  # everybody begins anew
+        if not self._tags:  # every child begins anew
             self._ends.clear()
             self._heap.clear()
             self._now = max(self._now, end)
@@ -62,7 +61,8 @@ class FairQueue:
             self._ends[child] = end
 
     def _forget(self) -> None:
-        """Who ended in the past begins anew in any case; who does not gains one text by being forgotten."""
+        """Drops ends in the past, where a child begins anew in any case. A child whose later end is dropped
+        gains one text."""
         self._ends = {child: end for child, end in self._ends.items() if end > self._now}
         if len(self._ends) > REMEMBERED // 2:
             self._ends.clear()

@@ -1,4 +1,4 @@
-"""The engine as the server sees it: texts as token ids in, vectors out."""
+"""The interface of an engine: texts as token ids in, vectors out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from gemwire_server.errors import GemwireError
 
 @dataclass(frozen=True, slots=True)
 class StepTiming:
-    """The device batch that held a text. Times in seconds."""
+    """The step that computed a text, and the text's wait for it. Times in seconds."""
 
     queue_seconds: float
     compute_seconds: float
@@ -24,10 +24,10 @@ class StepTiming:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Some texts of one submission, answered together.
+    """The answer to some texts of one submission.
 
     `indices` are their places in the submission. `vectors` is fp32 [len(indices), dimensions], rows of
-    length one; on failure it is None and `error` says why.
+    length one; on failure it is None, and `error` is the cause for all of these texts.
     """
 
     indices: list[int]
@@ -38,12 +38,12 @@ class Results:
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Submission:
-    """Texts of one call on their way; satisfies `scheduler.Owner`.
+    """Texts of one call in the engine; satisfies `scheduler.Owner`.
 
-    `deliver` is called from a thread of the engine's until every text is answered; it must be quick.
-    `deadline` is on the scale of `time.monotonic`. Turns are taken by `caller`, and within it by `flow`;
-    `bulk` work leaves room for other work; `alone` is computed in a step of its own, with no other under
-    way.
+    A thread of the engine calls `deliver` until every text is answered; `deliver` must be quick.
+    `deadline` is on the scale of `time.monotonic`. Callers take turns, and within a caller its flows do.
+    `bulk` work leaves room for other work. The texts of an `alone` submission are computed each in a step
+    of its own, with no other step under way.
     """
 
     deliver: Callable[[Results], None]
@@ -54,82 +54,83 @@ class Submission:
     bulk: bool = False
     alone: bool = False
     cancelled: bool = field(default=False, init=False)
-    """Nobody waits any more; the engine's to set, see `Engine.cancel`."""
+    """The caller waits no longer. Only the engine sets it, see `Engine.cancel`."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """`queued_tokens` wait now, as far as is known here; `token_rate` is of recent steps, tokens a second,
-    0 before the first."""
+    """`queued_tokens` wait now, as far as this process knows; `token_rate` is in tokens a second of recent
+    steps, 0 before the first that was half full."""
 
     queued_tokens: int
     token_rate: float
 
 
 class Engine(Protocol):
-    """What the server needs of an engine."""
+    """An engine, in this process or another one. Any thread may call it."""
 
     def submit(self, sequences: Sequence[TokenIds], submission: Submission) -> None:
         """Queues all of the texts, each int32 [length] with length >= 1.
 
-        Refuses them all with Overloaded or Stopped: raises it, or delivers it for all of them at once.
+        Refuses all of them with Overloaded or Stopped: raises the error, or delivers it for all at once.
         """
 
     def cancel(self, submission: Submission) -> None:
-        """What is not computed yet never is, and holds no room any more."""
+        """Removes the submission's texts that no step has begun with, so that they hold no room."""
 
     def check_room(
         self, coming: int, guess: int, *, caller: int, deadline: float | None = None
     ) -> None:
-        """Raises Overloaded if about `guess` tokens, behind `coming` not submitted yet, will not fit into
-        the queue or the caller's share or be computed in time, and Stopped while nothing is computed."""
+        """Raises Overloaded if about `guess` tokens, behind `coming` that are not submitted yet, will not
+        fit into the queue or the caller's share, or not be computed in time; Stopped while the engine
+        computes nothing."""
 
     def state(self) -> EngineState: ...
 
     def abandon(self) -> None:
-        """Takes no more, and answers with Stopped what has not begun to be computed."""
+        """Takes no more texts, and answers with Stopped those that no step has begun with."""
 
     def close(self) -> None:
-        """Takes no more, answers what was accepted, then returns."""
+        """Takes no more texts, answers the accepted ones, then returns."""
 
 
 class Observer:
-    """What is told of an engine's work, from its threads; this one takes no notice.
+    """Callbacks about an engine's work, called by its threads; these do nothing.
 
-    Of every text that was accepted it is told exactly once that it `ended` or was `dropped`. It must be
-    quick; what it raises is logged and goes no further.
+    Every accepted text is reported exactly once as `ended` or `dropped`. An observer must be quick; the
+    engine logs what it raises, and goes on.
     """
 
     def accepted(self, texts: int) -> None:
-        """Texts were taken into the queue."""
+        """So many texts were taken into the queue."""
 
     def queue(self, tokens: int, token_rate: float) -> None:
-        """So many tokens wait from now on; the rate is of recent steps, tokens a second, 0 at first."""
+        """So many tokens wait from now on; for the rate see `EngineState`."""
 
     def begun(self, items: Sequence[Item]) -> None:
-        """A step of these texts is about to be computed; after a step that failed, again."""
+        """A step of these texts begins; texts of a failed step begin again."""
 
     def ended(self, items: Sequence[Item], waits: Sequence[float], seconds: float) -> None:
-        """Their step was computed in so many seconds, after each had waited so long, and their vectors are
-        good."""
+        """The texts' step was computed in so many seconds, after each text's wait in seconds, and their
+        vectors are finite."""
 
     def failed(self) -> None:
-        """A step gave no vector at all; what becomes of its texts is told apart from it."""
+        """A step gave no vector at all; the end of its texts is reported apart from it."""
 
     def dropped(self, reason: str, texts: int) -> None:
-        """Texts that were accepted and get no vector: cancelled, expired, abandoned, poison, lost."""
+        """Accepted texts get no vector. Reasons: cancelled, expired, abandoned, poison, lost."""
 
 
 class Runner(Protocol):
-    """What the engine needs of the device's owner. One thread starts steps, another waits for them."""
+    """A model on a device. One thread starts steps, another waits for them."""
 
     @property
     def depth(self) -> int:
-        """Steps that may be under way at once: 2 where the device works while its owner prepares."""
+        """Steps that may be under way at once: 2 where the device computes while the next is prepared."""
 
     def start(self, batch: PackedBatch) -> Callable[[], NDArray[np.float32]]:
-        """Begins a step; what it returns waits for the vectors, fp32 [n, dimensions].
+        """Begins a step and returns a function that waits for the vectors, fp32 [n, dimensions].
 
-        Steps end in the order they began. Raises DeviceLost, here or there, if no step can succeed any
-        more; whatever else is raised is this batch's failure.
+        Steps end in the order in which they began. Either call raises DeviceLost if no step can succeed any
+        more; any other exception is the failure of this batch.
         """

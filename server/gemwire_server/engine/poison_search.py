@@ -1,4 +1,4 @@
-"""Which of a batch's texts make its step fail: found by halves, so that the others are served. Pure."""
+"""Isolates by bisection the texts that make a step fail, so that the others are served. Pure."""
 
 from collections.abc import Sequence
 from typing import Generic, TypeVar
@@ -7,33 +7,33 @@ T = TypeVar("T")
 
 
 class PoisonSearch(Generic[T]):
-    """The texts of a step that failed, narrowed down by further steps.
+    """Searches the texts of a failed step by running parts of it again.
 
-    `probe` is what to try next, nothing once all is known. One culprit among 64 is found in at most seven
-    steps, those included that compute the other 63: a half that works is done, the other is suspected
-    without another try.
+    `probe` is the part to run next, empty once every text is decided on. The search finds one culprit among
+    64 texts in at most seven steps, including those that compute the other 63: a half that works is done,
+    and the other half is suspected without another step.
     """
 
     def __init__(self, failed: Sequence[T]) -> None:
         self._suspected = list(failed)
-        self._unsuspected: list[T] = []  # of a failed step, but for a half that failed by itself
+        self._unsuspected: list[T] = []  # failed only together with texts that failed without them
         self._failures = 1
         self.probe: list[T] = []
         self._guilty: list[T] = []
         self._choose()
 
     def unresolved(self) -> list[T]:
-        """All that are neither computed nor found out."""
+        """The texts that are neither computed nor found guilty."""
         return self._suspected + self._unsuspected if self._suspected else list(self.probe)
 
     def take_guilty(self) -> list[T]:
-        """Those found, by a failure or by what passed without them, since this was called last."""
+        """The texts found guilty since the last call."""
         guilty, self._guilty = self._guilty, []
         return guilty
 
     def forget(self, gone: Sequence[T]) -> None:
-        """Leaves out some that nobody waits for any more; the culprit may have been among them. Not
-        while the probe is tried."""
+        """Leaves out texts that no caller waits for any more; the culprit may have been among them. Must
+        not be called while the probe runs."""
         left = {id(item) for item in gone}
         rest = self._unsuspected if self._suspected else self.probe
         self._suspected = [item for item in self._suspected if id(item) not in left]
@@ -43,7 +43,7 @@ class PoisonSearch(Generic[T]):
 
     def passed(self) -> None:
         """The probe was computed."""
-        if self.probe == self._suspected:  # it failed among others and works alone
+        if self.probe == self._suspected:  # together they failed only with other texts
             self._suspected = []
         else:
             self._suspected = self._suspected[len(self.probe) :]
@@ -52,7 +52,7 @@ class PoisonSearch(Generic[T]):
     def failed(self) -> None:
         """The probe's step failed too."""
         self._failures += 1
-        if not self._suspected:  # there is another one among those that nothing was said against
+        if not self._suspected:  # another culprit is among the unsuspected
             self._suspected = self.probe
         elif len(self.probe) == len(self._suspected):
             self._convict()
@@ -68,7 +68,7 @@ class PoisonSearch(Generic[T]):
         self._suspected = []
 
     def _choose(self) -> None:
-        # The last of those that failed, twice or more, without each of the others that were with it.
+        # It failed twice or more, and every other text of those steps was cleared or found guilty.
         if len(self._suspected) == 1 and self._failures > 1:
             self._convict()
         if self._suspected:

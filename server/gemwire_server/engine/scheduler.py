@@ -1,9 +1,9 @@
-"""Which texts are computed next. Pure: plain data and an injected clock; no threads, no model.
+"""Chooses the texts of the next step. Pure: plain data and an injected clock; no threads, no model.
 
-There is no timer and no fixed batch: whatever waits when the device comes free is the next batch, up to
-the token budget. Callers take turns by tokens, so that a query does not wait behind somebody else's bulk
-job; within a caller's share higher priority goes first, and among equals its flows (each stream one, all
-unary calls one) take turns.
+There is no timer and no fixed batch: the texts that wait when the device comes free are the next batch, up
+to the token budget. Callers take turns by tokens, so that a query does not wait behind another caller's
+bulk job. Within a caller, higher priority goes first; among equals its flows take turns. Each stream is a
+flow, and all unary calls together are one.
 """
 
 import heapq
@@ -13,25 +13,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gemwire_server.engine.admission import (
-    QueueState,
-    compute_seconds,
-    is_too_long,
-    tokens_until_done,
-)
+from gemwire_server.engine import admission
+from gemwire_server.engine.admission import QueueState
 from gemwire_server.engine.fair_queue import FairQueue
 from gemwire_server.engine.packing import TokenIds
 from gemwire_server.engine.throughput import Throughput
 
-# From the device to the caller's host, at least.
+# The least time from the device to the caller's host.
 DELIVERY_SECONDS = 0.005
 
 
 class Owner(Protocol):
-    """What texts belong to: a call, or a part of a stream.
+    """A call, or a part of a stream, that texts belong to.
 
-    `caller` and `flow` say whose turns it takes; `bulk` work leaves room to other work; `alone` is not
-    to share a step.
+    The texts take turns as `caller` and `flow`. `bulk` work leaves room for other work. `alone` texts share
+    no step.
     """
 
     @property
@@ -59,12 +55,12 @@ class Item:
 
 
 Dropped = tuple[Owner, list[int]]
-"""An owner and the indices of those of its texts that were waiting."""
+"""An owner, and the indices of its texts that were waiting."""
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """Of one owner: the texts that wait, and their tokens."""
+    """The texts of one owner that wait, and their tokens."""
 
     items: deque[Item]
     tokens: int
@@ -72,14 +68,14 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Flow:
-    # In order of arrival; an owner is taken out of the middle at no cost, and leaves nothing behind.
+    # In order of arrival. Removing an owner from the middle costs nothing and leaves nothing behind.
     owners: OrderedDict[Owner, _Waiting] = field(default_factory=OrderedDict)
     tokens: int = 0
 
 
 @dataclass(slots=True)
 class _Priority:
-    """What a caller has waiting at one priority."""
+    """The texts of one caller that wait at one priority."""
 
     fair_queue: FairQueue = field(default_factory=FairQueue)
     flows: dict[int, _Flow] = field(default_factory=dict)
@@ -95,7 +91,7 @@ class _Caller:
 class Scheduler:
     """A queue of texts, bounded in tokens.
 
-    Not thread-safe: its one user holds a lock. `clock` is monotonic seconds, the scale of deadlines.
+    Not thread-safe: the engine holds a lock. `clock` gives monotonic seconds, the scale of deadlines.
     """
 
     def __init__(
@@ -106,7 +102,7 @@ class Scheduler:
         self.queued_tokens = 0
         self._clock = clock
         self.throughput = Throughput(full_step=max_batch_tokens, clock=clock)
-        """Its user tells it of every step's end."""
+        """The engine reports the end of every step to it."""
         self._waiting: dict[Owner, _Waiting] = {}
         self._callers: dict[int, _Caller] = {}
         self._fair_queue = FairQueue()
@@ -115,17 +111,17 @@ class Scheduler:
 
     @property
     def token_rate(self) -> float | None:
-        """Tokens a second, of recent steps; None before the first that was half full."""
+        """Tokens a second of recent steps; None before the first that was half full."""
         return self.throughput.rate
 
     def __len__(self) -> int:
-        """Owners with texts that wait."""
+        """The number of owners with texts that wait."""
         return len(self._waiting)
 
     def add(self, owner: Owner, sequences: Sequence[TokenIds]) -> None:
-        """Queues all the texts, or raises Overloaded and queues none. Once for each owner.
+        """Queues all the texts, or raises Overloaded and queues none. Called once for each owner.
 
-        Raises ValueError where a text has no token, or there is no text: neither could ever be computed.
+        Raises ValueError for a text without a token, or no text: neither could ever be computed.
         """
         lengths = [len(ids) for ids in sequences]
         if min(lengths, default=0) < 1:
@@ -150,14 +146,14 @@ class Scheduler:
         queue = self._queue_state(owner.caller)
         queue.check_size(tokens)
         if not self.queued_tokens:
-            return  # what has the queue for itself is let through
+            return  # a request with the queue to itself is let through
         queue.check_share(tokens, bulk=owner.bulk)
         if owner.deadline is None or owner.bulk or self.token_rate is None:
             return
         left = owner.deadline - self._clock()
         whole = self.throughput.busy_seconds() + (self.queued_tokens + tokens) / self.token_rate
-        # Its own wait, which costs a look at every caller, is at most the whole queue's.
-        if is_too_long(whole, left):
+        # Its exact wait costs a look at every caller, and is at most that of the whole queue.
+        if admission.is_too_long(whole, left):
             queue.check_deadline(self.wait_seconds(owner, tokens), left)
 
     def check_room(
@@ -192,14 +188,14 @@ class Scheduler:
             higher_priorities = sum(
                 each.tokens for key, each in caller.priorities.items() if key > owner.priority
             )
-        until_done = tokens_until_done(
+        until_done = admission.tokens_until_done(
             tokens,
             same_flow=same_flow,
             other_flows=other_flows,
             higher_priorities=higher_priorities,
             other_callers=[each.tokens for each in self._callers.values() if each is not caller],
         )
-        return self.throughput.busy_seconds() + compute_seconds(
+        return self.throughput.busy_seconds() + admission.compute_seconds(
             until_done,
             waiting=self.queued_tokens + tokens,
             max_batch_tokens=self.max_batch_tokens,
@@ -207,8 +203,8 @@ class Scheduler:
         )
 
     def next_batch(self) -> tuple[list[Item], list[Dropped]]:
-        """(texts to compute now, texts whose deadline has passed or will before the step is computed),
-        both removed from the queue.
+        """Removes from the queue and returns (texts to compute now, texts whose deadline has passed or will
+        pass before the step is computed).
 
         A text longer than the budget is computed alone.
         """
@@ -240,8 +236,8 @@ class Scheduler:
         return batch, expired
 
     def _expire_hopeless(self) -> list[Dropped]:
-        """Removes what the next step would compute too late: an overloaded server that computes it does
-        little else. Not the last owner: were the rate wrong, it would never be measured again."""
+        """Removes texts that the next step would compute too late: an overloaded server that computes such
+        texts does little else. Keeps the last owner: a wrong rate would else never be measured again."""
         hopeless: list[Dropped] = []
         if self.token_rate is None:
             return hopeless
@@ -256,7 +252,7 @@ class Scheduler:
         return hopeless
 
     def drop(self, owner: Owner) -> list[int]:
-        """Removes what waits of the owner, so that it holds no room; returns the indices."""
+        """Removes the owner's waiting texts, so that they hold no room; returns their indices."""
         waiting = self._waiting.pop(owner, None)
         if waiting is None:
             return []
@@ -278,7 +274,7 @@ class Scheduler:
         return [(owner, self.drop(owner)) for owner in list(self._waiting)]
 
     def _count(self, owner: Owner, tokens: int) -> None:
-        """Tokens that came to wait, or no longer do; what has none left gives up its turn."""
+        """Counts tokens that came or left. A flow, priority or caller with none left gives up its turn."""
         caller = self._callers[owner.caller]
         priority = caller.priorities[owner.priority]
         flow = priority.flows[owner.flow]

@@ -1,4 +1,4 @@
-"""The engine in threads of this process: one step after the other."""
+"""The engine in threads of this process."""
 
 import logging
 import threading
@@ -30,8 +30,8 @@ from gemwire_server.errors import DeviceLost, GemwireError
 
 log = logging.getLogger(__name__)
 
-# For the interpreter that feeds the device: at the default of 5 ms a thread that computes in Python holds
-# up each hand-over by that much.
+# The interpreter's thread switch interval in an engine's process. At the default of 5 ms a thread that
+# computes in Python delays each hand-over between threads by that much.
 SWITCH_INTERVAL_SECONDS = 0.0005
 
 
@@ -44,15 +44,15 @@ class _Step:
     search: PoisonSearch[Item] | None
 
     def unresolved(self) -> list[Item]:
-        """The texts that depend on this step, computed in it or not."""
+        """The texts that depend on this step, in it or not."""
         return self.items if self.search is None else self.search.unresolved()
 
 
 class ThreadEngine:
-    """The model in threads of this process: one begins steps, one waits for them and hands out.
+    """Runs a model in two threads: one begins steps, one waits for them and delivers their results.
 
-    A step is begun while another is under way only once a whole budget waits: nothing that comes later
-    could have joined it. A smaller one is formed at the moment the device comes free.
+    A step begins while another is under way only once a whole budget waits: no text that comes later could
+    have joined it. A smaller step is formed at the moment that the device comes free.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class ThreadEngine:
         on_death: Callable[[], None] = lambda: None,
         observer: Observer | None = None,
     ) -> None:
-        """`on_death` is called, from a thread of the engine's, if it can go on no longer."""
+        """A thread of the engine calls `on_death` if the engine cannot go on."""
         self._runner = runner
         self._on_death = on_death
         self._observer = observer or Observer()
@@ -77,7 +77,7 @@ class ThreadEngine:
         self._changed = threading.Condition()
         self._under_way = 0
         self._begun: SimpleQueue[_Step | None] = SimpleQueue()  # at most `depth`, then None
-        self._searches: deque[PoisonSearch[Item]] = deque()  # of steps that failed: at most `depth`
+        self._searches: deque[PoisonSearch[Item]] = deque()  # at most `depth`
         self._alone: WeakSet[Submission] = WeakSet()
         self._closing = False
         self._abandoned = False
@@ -141,7 +141,7 @@ class ThreadEngine:
             thread.join()
 
     def _expire(self) -> None:
-        """Work that nobody waits for any more must not keep other work out."""
+        """Removes expired texts, which must not keep other texts out."""
         self._drop(self._scheduler.expire(), "expired", expired())
 
     def _drop(self, dropped: Sequence[Dropped], reason: str, error: GemwireError) -> None:
@@ -169,19 +169,19 @@ class ThreadEngine:
                 except Exception as error:
                     wait = partial(_raise, error)
                 self._begun.put(_Step(items, packed, started, wait, search))
-                unanswered = []  # the other thread's to answer now
+                unanswered = []  # the other thread answers them now
         except BaseException as error:
             self._die(error, unanswered)
         finally:
             self._begun.put(None)
 
     def _next_items(self) -> tuple[list[Item], PoisonSearch[Item] | None]:
-        """The next step's texts, once it may begin; none once closed and everything has ended."""
+        """Waits until a step may begin, and returns its texts; none once the engine is closed and idle."""
         scheduler = self._scheduler
         with self._changed:
             while True:
                 needed = 1 if not self._under_way else scheduler.max_batch_tokens
-                # If one of these takes the device with it, nothing else may be suspected.
+                # If an `alone` text ends the process, no other text may be suspected.
                 may_begin = self._under_way < (1 if self._alone else self._runner.depth)
                 if may_begin and self._searches:
                     search = self._searches.popleft()
@@ -205,7 +205,7 @@ class ThreadEngine:
                     self._changed.wait()
 
     def _skip_unwanted(self, search: PoisonSearch[Item]) -> None:
-        """What is cancelled or expired by now is not worth another step."""
+        """Answers texts that are cancelled or expired by now, which are not worth another step."""
         now = time.monotonic()
         cancelled, too_late = [], []
         for item in search.unresolved():
@@ -213,7 +213,7 @@ class ThreadEngine:
                 cancelled.append(item)
             elif item.owner.deadline is not None and item.owner.deadline <= now:
                 too_late.append(item)
-        self._delivery.fail(cancelled, "cancelled", expired())  # nobody is there to be told
+        self._delivery.fail(cancelled, "cancelled", expired())  # counted, not delivered
         self._delivery.fail(too_late, "expired", expired())
         if cancelled or too_late:
             search.forget(cancelled + too_late)
@@ -224,18 +224,19 @@ class ThreadEngine:
             unanswered = step.unresolved()
             try:
                 # A step begun ahead has waited for the one before it.
-                hand_out = self._end(step, ended)
+                deliver = self._end(step, ended)
                 unanswered = step.items
                 ended = time.monotonic()
-                with self._changed:  # the next may begin before results are handed out
+                with self._changed:  # the next step may begin before results are delivered
                     self._under_way -= 1
                     self._changed.notify_all()
-                hand_out()
+                deliver()
             except BaseException as error:
                 self._die(error, unanswered)
 
     def _end(self, step: _Step, ended: float) -> Callable[[], None]:
-        """Waits for a step; what it returns hands the results out. The one before ended at `ended`."""
+        """Waits for a step, and returns a function that delivers its results. The step before ended at
+        `ended`."""
         if self._dead:
             return partial(self._delivery.fail, step.unresolved(), "lost", lost())
         try:
@@ -244,7 +245,7 @@ class ThreadEngine:
             raise
         except Exception:
             notify(self._observer.failed)
-            # No text and nothing of a request is in a runner's exception.
+            # A runner's exception holds no text and nothing else of a request.
             log.exception("a step of %d tokens failed", step.packed.num_tokens)
             with self._changed:
                 self._scheduler.throughput.failed()
@@ -263,7 +264,7 @@ class ThreadEngine:
         return partial(self._delivery.step, step.items, step.packed, vectors, started, seconds)
 
     def _continue_search(self, search: PoisonSearch[Item]) -> None:
-        """Fails the texts that were found out, and has the others tried unless it is too late for that."""
+        """Answers the texts found guilty, and has the search run its next probe if the engine goes on."""
         guilty = search.take_guilty()
         self._delivery.fail(guilty, "poison", poison("the engine failed on this text"))
         if self._dead:
@@ -274,14 +275,13 @@ class ThreadEngine:
             self._searches.append(search)
 
     def _die(self, error: BaseException, unanswered: Sequence[Item]) -> None:
-        """Not a failed step, which is answered: the device's end, or this code's own. Nobody may wait for
-        ever, and nobody must be sent here any more."""
+        """Ends the engine because the device is lost, or this code has failed. Every text is answered, and
+        no more texts are taken."""
         log.critical("the engine ends: %s", type(error).__name__)
         with self._changed:
             first, self._dead = not self._dead, True
-        if (
-            first
-        ):  # and before anything else: whose process ends with the engine says more than this could
+        if first:
+            # Before any answer. A process that ends in this callback says more than an answer would.
             notify(self._on_death)
         self._delivery.fail(unanswered, "lost", lost())
         self.abandon()

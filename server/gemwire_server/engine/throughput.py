@@ -1,11 +1,11 @@
-"""How fast the device computes, learned from its steps, and until when it is busy. Pure."""
+"""The device's throughput, learned from its steps, and how long it stays busy. Pure."""
 
 from collections import deque
 from collections.abc import Callable
 
 
 class Throughput:
-    """`rate` is tokens a second of recent steps; None before the first that was half full."""
+    """`rate` is in tokens a second of recent steps; None before the first that was half full."""
 
     def __init__(self, *, full_step: int, clock: Callable[[], float]) -> None:
         """`full_step` is in tokens."""
@@ -13,16 +13,16 @@ class Throughput:
         self._full_step = full_step
         self._clock = clock
         self._under_way: deque[int] = deque()  # tokens of steps, in the order they end
-        self._since = 0.0  # when the first of them had the device to itself
+        self._since = 0.0  # the time at which the first of them had the device to itself
 
     def begun(self, tokens: int) -> None:
-        """A step begins, behind those under way."""
+        """A step of so many tokens begins, behind those under way."""
         if not self._under_way:
             self._since = self._clock()
         self._under_way.append(tokens)
 
     def busy_seconds(self) -> float:
-        """What the steps under way still take, as far as the rate tells."""
+        """Seconds until the steps under way end, by the rate; 0 while there is no rate."""
         if not self._under_way or self.rate is None:
             return 0.0
         first = self._under_way[0] / self.rate - (self._clock() - self._since)
@@ -33,11 +33,11 @@ class Throughput:
         self._end_first()
 
     def ended(self, tokens: int, seconds: float) -> None:
-        """The first of the steps under way was computed; learns from it.
+        """The first of the steps under way was computed, in so many seconds; the rate learns from it.
 
-        Half full ones count, for a queue is computed in full ones; a smaller one has a lower rate and
-        can only raise what is known. A step that took strangely long, or no time because it was done
-        before anybody looked, moves the rate by no more than twice or half of it would.
+        Steps that are half full count, because a queue is computed in full steps. A smaller step has a
+        lower rate and can only raise the known one. A step that took strangely long, or no time because it
+        had ended before the engine looked, moves the rate no more than half or twice the rate would.
         """
         self._end_first()
         rate, known = tokens / max(seconds, 1e-6), self.rate
