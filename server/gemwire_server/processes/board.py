@@ -1,7 +1,7 @@
-"""What an engine shows a front at any time, in the memory of their link: no message, so nobody is woken.
+"""Figures that an engine shows to a front in the memory of their link: no message, so no thread is woken.
 
-The front may read while the engine writes. The figures are hints, each written whole; what runs is read
-only when the engine has ended.
+The front may read while the engine writes. The figures are hints, each written whole; the front reads which
+texts run only when the engine has ended.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 BOARD_BYTES = 1 << 20
 _SEEN, _QUEUED, _RATE, _RUNNING, _FIRST = range(5)
-# A text that runs takes two words; more texts than there is room for are not shown.
+# A running text takes two words. Texts beyond this number are not shown.
 MOST_RUNNING = (BOARD_BYTES // 8 - _FIRST) // 2
 
 
@@ -21,13 +21,13 @@ class Board:
         self._numbers = memory.view(np.float64)
 
     def show(self, seen: int, queued_tokens: int, token_rate: float) -> None:
-        """`seen` is the last submission that the other figures know of."""
+        """`seen` is the number of the last submission that the other figures include."""
         self._words[_QUEUED] = queued_tokens
         self._numbers[_RATE] = token_rate
         self._words[_SEEN] = seen
 
     def show_running(self, texts: Sequence[tuple[int, int]]) -> None:
-        """(submission, index) of each text of this front's that a step has begun with and not ended."""
+        """Shows (submission's number, index) of this front's texts in the steps under way."""
         count = min(len(texts), MOST_RUNNING)
         if count:
             pairs = np.array(texts[:count], np.uint64).reshape(-1)

@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> int:
-    # Each imports what it needs alone: a front no PyTorch.
+    # Each kind imports only what it needs: a front no PyTorch, an engine no gRPC.
     if sys.argv[1] == "engine":
         from gemwire_server.processes.engine_process import run_engine as run
     else:

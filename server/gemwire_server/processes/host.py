@@ -1,4 +1,4 @@
-"""An engine for fronts in other processes: a ThreadEngine, given what they send over their links."""
+"""Serves fronts in other processes: passes what they send over their links to a ThreadEngine."""
 
 import contextlib
 import itertools
@@ -24,7 +24,7 @@ from gemwire_server.processes.messages import Answer, Cancel, Encoded, Submit
 log = logging.getLogger(__name__)
 
 BACKLOG = 16  # fronts that connect at once
-# A front that is far behind in reading gets the rest when it has read; looked at so often.
+# The host tries so often to send the backlog of a front that is behind in reading.
 BEHIND_SECONDS = 0.005
 IDLE_SECONDS = 0.25
 _PEER = struct.Struct("3i")  # process, user, group
@@ -36,7 +36,7 @@ class EngineHost:
     """Serves fronts at a unix socket: `run` in a thread of its own, until `close`.
 
     `path` is a name in the abstract namespace, which leaves no file behind; only this user may connect.
-    `on_tick` is called about four times a second by that thread.
+    That thread calls `on_tick` about four times a second.
     """
 
     def __init__(
@@ -52,17 +52,18 @@ class EngineHost:
         self._listener.listen(BACKLOG)
         self._listener.setblocking(False)
         self._on_tick = on_tick
-        self._fronts: list[_FrontLink] = []  # replaced, never changed: other threads go through it
+        # Replaced, never changed: other threads iterate over it.
+        self._fronts: list[_FrontLink] = []
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ, None)
         self._woken, self._waker = socket.socketpair()
         self._selector.register(self._woken, selectors.EVENT_READ, self._woken)
         self._closing = False
         self.watch = StepWatch()
-        self.engine = make_engine(_Told(self, observer or Observer()))
+        self.engine = make_engine(_StepObserver(self, observer or Observer()))
 
     def run(self) -> None:
-        """Until `close`; then the engine answers what it accepted and ends."""
+        """Serves until `close`; then the engine answers what it accepted and ends."""
         ticked = time.monotonic()
         while not self._closing:
             self._turn()
@@ -77,7 +78,7 @@ class EngineHost:
             sock.close()
 
     def _turn(self) -> None:
-        """A function of its own, so that no variable keeps a front that is gone, and its memory."""
+        """A function of its own, so that no variable keeps the memory of a front that is gone."""
         behind = any(front.backlog for front in self._fronts)
         for key, _ in self._selector.select(BEHIND_SECONDS if behind else IDLE_SECONDS):
             if key.fileobj is self._listener:
@@ -88,12 +89,12 @@ class EngineHost:
             front.catch_up()
 
     def close(self) -> None:
-        """Has `run` end. Any thread may call it."""
+        """Makes `run` end. Any thread may call it."""
         self._closing = True
         self._waker.send(b"x")
 
     def show(self, *steps: Sequence[Item]) -> None:
-        """To every front, what waits, and with steps given what of the front's is in them."""
+        """Shows every front the queue and, if steps are given, the front's own texts in them."""
         state = self.engine.state()
         for front in self._fronts:
             front.link.board.show(front.seen, state.queued_tokens, state.token_rate)
@@ -101,7 +102,7 @@ class EngineHost:
             return
         by_front: dict[_FrontLink, list[tuple[int, int]]] = defaultdict(list)
         for item in itertools.chain(*steps):
-            assert isinstance(item.owner, _Remote)
+            assert isinstance(item.owner, _FrontSubmission)
             by_front[item.owner.front].append((item.owner.number, item.index))
         for front in self._fronts:
             front.link.board.show_running(by_front.get(front, []))
@@ -132,21 +133,21 @@ class EngineHost:
 
 
 def _check_peer(sock: socket.socket) -> None:
-    """Raises PermissionError unless the other side is of this user."""
+    """Raises PermissionError unless the other side runs as this user."""
     _, user, _ = _PEER.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
     if user != os.getuid():
         raise PermissionError
 
 
 class StepWatch:
-    """The steps under way, and since when the engine has been at the first, for who watches for hangs."""
+    """The steps under way, and how long the engine has been at the first, for the watchdog."""
 
     def __init__(self) -> None:
         self._steps: deque[Sequence[Item]] = deque()  # at most the runner's depth
         self._since = 0.0
 
     def begun(self, items: Sequence[Item]) -> list[Sequence[Item]]:
-        """All that are under way with it."""
+        """Notes that a step of these texts begins; returns all steps under way."""
         if not self._steps:
             self._since = time.monotonic()
         self._steps.append(items)
@@ -161,8 +162,8 @@ class StepWatch:
         return time.monotonic() - self._since if self._steps else 0.0
 
 
-class _Told(Observer):
-    """Hears of the engine's steps for the fronts and the watchdog, and passes it on."""
+class _StepObserver(Observer):
+    """Shows the engine's steps to the fronts and the watchdog, and passes each call on."""
 
     def __init__(self, host: EngineHost, other: Observer) -> None:
         self._host = host
@@ -190,8 +191,8 @@ class _Told(Observer):
         self._other.dropped(reason, texts)
 
 
-class _Remote(Submission):
-    """A submission of a front's."""
+class _FrontSubmission(Submission):
+    """A submission of a front. `left` texts of it are not answered."""
 
     __slots__ = ("front", "left", "number")
 
@@ -201,14 +202,14 @@ class _Remote(Submission):
 
 
 class _FrontLink:
-    """A front that is connected, and what it has submitted and not been answered."""
+    """A connected front, and its submissions that are not answered."""
 
     def __init__(self, link: Link, engine: ThreadEngine) -> None:
         self.link = link
         self.seen = 0
-        self.backlog: deque[Encoded] = deque()  # bounded by what was accepted
+        self.backlog: deque[Encoded] = deque()  # bounded by the accepted texts
         self._engine = engine
-        self._open: dict[int, _Remote] = {}
+        self._open: dict[int, _FrontSubmission] = {}
         self._sending = threading.RLock()
 
     def read(self) -> None:
@@ -223,9 +224,9 @@ class _FrontLink:
 
     def _submit(self, message: Submit) -> None:
         number, sequences = message.number, message.sequences
-        submission = _Remote(
-            # By its number: what refers to itself goes when garbage is next collected, and with it goes
-            # the memory that is shared with its front.
+        submission = _FrontSubmission(
+            # By its number. A submission that refers to itself would live until the next garbage
+            # collection, and with it the memory that is shared with its front.
             partial(self._deliver, number),
             deadline=message.deadline,
             priority=message.priority,
@@ -253,7 +254,7 @@ class _FrontLink:
                 self._send(answer)
 
     def _send(self, answer: Answer) -> None:
-        """Sends it now, or after the backlog once the front has read that."""
+        """Sends the answer now, or puts it behind the backlog."""
         with self._sending, contextlib.suppress(LinkClosed):
             body, payload = answer.encode()
             if self.backlog or not self.link.send(body, *payload):
@@ -269,7 +270,7 @@ class _FrontLink:
                 self.backlog.popleft()
 
     def lost(self) -> None:
-        """Nobody waits for any of it."""
+        """The front is gone: cancels its submissions."""
         self.link.close()
         self.backlog.clear()
         for submission in list(self._open.values()):

@@ -1,9 +1,10 @@
-"""Between a front and an engine: payloads in shared memory, records of one size on a unix socket.
+"""A link between a front and an engine: payloads in shared memory, records of one size on a unix socket.
 
-Each side writes into a ring of its own and says in a record where the payload lies; the record is the
-doorbell too, and the kernel orders it after the payload. The reader copies a payload out and says, from
-time to time, how far it has read. Beside the rings lies a board, on which an engine shows what needs no
-message. The memory has no name (memfd): it goes when both processes are gone, however they went.
+Each side writes payloads into a ring of its own, and sends a record that says where the payload lies. The
+record is the doorbell too, and the kernel orders it after the payload. The reader copies the payload out,
+and reports from time to time how far it has read. Beside the rings lies a board, on which the engine shows
+figures without a message. The memory has no name (memfd), so the kernel frees it when both processes have
+ended, however they ended.
 """
 
 import mmap
@@ -22,19 +23,19 @@ Bytes = NDArray[np.uint8]
 
 BODY_BYTES = 48
 FREED, MESSAGE = 0, 1
-# FREED or MESSAGE; size and end of the payload, or how far the sender has read; the body.
+# Kind; the payload's size and its end in the ring, or for FREED how far the sender has read; body.
 RECORD = struct.Struct(f"<B3xIQ{BODY_BYTES}s")
 READ_BYTES = 64 * RECORD.size
 _NOTHING: Bytes = np.zeros(0, np.uint8)
-_SIZES = struct.Struct("<QQ")  # of the rings
+_SIZES = struct.Struct("<QQ")  # bytes of each ring
 
 
 class LinkClosed(Exception):
-    """The other side is gone."""
+    """The other side has closed the link, or its process has ended."""
 
 
 class _Ring:
-    """Where payloads are written, one after the other; `end` and `freed` count bytes since the start."""
+    """Payloads one after the other in shared memory; `end` and `freed` count bytes since the start."""
 
     def __init__(self, memory: Bytes) -> None:
         self._memory = memory
@@ -42,7 +43,7 @@ class _Ring:
         self.freed = 0
 
     def write(self, parts: Sequence[Bytes]) -> int | None:
-        """The end of what was written in one piece, or None where there is no room."""
+        """Writes the parts in one piece and returns its end, or None where there is no room."""
         size, capacity = sum(len(part) for part in parts), len(self._memory)
         start = self._end
         if start % capacity + size > capacity:
@@ -68,13 +69,13 @@ class Link:
         self._ring = _Ring(out)
         self._incoming = incoming
         self._closed = False
-        self._unsent = b""  # of a record that the socket took in part
-        self._partial = b""
-        self._read = self._told = 0
+        self._unsent = b""  # the rest of a record that the socket took in part
+        self._partial = b""  # the begin of a record whose rest has not arrived
+        self._read = self._reported = 0
 
     @classmethod
     def connect(cls, path: str, *, out_bytes: int, in_bytes: int) -> "Link":
-        """To the engine that listens at `path`, with rings of these sizes. Raises OSError."""
+        """Connects to the engine that listens at `path`, with rings of these sizes. Raises OSError."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.connect(path)
@@ -111,8 +112,8 @@ class Link:
         return self._socket.fileno()
 
     def close(self) -> None:
-        """Also lets go of the memory, whoever still holds the link; what is shown on the board then is
-        shown to nobody."""
+        """Releases the memory too, even while other code holds the link. Figures shown on the board from
+        then on reach no process."""
         with self._sending:
             self._closed = True
             self._socket.close()
@@ -141,11 +142,11 @@ class Link:
                     return False
                 end = written
             self._unsent = RECORD.pack(MESSAGE, size, end, body)
-            self._flush()  # what the socket does not take now goes before the next record
+            self._flush()  # the next call sends what the socket does not take now
             return True
 
     def flush(self) -> bool:
-        """Sends the rest of a record that was sent in part; whether all has gone. Raises LinkClosed."""
+        """Sends the rest of a record that was sent in part; False if some is left. Raises LinkClosed."""
         with self._sending:
             return self._flush()
 
@@ -183,26 +184,26 @@ class Link:
                     yield body, self._copy(size, end)
             if len(raw) < READ_BYTES:
                 break
-        self._tell_how_far()
+        self._report_read()
 
     def _copy(self, size: int, end: int) -> Bytes:
         incoming = self._incoming
         if not size:
             return incoming[:0]
         if not len(incoming):
-            raise LinkClosed  # by another thread
+            raise LinkClosed  # another thread closed it
         at = (end - size) % len(incoming)
         payload = incoming[at : at + size].copy()
         self._read = end
         return payload
 
-    def _tell_how_far(self) -> None:
-        """Once a quarter of the ring has been read: often enough, as no payload is over a quarter."""
-        if self._read - self._told >= len(self._incoming) // 4:
+    def _report_read(self) -> None:
+        """Sends FREED after each quarter of the ring: often enough, as no payload is over a quarter."""
+        if self._read - self._reported >= len(self._incoming) // 4:
             with self._sending:
                 if self._flush():
                     self._unsent = RECORD.pack(FREED, 0, self._read, b"")
-                    self._told = self._read
+                    self._reported = self._read
                     self._flush()
 
 
@@ -211,6 +212,6 @@ def _map(memory: int, size: int) -> Bytes:
 
 
 def _split(memory: Bytes, first: int) -> tuple[Bytes, Bytes, Bytes]:
-    """The board, the ring of who connected, and the other's."""
+    """The board, the ring of the side that connected, and the ring of the other side."""
     rings = memory[BOARD_BYTES:]
     return memory[:BOARD_BYTES], rings[:first], rings[first:]

@@ -1,4 +1,4 @@
-"""All engines of a server, as a front sees them: `engine.Engine` over links to other processes."""
+"""All engines of a server as one, for a front: `interface.Engine` over links to their processes."""
 
 import logging
 import threading
@@ -16,13 +16,14 @@ from gemwire_server.processes.remote import RemoteEngine, RemoteSubmission
 
 log = logging.getLogger(__name__)
 
-RESTART_SECONDS = 1.0  # what a caller is told to wait at first; more if restarts take longer
+RESTART_SECONDS = 1.0  # advice to callers until the supervisor reports how long restarts take
 
 
 class EnginePool:
     """Sends work to the engine with the least queued tokens. Any thread may call it.
 
-    Who owns it connects and drops engines, and calls `read` for each when its `fileno` is readable.
+    The front process connects engines, calls `read` for each when its `fileno` is readable, and `lost`
+    when one has ended.
     """
 
     def __init__(self, *, max_queue_tokens: int) -> None:
@@ -46,7 +47,8 @@ class EnginePool:
         return engine
 
     def lost(self, engine: RemoteEngine) -> list[str]:
-        """The engine is gone: what it had not begun goes to another, once, or is refused as the rest is.
+        """An engine has ended. The texts that it had not begun go to another engine, if there is one; the
+        others are refused.
 
         Returns the digests of the texts that it was computing.
         """
@@ -76,14 +78,14 @@ class EnginePool:
         try:
             self._send(parts)
         except GemwireError:
-            self.cancel(submission)  # of a part that went
+            self.cancel(submission)  # of parts that were sent
             raise
         if convicted:
             error = poison("this text has ended the engine before; it is not computed again")
             deliver(submission, Results(convicted, None, error, None))
 
     def _check_size(self, tokens: int) -> None:
-        """Raises Overloaded for what no engine would ever take, whether one is there now or not."""
+        """Raises Overloaded for what no engine would ever take, even while there is no engine."""
         queue = QueueState(
             queued_tokens=min((engine.queued_tokens for engine in self._engines), default=0),
             max_queue_tokens=self._max_queue_tokens,
@@ -95,7 +97,8 @@ class EnginePool:
     def _parts(
         self, sequences: Sequence[TokenIds], submission: Submission
     ) -> tuple[list[RemoteSubmission], list[int]]:
-        """As one part, but for what is in quarantine: (parts, indices that are not computed at all)."""
+        """(parts to send, indices of convicted texts). Each suspected text is a part of its own, and the
+        others are one part."""
         if not self.quarantine:
             return [RemoteSubmission(submission, list(range(len(sequences))), list(sequences))], []
         rest, alone, convicted = [], [], []
@@ -116,7 +119,7 @@ class EnginePool:
             try:
                 engine.submit(part)
             except LinkClosed:
-                # Its reader will find out too, and look after what it had.
+                # The engine's reader sees this too, and takes care of the engine's other work.
                 raise self._restarting() from None
 
     def _least_queued(self) -> RemoteEngine:
@@ -168,7 +171,7 @@ class EnginePool:
         self._engines = []
 
     def _move(self, part: RemoteSubmission, places: list[int]) -> None:
-        """To another engine, while time remains."""
+        """Sends places of a part to another engine, unless their deadline has passed."""
         deadline = part.submission.deadline
         if deadline is not None and deadline <= time.monotonic():
             self._fail(part, places, expired())

@@ -1,12 +1,12 @@
-"""A port held for fronts that come and go: bound, never listened on."""
+"""Holds a port for fronts that come and go: bound, never listened on."""
 
 import socket
 
 
 class HeldPort:
-    """Raises OSError if the address is another's. `address` has the port that 0 became.
+    """A held address; `address` has the port that 0 became. Raises OSError if the address is taken.
 
-    A unix socket is its front's to take.
+    A unix socket is not held: its front binds it.
     """
 
     def __init__(self, address: str) -> None:
@@ -22,7 +22,7 @@ class HeldPort:
             number = int(port)
             for family, kind, protocol, _, where in found:
                 target = (where[0], number, *where[2:])
-                # Who listens already, sharing the port or not, is in the way of this one.
+                # Another process that listens already, sharing the port or not, would take connections.
                 with socket.socket(family, kind, protocol) as probe:
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     probe.bind(target)
@@ -33,7 +33,7 @@ class HeldPort:
                     held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 held.bind(target)
                 number = held.getsockname()[1]
-        except (OSError, UnicodeError) as error:  # UnicodeError: a host that no name service has
+        except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host
             self.close()
             raise OSError(
                 f"cannot listen on {address}: {getattr(error, 'strerror', None) or 'no name of a host'}"

@@ -1,8 +1,8 @@
 """Texts that may have killed an engine, and those that did.
 
 A text that was being computed when an engine died of itself is suspected: from then on it is computed
-alone. One that was alone when the engine died is convicted, and never computed again. Bounded, and
-forgotten after a while: a fault that is mended must not keep a text out for ever. Keeps digests, no texts.
+alone. A text that was alone when the engine died is convicted, and not computed again. Both are bounded and
+forgotten after a while: a fault that is mended must not keep a text out for ever. Holds digests, no texts.
 """
 
 import time
@@ -18,19 +18,20 @@ CONVICT_SECONDS = 24 * 3600.0
 
 
 def digest(ids: TokenIds) -> str:
-    """Names a text without telling it."""
+    """A name of a text that does not reveal it."""
     return blake2b(ids.tobytes(), digest_size=16).hexdigest()
 
 
 class Quarantine:
-    """What the fronts keep; they are told by the supervisor."""
+    """Suspected and convicted texts, by digest. Each front holds one; the supervisor fills them alike."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._until: OrderedDict[str, tuple[float, bool]] = OrderedDict()  # and whether convicted
+        # By digest: when it is forgotten, whether it is convicted.
+        self._until: OrderedDict[str, tuple[float, bool]] = OrderedDict()
 
     def __bool__(self) -> bool:
-        """Whether it holds anything, so that texts need be looked at."""
+        """Whether it holds any digest; while it holds none, texts need no digest."""
         return bool(self._until)
 
     def add(self, digests: Iterable[str], *, convicted: bool) -> None:
@@ -43,7 +44,7 @@ class Quarantine:
             self._until.popitem(last=False)
 
     def clear(self, name: str) -> None:
-        """It was computed, and the engine lives."""
+        """Removes a suspected text that was computed while the engine lived."""
         self._until.pop(name, None)
 
     def is_suspected(self, name: str) -> bool:

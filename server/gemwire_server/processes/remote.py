@@ -15,32 +15,32 @@ from gemwire_server.processes import messages
 from gemwire_server.processes.link import Link, LinkClosed
 from gemwire_server.processes.messages import Answer, Cancel, Message, Submit
 
-# Results of one message, many times over: what one step of all fronts' may bring.
+# Room for many messages of results: all texts of one step may be this front's.
 RESULT_RING_BYTES = 32 * messages.RESULT_BYTES
-# A submission is at most the queue, with a length for each text of one token.
+# A submission is at most as large as the queue, and each of its tokens may be a text with its length.
 BYTES_PER_TOKEN = 8
 
 
 @dataclass(slots=True, eq=False)
 class RemoteSubmission:
-    """Texts of a submission that travel together; `indices` are their places in it."""
+    """Texts of a submission that go to one engine in one message; `indices` are their places in it."""
 
     submission: Submission
     indices: list[int]
     sequences: list[TokenIds]
     alone: bool = False
     waiting: set[int] = field(default_factory=set)
-    """Places in the part that are not answered."""
+    """Places in this part that are not answered."""
     running: set[int] = field(default_factory=set)
-    """Those of them that a step has begun with; known at the engine's end."""
+    """Places, among those, that a step has begun with; known once the engine has ended."""
     counted: int = 0
-    """The tokens that are counted as its caller's."""
+    """Tokens of this part that `RemoteEngine` counts for its caller."""
 
     def __post_init__(self) -> None:
         self.waiting = set(range(len(self.indices)))
 
     def tokens(self) -> int:
-        """Of what is not answered."""
+        """The tokens that are not answered."""
         return sum(len(self.sequences[place]) for place in self.waiting)
 
 
@@ -48,9 +48,9 @@ OnResults = Callable[[RemoteSubmission, Results], None]
 
 
 class RemoteEngine:
-    """One engine's link. Any thread may call it; one reads: `read` when `fileno` is readable.
+    """One engine in another process. Any thread may call it; one calls `read` when `fileno` is readable.
 
-    Raises LinkClosed from `read` when the engine is gone; `take_unanswered` then has what it left.
+    `read` raises LinkClosed when the engine has ended; `take_unanswered` then returns its work.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class RemoteEngine:
         self._parts: dict[int, RemoteSubmission] = {}
         self._by_submission: dict[Submission, list[int]] = {}
         self._by_caller: dict[int, int] = {}  # tokens that are not answered
-        self._unseen: deque[tuple[int, int]] = deque()  # and their tokens
+        self._unseen: deque[tuple[int, int]] = deque()  # number, tokens
         self._unseen_tokens = 0
 
     def fileno(self) -> int:
@@ -81,7 +81,7 @@ class RemoteEngine:
 
     @property
     def queued_tokens(self) -> int:
-        """What the engine shows, and what it has not seen yet."""
+        """Tokens that the engine shows as queued, and those sent that it has not seen yet."""
         with self._lock:
             seen = self._link.board.seen
             while self._unseen and self._unseen[0][0] <= seen:
@@ -92,7 +92,7 @@ class RemoteEngine:
         return EngineState(self.queued_tokens, self._link.board.token_rate)
 
     def submit(self, part: RemoteSubmission) -> None:
-        """Raises Overloaded where the engine does not even read, and LinkClosed if it is gone."""
+        """Raises Overloaded if the engine does not read its link, and LinkClosed if it has ended."""
         with self._lock:
             number = next(self._numbers)
             if sent := self._send(_submit_message(number, part)):
@@ -110,12 +110,12 @@ class RemoteEngine:
         return self._link.send(body, *payload)
 
     def check_room(self, coming: int, guess: int, *, caller: int, deadline: float | None) -> None:
-        """Refuses as the engine would, by what is known here: see `QueueState.check_room`."""
+        """Refuses as the engine would, by what this process knows of it; see `QueueState.check_room`."""
         left = None if deadline is None else deadline - time.monotonic()
         self._queue_state(caller).check_room(coming, guess, seconds_left=left)
 
     def _queue_state(self, caller: int) -> QueueState:
-        """As the engine shows it; of the caller, the tokens that came from here."""
+        """The queue as the engine shows it, and the tokens that the caller has there from this front."""
         return QueueState(
             queued_tokens=self.queued_tokens,
             max_queue_tokens=self._max_queue_tokens,
@@ -128,13 +128,13 @@ class RemoteEngine:
             for number in list(self._by_submission.get(submission, ())):
                 self._forget(number, self._parts[number])
                 try:
-                    # Where there is no room the engine computes what nobody waits for; no harm else.
+                    # Without room on the link the engine computes the texts in vain; nothing else.
                     self._send(Cancel(number))
                 except LinkClosed:
                     return
 
     def read(self) -> None:
-        """Hands out what has arrived. Raises LinkClosed."""
+        """Delivers the results that have arrived. Raises LinkClosed."""
         self._link.flush()
         for body, payload in self._link.receive():
             match messages.decode(body, payload):
@@ -154,7 +154,7 @@ class RemoteEngine:
         self._on_results(part, results)
 
     def _count(self, part: RemoteSubmission) -> None:
-        """Keeps account of what its caller waits for."""
+        """Updates the tokens that its caller waits for."""
         caller = part.submission.caller
         now = part.tokens()
         total = self._by_caller.get(caller, 0) + now - part.counted
@@ -179,7 +179,7 @@ class RemoteEngine:
                 part.running.add(index)
 
     def take_unanswered(self) -> list[RemoteSubmission]:
-        """All that nobody has answered, and which of it ran; once the engine is gone."""
+        """Removes and returns all parts, with the places that ran; once the engine has ended."""
         with self._lock:
             self._note_running()
             parts = list(self._parts.values())
@@ -188,7 +188,8 @@ class RemoteEngine:
             return parts
 
     def take_waiting(self) -> list[tuple[RemoteSubmission, list[int]]]:
-        """What no step has begun with, and which of its texts are not answered; cancelled at the engine."""
+        """Removes, cancels at the engine and returns the parts that no step has begun with, with the places
+        that are not answered."""
         with self._lock:
             self._note_running()
             taken = []
@@ -202,7 +203,7 @@ class RemoteEngine:
             return taken
 
     def __len__(self) -> int:
-        """Submissions that are not answered."""
+        """The number of submissions that are not answered."""
         return len(self._by_submission)
 
 

@@ -1,4 +1,4 @@
-"""The metrics of all processes of a server on one page; files of a folder while it runs."""
+"""The metrics of all processes of a server on one page; files in a folder while the server runs."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ PREFIX = "gemwire-metrics-"
 
 
 class ServerMetrics:
-    """The supervisor's: what became of its children, and the page of everything."""
+    """The supervisor's own metrics, about its children, and the page with those of all processes."""
 
     def __init__(self, address: str, is_ready: Callable[[], bool]) -> None:
         """Raises OSError if the address cannot be had."""
@@ -36,7 +36,7 @@ class ServerMetrics:
         self._parts.engines_serving(count)
 
     def child_died(self, part: str, index: int, reason: str) -> None:
-        """An "engine" or a "front" is gone, and another one is to take its place."""
+        """A process has ended, `part` "engine" or "front", and another one is to take its place."""
         self._shared.process_died(f"{part}{index}")
         self._parts.restarted(part, reason)
 
@@ -46,7 +46,7 @@ class ServerMetrics:
 
 
 def _sweep() -> None:
-    """Removes what supervisors left behind that were killed."""
+    """Removes the folders of supervisors that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
         pid = folder.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():

@@ -1,4 +1,4 @@
-"""A running server's processes have mapped no library that another process of it is for."""
+"""Each process of a running server has mapped only the large libraries that it needs."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ GRPC, TORCH = "/grpc/_cython/", "/libtorch_cpu.so"
 
 
 def libraries(pid: int) -> set[str]:
-    """Those of GRPC and TORCH that a process has mapped."""
+    """Which of GRPC and TORCH the process has mapped."""
     maps = Path(f"/proc/{pid}/maps").read_text()
     return {library for library in (GRPC, TORCH) if library in maps}
 
@@ -21,7 +21,7 @@ def test_engines_map_no_grpc_fronts_no_torch_and_the_supervisor_neither(
     flags = ("--fronts", "2", "--metrics-address", "127.0.0.1:0")
     with serving(tiny_checkpoint, *flags) as (supervisor, address, _):
         with Client(address) as client:
-            assert len(client.embed("a text")) > 0  # so that what is imported late is too
+            assert len(client.embed("a text")) > 0  # so that late imports are done
         found = {"supervisor": [libraries(supervisor.pid)]}
         children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text()
         for pid in map(int, children.split()):

@@ -32,7 +32,7 @@ def random() -> np.random.Generator:
 
 
 def sent(message: Message) -> Message:
-    """What arrives of it at the other side of a link."""
+    """The message as the other side of a link decodes it."""
     with linked(out_bytes=1 << 24, in_bytes=4096) as (first, second):
         body, payload = message.encode()
         assert len(body) <= BODY_BYTES
