@@ -28,7 +28,8 @@ SHORTEST_RETRY_SECONDS = 0.1
 UNMEASURED_RETRY_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: every submission makes one, and a frozen one takes 0.75 us to make instead of 0.3 us.
+@dataclass(slots=True, kw_only=True)
 class QueueState:
     """A queue at the moment that a caller asks for room in it. Every `check_*` raises Overloaded.
 
