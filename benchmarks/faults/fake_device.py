@@ -22,6 +22,8 @@ from gemwire_server.errors import DeviceLost
 
 VECTORS = 4093  # prime
 POLL_SECONDS = 0.001
+IN_VECTORS = (Fault.NAN, Fault.NARROW)
+"""Faults of the vectors that a step returns; the others keep it from returning any."""
 
 
 def load(checkpoint: Checkpoint, config: ServerConfig) -> "FakeDevice":
@@ -74,11 +76,11 @@ class FakeDevice:
         ended = time.monotonic()
         self.controls.record([(number_of(ids), len(ids), began, ended) for ids in texts])
         for fault in Fault:
-            if fault is not Fault.NAN and (batch.input_ids == fault).any():
+            if fault not in IN_VECTORS and (batch.input_ids == fault).any():
                 _commit(fault)
         vectors = np.stack([vector(ids, self.dimensions) for ids in texts])
         vectors[[(ids == Fault.NAN).any() for ids in texts]] = np.nan
-        return vectors
+        return vectors[:, 1:] if (batch.input_ids == Fault.NARROW).any() else vectors
 
 
 def _commit(fault: Fault) -> None:

@@ -23,6 +23,7 @@ class Fault(enum.IntEnum):
     KILL = 2044  # SIGKILL, of the process that computes
     ABORT = 2045  # SIGABRT, as CUDA and C++ do
     EXIT = 2046
+    NARROW = 2047  # the step's vectors lack a dimension, which only the server's own code notices
 
 
 def marked(number: int, tokens: int = 8, fault: Fault | None = None) -> pb.EmbedInput:
