@@ -1,4 +1,4 @@
-"""Fixtures that more than one folder of tests uses."""
+"""Fixtures that more than one folder of tests uses, and the line that says what was skipped."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gemwire_server.checkpoints.synthetic import make_checkpoint
+from support.skips import summary
 
 if not torch.cuda.is_available():
     # Before anything imports triton: there, kernels run in its interpreter, on the CPU.
@@ -14,6 +15,14 @@ if not torch.cuda.is_available():
 
 VOCABULARY_VARIABLE = "GEMMA_TOKENIZER"
 """The one way that a test reads outside the repository: the path of Gemma 3's tokenizer.model."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for all skipped tests, in place of a line for each."""
+    skipped = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ())]
+    if skipped:
+        terminalreporter.write_line(summary(skipped))
 
 
 @pytest.fixture(scope="session")

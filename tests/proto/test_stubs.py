@@ -37,12 +37,12 @@ def protoc(*arguments: str) -> None:
     """Runs protoc itself: grpcio-tools' has the generators of Python alone."""
     found = shutil.which("protoc", path=SEARCHED)
     if found is None:
-        pytest.skip("protoc comes with the extra `dev`")
+        pytest.skip("protoc is not installed")
     run(found, *arguments)
 
 
 def test_stubs_are_fresh(tmp_path: Path) -> None:
-    pytest.importorskip("grpc_tools", reason="the generator comes with the extra `dev`")
+    pytest.importorskip("grpc_tools", reason="grpc_tools is not installed")
     outputs = ("python", "pyi", "grpc_python", "mypy_grpc")
     arguments = [*INCLUDES, *(f"--{name}_out={tmp_path}" for name in outputs)]
     source = str(PACKAGE / "embedding.proto")

@@ -58,7 +58,7 @@ def parameters(package: str = "") -> list[ParameterSet]:
             id=reference.name,
             marks=pytest.mark.skipif(
                 reference.folder is not None and not reference.folder.is_dir(),
-                reason=f"{reference.folder} is not there: `make test` installs {LIST.name}",
+                reason=f"the versions of .ci/{LIST.name} are not installed",
             ),
         )
         for reference in [Reference("venv", {}, None), *_listed()]

@@ -16,9 +16,9 @@ def apt(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        pytest.skip("no apt here")
+        pytest.skip("apt is not installed")
     if done.returncode or not done.stdout:
-        pytest.skip(f"{' '.join(command)} has nothing: no package lists here")
+        pytest.skip("apt has no package lists")
     return done.stdout
 
 

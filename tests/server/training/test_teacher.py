@@ -11,7 +11,7 @@ from gemwire_training import teacher as module
 from gemwire_training.teacher import PACKAGE, WORD_STEPS, Teacher, label
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec(PACKAGE) is None, reason="the teacher comes with gemwire[train]"
+    importlib.util.find_spec(PACKAGE) is None, reason=f"{PACKAGE} is not installed"
 )
 TEXTS = ["mars", "the red planet, unbelievably", "it's 4th from the sun", "red", "a b c d e f"]
 

@@ -41,11 +41,11 @@ def _old(package: Any, version: tuple[int, int]) -> bool:
 
 runs_kernels = pytest.mark.skipif(
     not CUDA and _old(triton, (3, 9)) and not _old(np, (2, 4)),
-    reason="no CUDA device, and the interpreter of Triton < 3.9 cannot take loop bounds that were "
-    "loaded with numpy >= 2.4",
+    # Triton < 3.9 cannot interpret loop bounds that were loaded with numpy >= 2.4.
+    reason="no CUDA device, and Triton is too old to interpret kernels",
 )
-only_interpreted = pytest.mark.skipif(CUDA, reason="a card has a copy engine or has none")
-only_on_cuda = pytest.mark.skipif(not CUDA, reason="no CUDA device; too slow in the interpreter")
+only_interpreted = pytest.mark.skipif(CUDA, reason="a CUDA device has no interpreter")
+only_on_cuda = pytest.mark.skipif(not CUDA, reason="no CUDA device")
 
 
 if not CUDA:

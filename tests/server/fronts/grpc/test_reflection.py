@@ -220,7 +220,7 @@ def test_bytes_that_are_no_message(served: Served) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_buf_calls_by_reflection(served: Served, version: str) -> None:
     if not BUF.exists():
-        pytest.skip("buf comes with the extra `dev`")
+        pytest.skip("buf is not installed")
     done = subprocess.run(
         [
             str(BUF), "curl", "--http2-prior-knowledge", "--protocol", "grpc",
