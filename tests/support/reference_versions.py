@@ -1,7 +1,7 @@
 """The versions of sentence-transformers and transformers that checkpoints are compared with.
 
 They are the venv's own and the sets of .ci/references.txt, which `make test` installs into
-.venv/references, one folder a set; REFERENCE_LIBRARIES names another folder.
+.venv/references, one folder a set.
 """
 
 import os
@@ -16,7 +16,7 @@ from _pytest.mark import ParameterSet
 from support.paths import ROOT
 
 LIST = ROOT / ".ci" / "references.txt"
-FOLDER = Path(os.environ.get("REFERENCE_LIBRARIES") or Path(sys.prefix) / "references")
+FOLDER = Path(sys.prefix) / "references"
 
 
 @dataclass(frozen=True, slots=True)
