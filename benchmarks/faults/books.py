@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 
 class Metrics:
-    """Samples of one reading."""
+    """The samples of one reading."""
 
     def __init__(self, page: str) -> None:
         self._samples: dict[str, list[tuple[dict[str, str], float]]] = defaultdict(list)
@@ -16,11 +16,11 @@ class Metrics:
                 self._samples[sample.name].append((sample.labels, sample.value))
 
     def sum(self, name: str, **labels: str) -> float:
-        """Of all samples of the name that have these labels."""
+        """The sum of the samples that have this name and these labels."""
         return sum(value for held, value in self._samples[name] if labels.items() <= held.items())
 
     def imbalances(self) -> list[str]:
-        """What does not add up, of a server that nobody asks for anything."""
+        """Counts that do not balance. An idle server has none."""
         started = self.sum("gemwire_calls_started_total")
         ended = self.sum("gemwire_calls_ended_total")
         accepted = self.sum("gemwire_engine_texts_accepted_total")

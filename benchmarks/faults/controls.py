@@ -1,4 +1,4 @@
-"""What a test and the fake device share, whichever processes they are in: a folder.
+"""A folder that a test and the fake device share, whichever processes they are in.
 
 `controls` holds settings that take effect with the next step, `computed` a record of every text that was
 computed. All times are of `time.monotonic`, which is one clock for all processes of a machine.
@@ -52,7 +52,7 @@ class Controls:
             self._settings[name][0] = value
 
     def stall(self, seconds: float) -> None:
-        """Keeps steps from ending for so long."""
+        """Keeps steps from ending for some seconds."""
         self.set(stalled_until=time.monotonic() + seconds)
 
     @contextlib.contextmanager
@@ -65,7 +65,7 @@ class Controls:
             self.set(stalled_until=0.0)
 
     def record(self, rows: list[tuple[int, int, float, float]]) -> None:
-        """Opens the record at the first: whoever has it open computes."""
+        """Opens the record with the first rows, so that only a process that computes has it open."""
         if self._log < 0:
             flags = os.O_CREAT | os.O_APPEND | os.O_WRONLY
             self._log = os.open(self.folder / "computed", flags, 0o600)

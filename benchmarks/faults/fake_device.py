@@ -1,4 +1,4 @@
-"""A runner whose steps take a set time, and that fails as it is told to.
+"""A runner whose steps take a set time, and that fails on purpose.
 
 A server gets it by the name of `load`; a test reaches it through `Controls`, and through the ids of
 `marked` texts. It sleeps, so that a machine of two cores has both for what is tested.
@@ -27,14 +27,14 @@ IN_VECTORS = (Fault.NAN, Fault.NARROW)
 
 
 def load(checkpoint: Checkpoint, config: ServerConfig) -> "FakeDevice":
-    """As `gemwire_server.runners.loading.Loader`."""
+    """Satisfies `gemwire_server.runners.loading.Loader`."""
     device = FakeDevice(checkpoint.dimensions[0], Controls.from_environment())
     time.sleep(device.controls.get("load_seconds"))
     return device
 
 
 def vector(ids: NDArray[np.int32], dimensions: int) -> NDArray[np.float32]:
-    """What the device answers for a text: another one for nearly every other text."""
+    """The device's vector of a text; nearly every other text has another one."""
     places = np.arange(1, len(ids) + 1, dtype=np.int64)
     found: NDArray[np.float32] = _vectors(dimensions)[int(ids @ places) % VECTORS]
     return found

@@ -1,4 +1,4 @@
-"""When the health service said what, as one sees it who watches."""
+"""The states that the health service reports to a watcher, with their times."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ ENDED = -1
 
 
 class Watched:
-    """What was said, with the time; `ENDED` once nobody says anything any more."""
+    """The reported states, each with its time; `ENDED` stands for the end of a watch."""
 
     def __init__(self) -> None:
         self.told: list[tuple[float, int]] = []
@@ -28,7 +28,7 @@ class Watched:
         self._changed.set()
 
     async def wait_for(self, status: int, *, after: float = 0.0, seconds: float = 30.0) -> float:
-        """When it first was so, after a time."""
+        """The time of the first report of a status after `after`."""
         async with asyncio.timeout(seconds):
             while True:
                 for at, told in self.told:
@@ -40,7 +40,7 @@ class Watched:
 
 @asynccontextmanager
 async def watched(address: str, service: str = "") -> AsyncIterator[Watched]:
-    """On a connection of its own; begins anew when it ends."""
+    """Watches on a connection of its own, and connects again when that ends."""
     found = Watched()
 
     async def watch() -> None:

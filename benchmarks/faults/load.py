@@ -50,7 +50,7 @@ class Outcome:
 
 @dataclass
 class Outcomes:
-    """Of many calls, in no order."""
+    """The outcomes of many calls, in no order."""
 
     all: list[Outcome] = field(default_factory=list)
 
@@ -61,18 +61,18 @@ class Outcomes:
         return Outcomes([one for one in self.all if keep(one)])
 
     def between(self, began: float, ended: float) -> "Outcomes":
-        """Those that were to be sent within."""
+        """The calls that were to be sent in this time."""
         return self.where(lambda one: began <= one.intended < ended)
 
     def codes(self) -> Counter[str]:
-        """How many ended so; a refusal with its reason."""
+        """How many calls ended with each code; a refusal counts with its reason."""
         return Counter(f"{one.code} {one.reason}".strip() for one in self.all)
 
     def latencies(self) -> NDArray[np.float64]:
         return np.array([one.latency for one in self.all])
 
     def percentile(self, rank: float) -> float:
-        """Seconds; 0 of none."""
+        """A percentile of the latencies in seconds, 0 if there are none."""
         return float(np.percentile(self.latencies(), rank)) if self.all else 0.0
 
     def numbers(self) -> set[int]:
@@ -83,7 +83,7 @@ class Outcomes:
 
 
 def poisson(rate: float, seconds: float, seed: int) -> NDArray[np.float64]:
-    """When calls come, from 0: `rate` a second, made beforehand."""
+    """Arrival times of `rate` calls a second, in seconds from 0, made beforehand."""
     gaps = np.random.default_rng(seed).exponential(1 / rate, int(rate * seconds * 1.5) + 50)
     times = np.cumsum(gaps)
     return times[times < seconds]
@@ -91,13 +91,13 @@ def poisson(rate: float, seconds: float, seed: int) -> NDArray[np.float64]:
 
 @asynccontextmanager
 async def connected(address: str, *options: tuple[str, object]) -> AsyncIterator[Stub]:
-    """A stub on a connection of its own."""
+    """Yields a stub on a connection of its own."""
     async with grpc.aio.insecure_channel(address, options=[*LOCAL, *options]) as channel:
         yield EmbeddingServiceStub(channel)
 
 
 async def one(call: Call, outcome: Outcome) -> Outcome:
-    """Makes the call and notes what came of it."""
+    """Makes the call and notes its outcome."""
     outcome.sent = time.monotonic()
     try:
         await call(outcome.number)
@@ -132,7 +132,7 @@ def note_status(outcome: Outcome, status: Status) -> None:
 async def open_loop(
     call: Call, times: Iterable[float], *, first: int = 0, start: float | None = None
 ) -> Outcomes:
-    """Calls at the times given, however the ones before are doing, numbered from `first`."""
+    """Calls at the given times, whether or not earlier calls have ended. Numbers them from `first`."""
     start = time.monotonic() if start is None else start
     tasks = []
     for number, at in enumerate(times, first):
@@ -234,7 +234,7 @@ def embed(
     make: Callable[[int], pb.EmbedInput],
     timeout: float | None = None,
 ) -> Call:
-    """Embed of one text."""
+    """A call of Embed with one text."""
 
     def call(number: int) -> Awaitable[object]:
         return stub.Embed(pb.EmbedRequest(input=make(number)), timeout=timeout)
@@ -243,5 +243,5 @@ def embed(
 
 
 def jain(shares: Sequence[float]) -> float:
-    """1 where all have the same, 1/n where one has it all."""
+    """Jain's fairness index: 1 for equal shares, 1/n where one share is everything."""
     return sum(shares) ** 2 / (len(shares) * sum(share**2 for share in shares))

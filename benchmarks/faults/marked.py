@@ -27,7 +27,7 @@ class Fault(enum.IntEnum):
 
 
 def marked(number: int, tokens: int = 8, fault: Fault | None = None) -> pb.EmbedInput:
-    """A text of so many tokens, 5 to 2,048; `number` is below 2**20."""
+    """A text of `tokens` tokens, 5 to 2,048; `number` is below 2**20."""
     ids = [BOS, FIRST_DIGIT + number // BASE, FIRST_DIGIT + number % BASE, int(fault or FILLER)]
     ids += [FILLER] * (tokens - FEWEST_TOKENS) + [EOS]
     return pb.EmbedInput(tokens=pb.TokenIds(ids=ids, complete=True))

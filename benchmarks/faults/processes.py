@@ -1,4 +1,4 @@
-"""What processes hold, read from /proc."""
+"""The resources that processes hold, read from /proc."""
 
 import os
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of several processes together. `rss` is bytes; `shared_memory` is files of /dev/shm, or without a
-    name, that are mapped or open."""
+    """The resources of several processes together. `rss` is in bytes. `shared_memory` counts mapped files
+    of /dev/shm, and mapped files without a name."""
 
     processes: int
     zombies: int
@@ -25,7 +25,7 @@ class Usage:
 
 
 def descendants(pid: int) -> list[int]:
-    """Children of a process, and theirs, zombies too."""
+    """The children of a process and their descendants, zombies included."""
     parents = {int(entry.name): _stat(int(entry.name)) for entry in PROC.glob("[0-9]*")}
     found, waiting = [], [pid]
     while waiting:
@@ -37,7 +37,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def usage(pids: Iterable[int]) -> Usage:
-    """A process that is gone counts as nothing."""
+    """What these processes hold; one that has ended holds nothing."""
     stats = {pid: _stat(pid) for pid in pids}
     states = [stat[0] for stat in stats.values() if stat]
     return Usage(
@@ -71,7 +71,7 @@ def listens(pid: int, port: int) -> bool:
 
 
 def _links(pid: int) -> list[str]:
-    """What its descriptors are."""
+    """The targets of the process's file descriptors."""
     found = []
     for fd in _names(pid, "fd"):
         with suppress(OSError):  # closed in the meantime
@@ -80,7 +80,7 @@ def _links(pid: int) -> list[str]:
 
 
 def _stat(pid: int) -> tuple[str, int] | None:
-    """State and parent."""
+    """State and parent of a process, None if it has ended."""
     try:
         state, parent = (PROC / f"{pid}/stat").read_text().rpartition(")")[2].split()[:2]
     except OSError:
@@ -103,7 +103,7 @@ def _names(pid: int, folder: str) -> list[str]:
 
 
 def _shared_memory(pid: int) -> set[str]:
-    """By inode, so that what several processes map counts once."""
+    """Inodes of mapped shared memory. A file that several processes map has one inode."""
     try:
         lines = (PROC / f"{pid}/maps").read_text().splitlines()
     except OSError:

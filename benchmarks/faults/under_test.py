@@ -35,11 +35,11 @@ class UnderTest:
         return self.process.pid
 
     def children(self) -> list[int]:
-        """The processes that it started, and theirs."""
+        """The processes that the server started, and their descendants."""
         return descendants(self.pid)
 
     def usage(self) -> Usage:
-        """Of it and its children."""
+        """What the server and its children hold."""
         return usage([self.pid, *self.children()])
 
     def engine_pid(self) -> int:
@@ -114,7 +114,7 @@ def under_test(
 
 
 def _addresses(process: "subprocess.Popen[str]", log: Path) -> tuple[str, str]:
-    """From the banner: what its first line ends in, and the metrics'."""
+    """The addresses in the banner: the server's, and the one of its metrics page."""
     assert process.stdout is not None
     lines: list[str] = []
     while not lines or not lines[-1].startswith("  try"):
@@ -132,7 +132,7 @@ def _kill(pid: int) -> None:
 
 
 def check_books(server: UnderTest, seconds: float = 10.0) -> None:
-    """That the counters balance, once the last calls have ended."""
+    """Asserts that the counters balance once the last calls have ended."""
     give_up = time.monotonic() + seconds
     while imbalances := server.metrics().imbalances():
         assert time.monotonic() < give_up, imbalances

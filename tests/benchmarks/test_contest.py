@@ -23,7 +23,7 @@ from workloads import Workload
 
 
 class Scripted:
-    """A contender that gives the vectors it is told to."""
+    """A contender with given vectors."""
 
     name = "scripted/float32"
     precision: Precision = "float32"
@@ -41,7 +41,7 @@ SEQUENCES = [np.ones(8, np.int32)] * 2
 WORKLOAD = Workload(name="mixed", title="two texts", texts=["a", "b"], tokens=16)
 
 
-def test_run_names_who_is_not_run_and_why(
+def test_a_run_names_the_contenders_left_out_and_why(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "peers.llama_cpp", None)

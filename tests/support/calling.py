@@ -27,6 +27,6 @@ def gemwire(
 
 
 def one_line(said: str) -> str:
-    """What a failed command says: one line, which is gemwire's."""
+    """The one line that a failed command prints, without its prefix."""
     assert said.startswith("gemwire: ") and said.count("\n") == 1, said
     return said.removeprefix("gemwire: ").rstrip("\n")

@@ -53,7 +53,7 @@ class FakeRunner:
 
 
 class Caller:
-    """Collects what a submission is given."""
+    """Collects the results of a submission."""
 
     def __init__(self, expected: int, **options: float) -> None:
         self.results: list[Results] = []
@@ -88,7 +88,7 @@ def text(first: int, length: int) -> TokenIds:
 
 
 def refusal(engine: Engine, sequences: Sequence[TokenIds]) -> type:
-    """Of a submission that is not taken: an engine may raise it, or deliver it for all of the texts."""
+    """The error of a submission that is refused: the engine raises it, or delivers it for all the texts."""
     caller = Caller(len(sequences))
     try:
         engine.submit(sequences, caller.submission)
@@ -101,7 +101,7 @@ def refusal(engine: Engine, sequences: Sequence[TokenIds]) -> type:
 
 
 def eventually(holds: Callable[[], bool]) -> None:
-    """An engine in another process says later what it has done."""
+    """Waits until it holds: an engine in another process reports with a delay."""
     deadline = time.monotonic() + WAIT
     while not holds():
         assert time.monotonic() < deadline
@@ -139,4 +139,4 @@ class Books(Observer):
 
     def _raise(self) -> None:
         if self._raises:
-            raise RuntimeError("a bug in whoever watches")
+            raise RuntimeError("a bug of the observer")

@@ -1,4 +1,4 @@
-"""What a process comes to hold by running batches, to be called in one that has done nothing else."""
+"""Memory that a process gains by running batches. To be called in a process of its own."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -19,7 +19,7 @@ from gemwire_server.processes.single import background_application
 
 @dataclass
 class Served:
-    """A running server and what one calls it with."""
+    """A running server, and the stubs to call it."""
 
     address: str
     channel: grpc.Channel

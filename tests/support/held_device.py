@@ -54,7 +54,7 @@ class HeldDevice:
         return next(i for i, texts in enumerate(self.steps) if list(ids) in texts)
 
     def wait_until_running(self) -> None:
-        """Until a step is on the held device."""
+        """Waits until a step is on the held device."""
         deadline = time.monotonic() + WAIT
         while not self._running:
             assert time.monotonic() < deadline, "no step began"

@@ -1,4 +1,4 @@
-"""A load in a test, and what theory says of it."""
+"""A load in a test, and the waits that queueing theory expects of it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -14,7 +14,7 @@ from gemwire_server.processes.pool import EnginePool
 
 
 class LoopbackEngine:
-    """Takes ThreadEngine's arguments; what it is asked goes over the link."""
+    """Takes ThreadEngine's arguments; every request goes over the link."""
 
     def __init__(
         self,

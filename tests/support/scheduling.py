@@ -37,13 +37,13 @@ def lengths(items: Sequence[Item]) -> list[int]:
 
 
 def jain(shares: Sequence[float]) -> float:
-    """1 where all are equal, 1/n where one has everything."""
+    """Jain's fairness index: 1 for equal shares, 1/n where one share is everything."""
     return sum(shares) ** 2 / (len(shares) * sum(share * share for share in shares))
 
 
 @dataclass
 class Recount:
-    """What must be in the queue, counted by hand."""
+    """The texts that must be in the queue, counted apart from the scheduler."""
 
     queue: Scheduler
     left: dict[scheduler.Owner, dict[int, int]] = field(default_factory=dict)  # tokens of each text
@@ -53,7 +53,7 @@ class Recount:
         self.left[owner] = dict(enumerate(sizes))
 
     def take(self, owner: scheduler.Owner, indices: Sequence[int]) -> None:
-        """They have left the queue; fails for what was not in it."""
+        """Removes texts that have left the queue. Fails for one that was not in it."""
         for index in indices:
             del self.left[owner][index]
         if not self.left[owner]:

@@ -1,4 +1,4 @@
-"""What a server's metrics page says, and whether its counts balance."""
+"""A server's metrics page, and whether its counts balance."""
 
 import time
 import urllib.request
@@ -29,7 +29,7 @@ class Page:
         return {own[label] for sample, own, value in self.samples if sample == name and value}
 
     def imbalance(self) -> dict[str, float]:
-        """What does not add up: empty while nothing happens, whatever happened before."""
+        """Counts that do not balance. An idle server has none, whatever happened before."""
         calls = (
             self.total("gemwire_calls_started_total")
             - self.total("gemwire_calls_ended_total")

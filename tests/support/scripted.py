@@ -1,4 +1,4 @@
-"""A server of the generated stubs that does what a test tells it to, and remembers what it was asked."""
+"""A server of the generated stubs that follows a test's script and keeps the requests."""
 
 import threading
 from collections import defaultdict, deque
@@ -41,12 +41,12 @@ def status(code: grpc.StatusCode, reason: str, retry_after: float | None = None)
 
 
 def foreign(code: grpc.StatusCode, said: str = "said in its place") -> Status:
-    """What is not the server's own."""
+    """A status that a proxy or a library would send, without the server's details."""
     return Status(code=code.value[0], message=said)
 
 
 def vector(text: str) -> list[float]:
-    """What this server makes of a text: a vector that tells which text it was."""
+    """This server's vector of a text, by which a test knows the text."""
     return [
         float(len(text)),
         float(sum(map(ord, text)) % 9973),

@@ -1,4 +1,4 @@
-"""A server in a process of its own, for what is told by its memory and its sockets."""
+"""A server in a process of its own, whose memory and sockets a test can look at."""
 
 import os
 import re
@@ -16,21 +16,21 @@ WAIT = 60.0
 
 @dataclass
 class ServerProcess:
-    """`address` and, where one was asked for, `admin` are what it took."""
+    """`address` and `admin` are the addresses taken; `admin` is empty unless one was asked for."""
 
     process: "subprocess.Popen[str]"
     address: str
     admin: str
-    told: bool = False
+    is_draining: bool = False
 
     def drain(self) -> None:
-        """Tells it to, once: told again it would end at once."""
-        if not self.told:
-            self.told = True
+        """Sends SIGTERM, once: a second SIGTERM exits immediately."""
+        if not self.is_draining:
+            self.is_draining = True
             self.process.terminate()
 
     def resident_mib(self) -> float:
-        """Memory of it and of its children."""
+        """Resident memory of the server and its children, in MiB."""
         pages = 0
         for pid in [self.process.pid, *_children(self.process.pid)]:
             pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
@@ -48,7 +48,7 @@ def server_process(
     engine: str = "thread",
     environ: Mapping[str, str] | None = None,
 ) -> Iterator[ServerProcess]:
-    """Serves until the block ends, then is told to drain."""
+    """Serves until the block ends, then drains."""
     arguments = ["serve", "--model", str(checkpoint), "--address", "127.0.0.1:0", *flags]
     process = subprocess.Popen(
         command(*arguments, "--engine", engine),

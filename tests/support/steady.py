@@ -1,4 +1,4 @@
-"""A server whose device takes a set time for each text and loses none between two.
+"""A server whose device takes a set time for each text, without a pause between two.
 
 `python -m support.steady FLAGS` runs it; `steady` does, in a process of its own.
 """
@@ -21,7 +21,7 @@ from uninstalled import ROOT, environment
 
 
 class SteadyDevice(FakeDevice):
-    """The next text is with it before the last has ended: the hand-over costs no time."""
+    """Has the next text before the last has ended, so that the hand-over costs no time."""
 
     depth = 2
 

@@ -24,7 +24,7 @@ def test_a_process_gets_the_versions_of_its_set(reference: Reference, tmp_path: 
         assert reference.folder is None or Path(origin).is_relative_to(reference.folder)
 
 
-def test_a_script_that_fails_is_told(tmp_path: Path) -> None:
+def test_a_script_that_fails_is_reported(tmp_path: Path) -> None:
     (tmp_path / "fails.py").write_text("raise SystemExit('no such thing')")
     with pytest.raises(AssertionError, match="no such thing"):
         Reference("venv", {}, None).run(tmp_path / "fails.py")

@@ -1,4 +1,4 @@
-"""Calls that are given up while they wait."""
+"""Calls that are cancelled while they wait."""
 
 import asyncio
 import time

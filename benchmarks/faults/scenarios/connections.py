@@ -1,4 +1,4 @@
-"""Connections that idle, and connections that the server ends because they are old."""
+"""Idle connections, and connections that reach their age."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ AGING_FLAGS = ("--max-connection-age", "2")
 
 
 async def idle_pings(server: UnderTest, *, seconds: float, every: float) -> int:
-    """How often a connection was lost that only sends pings."""
+    """How often the server closed a connection that only sends pings."""
     options = [
         *LOCAL,
         ("grpc.keepalive_time_ms", int(every * 1000)),

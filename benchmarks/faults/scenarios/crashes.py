@@ -38,7 +38,7 @@ class Crashed:
 async def crash_engine(
     server: UnderTest, number: signal.Signals, *, times: int, between: float = 0.3
 ) -> Crashed:
-    """Sends the engine a signal, so many times, each once it serves again, under load."""
+    """Sends the engine a signal under load, `times` times, each once the server serves again."""
     async with _under_load(server) as outcomes, watched(server.address) as health:
         found = Crashed(outcomes)
         at = []
@@ -59,8 +59,7 @@ async def crash_engine(
 
 
 async def kill_front(server: UnderTest) -> tuple[Crashed, int]:
-    """Kills one of several fronts, each with callers on a connection of its own; also how many calls that
-    were on others failed."""
+    """Kills one of several fronts under load. Also returns how many connections had no failed call."""
     async with contextlib.AsyncExitStack() as stack:
         loads = [await stack.enter_async_context(_under_load(server, 2)) for _ in range(16)]
         await asyncio.sleep(1.0)
@@ -77,7 +76,7 @@ async def kill_front(server: UnderTest) -> tuple[Crashed, int]:
 
 @contextlib.asynccontextmanager
 async def _under_load(server: UnderTest, callers: int = CALLERS) -> AsyncIterator[Outcomes]:
-    """Callers until the end of the block, and their last answers."""
+    """Has callers call until the block ends, and waits for their last answers."""
     outcomes = Outcomes()
     stop = asyncio.Event()
     async with connected(server.address, ("grpc.max_reconnect_backoff_ms", 200)) as stub:
@@ -96,5 +95,5 @@ async def _under_load(server: UnderTest, callers: int = CALLERS) -> AsyncIterato
 
 
 def _last_end(outcomes: Outcomes, at: float) -> float:
-    """Seconds until all that was under way at a time had ended."""
+    """Seconds until the calls that were under way at a time had ended."""
     return max((one.ended - at for one in outcomes.all if one.sent <= at < one.ended), default=0.0)

@@ -1,4 +1,4 @@
-"""Calls whose deadlines pass while the engine stands still."""
+"""Calls whose deadlines pass while no step ends."""
 
 import asyncio
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from faults.under_test import UnderTest
 
 # A server learns of a deadline later than its caller set it, by what the call took to arrive.
 TRANSIT_SECONDS = 0.1
-# Of the histogram's bounds; deadlines are so much less than the one above them.
+# A bound of the histogram, and by how much deadlines are shorter.
 BOUND_SECONDS, SLACK_SECONDS = 0.512, 0.010
 TIMEOUT_SECONDS = BOUND_SECONDS - SLACK_SECONDS
 
@@ -27,7 +27,7 @@ class Expired:
 
 
 async def expire(server: UnderTest, *, calls: int, stall: float) -> Expired:
-    """Stalls the engine and calls evenly while it stands still, so that all deadlines pass within."""
+    """Stalls the engine and calls at even times meanwhile, so that all deadlines pass before it goes on."""
     times = np.linspace(0, stall - TIMEOUT_SECONDS - 0.3, calls)
     async with connected(server.address) as stub:
         untimed = embed(stub, marked)

@@ -1,4 +1,4 @@
-"""SIGTERM in the middle of work."""
+"""SIGTERM under load."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ UNARY_TOKENS, STREAM_TOKENS = 64, 16
 
 @dataclass
 class Drained:
-    """`lost`: texts that were computed, or that the server had taken, and that nobody got an answer to.
+    """`lost`: texts that the server had accepted or computed, and whose caller got no answer.
     `not_serving_after` and `exit_after` are seconds from the signal."""
 
     unary: Outcomes
@@ -35,8 +35,8 @@ class Drained:
 async def drain(
     server: UnderTest, *, rate: float, burst: int, streams: int, seconds: float, pause: float = 0.04
 ) -> Drained:
-    """Calls at a rate, and streams that send 4 texts and pause, for so long; then a burst of calls, and
-    SIGTERM while they wait."""
+    """Sends calls at a rate beside streams that send 4 texts and pause, for `seconds`. Then sends a burst
+    of calls, and SIGTERM while they wait."""
     streamed = Outcomes()
     async with (
         connected(server.address) as stub,

@@ -1,4 +1,4 @@
-"""Callers that want little beside one that wants all, and equals beside each other."""
+"""Callers with few texts beside one with many, and equal streams beside each other."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ class Beside:
 async def beside_a_stream(
     server: UnderTest, *, texts: int, callers: int = 8, rate: float = 10.0, alone_seconds: float
 ) -> Beside:
-    """Callers, each on its own connection, alone and then beside one stream of so many texts."""
+    """Measures callers, each on its own connection, alone and then beside one stream of `texts` texts."""
     async with contextlib.AsyncExitStack() as stack:
         stubs = [
             await stack.enter_async_context(connected(server.address)) for _ in range(callers + 1)

@@ -1,4 +1,4 @@
-"""What a call takes besides its step."""
+"""The time of a call beyond that of its step."""
 
 import os
 import subprocess

@@ -28,9 +28,9 @@ async def peak(server: UnderTest, *, seconds: float, callers: int = 64) -> float
 
 @dataclass
 class Overloaded:
-    """`goodput` is answers within their deadline a second, of everybody's; `base_p99` that of a small
-    load before; `recovered_after` is seconds from the end of the overload until the small load is
-    answered as before."""
+    """`goodput` is answers within their deadline a second, of both loads; `base_p99` is the latency of the
+    small load before the overload; `recovered_after` is seconds from the end of the overload until the
+    small load is answered as before."""
 
     goodput: float
     over: Outcomes
@@ -78,7 +78,7 @@ async def overload(
 
 
 def _recovery(base: Outcomes, ended: float, p99: float) -> float:
-    """Until the first window with nine in ten answered as fast as nearly all were before."""
+    """Seconds until the first window in which nine calls of ten are as fast as the p99 before."""
     at = 0.0
     while window := base.between(ended + at, ended + at + WINDOW_SECONDS).all:
         good = sum(one.code == "OK" and one.latency <= p99 for one in window)
@@ -89,6 +89,6 @@ def _recovery(base: Outcomes, ended: float, p99: float) -> float:
 
 
 def _lag(outcomes: Outcomes) -> float:
-    """By how much calls were sent late: large, and the figures tell of the client."""
+    """p99 of how late calls were sent. If it is large, the figures describe the client."""
     lags = sorted(one.sent - one.intended for one in outcomes.all)
     return lags[int(0.99 * len(lags))] if lags else 0.0

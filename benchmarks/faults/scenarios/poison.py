@@ -19,8 +19,8 @@ PATIENCE_SECONDS = 60.0
 
 @dataclass
 class Poisoned:
-    """`answers`: how many texts got "OK", or which reason; `culprit` what the poison itself got;
-    `steps`: of all that the texts were computed in."""
+    """`answers` counts texts by their reason, "OK" for a vector; `culprit` is the reason of the poison;
+    `steps` is how many steps the batch took."""
 
     answers: Counter[str]
     culprit: str
@@ -28,9 +28,9 @@ class Poisoned:
 
 
 async def poison(server: UnderTest, fault: Fault, *, place: int = 37) -> Poisoned:
-    """A batch of 64 with the fault in one place, and a call that works afterwards.
+    """Sends a batch of 64 with the fault in one place, and a call that is answered afterwards.
 
-    A fault that ends the engine has the caller told to ask again, which is what this one does.
+    Where the fault ends the engine, the batch is refused with UNAVAILABLE and sent again.
     """
     before = len(server.controls.computed())
     async with connected(server.address) as stub:

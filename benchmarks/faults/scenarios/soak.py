@@ -15,7 +15,7 @@ from gemwire.v1 import embedding_pb2 as pb
 
 CALLERS = 12
 CALLS_OF_A_CONNECTION = 100
-# Of client and server together; see grpc/grpc#43360.
+# Bytes a call of client and server together; see grpc/grpc#43360.
 KNOWN_LEAK_BYTES = 939
 
 
@@ -37,18 +37,18 @@ class Soaked:
         return float(np.polyfit(calls, [usage.rss for usage in usages], 1)[0])
 
     def known_slope(self) -> float:
-        """What the library's own leak would make of it."""
+        """The slope that the leak of the library alone would cause."""
         return KNOWN_LEAK_BYTES * self.cancelled / max(1, self.calls)
 
     def fds(self) -> tuple[int, int]:
-        """The most of the third quarter, and of the last."""
+        """The most file descriptors of the third quarter, and of the last."""
         _, usages = self._half()
         middle = len(usages) // 2
         return max(u.fds for u in usages[:middle]), max(u.fds for u in usages[middle:])
 
 
 async def soak(server: UnderTest, *, calls: int, samples: int = 40) -> Soaked:
-    """That many calls in all; a stream counts as one."""
+    """Makes `calls` calls in all; a stream counts as one."""
     found = Soaked()
     every = max(1, calls // samples)
     dice = random.Random(0)

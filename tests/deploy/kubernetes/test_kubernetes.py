@@ -204,7 +204,7 @@ def test_probes_while_it_starts_serves_and_drains(
         assert probe(host, {**startup, "timeoutSeconds": 0.2}) is FAILURE  # it has just begun
         until(lambda: probe(host, startup), "it never started")
         assert probe(host, ready) is SUCCESS and probe(host, live) is SUCCESS
-        # The main address speaks to who has a certificate and a token, and to nobody else.
+        # The main address answers only clients with a certificate and a token.
         assert run.ask() is grpc.StatusCode.OK
         assert run.ask(token="wrong") is grpc.StatusCode.UNAUTHENTICATED
         assert run.ask(own=False) is grpc.StatusCode.UNAVAILABLE
@@ -250,7 +250,7 @@ def test_liveness_waits_for_an_engine_and_then_no_longer(
     ready, live = container["readinessProbe"], container["livenessProbe"]
     with running(container, tiny_checkpoint, tmp_path, "--liveness-seconds=3") as run:
         until(lambda: probe(run.host, ready), "it never started")
-        # A crash: another engine comes, and nobody restarts the container.
+        # A crash: another engine is started, and the container is not restarted.
         (engine,) = run.children("engine")
         os.kill(engine, signal.SIGKILL)
         until(lambda: not probe(run.host, ready), "nobody saw the crash")

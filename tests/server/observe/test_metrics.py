@@ -210,7 +210,7 @@ def test_a_taken_metrics_address_is_one_clear_line(tiny_checkpoint: Path) -> Non
                 pass
 
 
-def test_a_reader_that_says_nothing_holds_up_nobody(tiny_checkpoint: Path) -> None:
+def test_a_silent_reader_does_not_hold_up_others(tiny_checkpoint: Path) -> None:
     with running(str(tiny_checkpoint), metrics_address=ANYWHERE) as served:
         host, _, port = served.metrics_address.rpartition(":")
         silent = [socket.create_connection((host, int(port))) for _ in range(4)]

@@ -33,7 +33,7 @@ ANSWERS = {
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    """Of a server that was started as the quick start says, without a model."""
+    """A server that was started as the quick start says, without a model."""
     command = [sys.executable, "-m", "gemwire_server", "serve", "--address", "127.0.0.1:0"]
     server = subprocess.Popen([*command, "--log-level", "error"], stdout=subprocess.PIPE, text=True)
     try:

@@ -1,4 +1,4 @@
-"""What the teacher says of texts and words, against its own library."""
+"""The teacher's vectors of texts and words, against those of its own library."""
 
 import importlib.util
 from pathlib import Path

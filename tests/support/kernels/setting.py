@@ -28,7 +28,7 @@ DEVICE = torch.device("cuda" if CUDA else "cpu")
 DTYPES = [torch.float32, torch.bfloat16]
 # Capacities that choose each of the served tile sets; 0: just over the batch's size.
 BUCKETS = [0, 1000, 16896] if CUDA else [0]
-# Of a block, beyond its batch.
+# Rows of a block beyond its batch.
 ROOM = 3
 # Canary elements on both sides of an output; a multiple of every alignment.
 CANARY = 1024
@@ -53,7 +53,7 @@ if not CUDA:
 
 
 def small_tiles(attention: tuple[int, int] = (16, 16)) -> TileTable:
-    """For the interpreter: two sizes of matrix tiles, and one of attention (rows, keys)."""
+    """A table for the interpreter: two sizes of matrix tiles, and one of attention (rows, keys)."""
     rows, keys = attention
     attend = AttentionTile(block_m=rows, block_n=keys, num_warps=4, num_stages=1)
 

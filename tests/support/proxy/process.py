@@ -26,7 +26,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(command: Sequence[str | Path], port: int, log: Path) -> Iterator[str]:
-    """Its address, once it listens at the port."""
+    """Yields the proxy's address once the proxy listens at the port."""
     with log.open("w") as stderr:
         process = subprocess.Popen(command, stdout=stderr, stderr=stderr)
     try:

@@ -1,4 +1,4 @@
-"""Servers behind a proxy: each can be killed or told to leave, and comes back at its addresses."""
+"""Servers behind a proxy: each can be killed or drained, and comes back at its addresses."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ class Servers:
         self.metrics = [server.metrics_url.split(":")[2].split("/")[0] for server in started]
 
     def kill(self, place: int) -> None:
-        """As the kernel does that is out of memory."""
+        """Kills the server, as a kernel without memory does."""
         server = self._running[place][1]
         for pid in [server.pid, *server.children()]:
             with contextlib.suppress(ProcessLookupError):
@@ -37,19 +37,19 @@ class Servers:
         server.process.wait()
 
     def drain(self, place: int) -> None:
-        """As an orchestrator does; returns when it has ended."""
+        """Drains the server, as an orchestrator does, and waits for its end."""
         server = self._running[place][1]
         server.terminate()
         assert server.process.wait(60) == 0
 
     def restart(self, place: int) -> None:
-        """Another process at the same addresses, once it serves."""
+        """Starts another process at the same addresses, and waits until it serves."""
         self._running[place][0].close()
         metrics = f"127.0.0.1:{self.metrics[place]}"
         self._running[place] = self._start(self.addresses[place], metrics)
 
     def wait_for_calls(self, place: int) -> None:
-        """Until somebody has it embed."""
+        """Waits until the server has embedded a text for a caller."""
         give_up = time.monotonic() + 30.0
         while (
             not self._running[place][1].metrics().sum("gemwire_calls_started_total", method="Embed")

@@ -1,4 +1,4 @@
-"""Work through a proxy that goes on until it is told to end, and that knows the right answers."""
+"""Work through a proxy that goes on until it is stopped, and that checks every answer."""
 
 import asyncio
 import itertools
@@ -22,7 +22,7 @@ TEXTS = [f"text number {i} " + "word " * (i % 7) for i in range(97)]
 PART = 13  # texts of one BatchEmbed
 TARGETS = TEXTS[:5]
 WAIT = 60.0
-# Bytes. What is written beyond a few pipes full was read by who is at work, and not by buffers alone.
+# Bytes. More than a few full pipes must have been read by the command, and not by buffers alone.
 PIPE = 4096
 
 
@@ -37,7 +37,7 @@ class Right:
             self.scores = client.similarity(TEXTS[0], TARGETS)
 
     def check(self, method: str, answer: Any, index: int) -> None:
-        """That the answer to the call or the text of that number is right."""
+        """Asserts that the answer to the call or text of that number is right."""
         match method:
             case "GetModel":
                 wanted: Any = self.model.revision
@@ -96,7 +96,7 @@ class Workloads:
         self._tasks.append(pool.submit(self._command))
 
     def end(self) -> None:
-        """Has all of it end; raises what went wrong."""
+        """Stops all work. Raises the first error of any."""
         self._ending.set()
         for task in self._tasks:
             task.result(WAIT)

@@ -37,7 +37,7 @@ def frame(kind: int, payload: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("least", [PING_SECONDS / 4, 60.0])
-def test_only_who_pings_too_often_is_sent_away(
+def test_only_a_client_that_pings_too_often_gets_goaway(
     tiny_checkpoint: Path, least: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert front.LEAST_PING_SECONDS < 10
@@ -118,7 +118,7 @@ def test_clients_do_not_notice_that_connections_end(
         assert len(peers) >= 4  # connections, which clients of one process share
 
 
-def test_a_stream_is_told_that_its_connection_is_old(tiny_checkpoint: Path) -> None:
+def test_a_stream_on_an_old_connection_gets_go_away(tiny_checkpoint: Path) -> None:
     with running(str(tiny_checkpoint), max_connection_age=0.5) as served:
         told = threading.Event()
 

@@ -258,7 +258,7 @@ def test_memory_comes_back(tiny_checkpoint: Path) -> None:
         send_too_much(channel)
         for _ in range(4):
             send_bad_messages(channel)
-        # Of the 250 MiB that were sent, and what they become.
+        # 250 MiB were sent, and parsed they would take more.
         assert settled(server) <= before + 50
 
 

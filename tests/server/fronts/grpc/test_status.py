@@ -54,13 +54,13 @@ def test_every_error_has_its_code_and_its_details(
     delays = [one.retry_after for one in found]
     if retry is None:
         assert set(delays) == {None}
-    else:  # who was refused together does not come back together
+    else:  # callers that were refused together must not come back together
         known = [delay for delay in delays if delay is not None]
         assert 0.8 * retry <= min(known) < 0.85 * retry < 1.15 * retry < max(known) <= 1.2 * retry
 
 
 def retrying(address: str, backoff: str) -> grpc.Channel:
-    """A channel as somebody else might configure it: gRPC itself retries what has no room."""
+    """A channel on which gRPC itself retries RESOURCE_EXHAUSTED, as another client may configure it."""
     policy = {
         "maxAttempts": 4,
         "initialBackoff": backoff,
@@ -95,7 +95,7 @@ def test_what_waiting_does_not_help_is_asked_once(
         assert len(asked) == 2
 
 
-def test_who_finds_no_room_comes_back_when_the_server_says(
+def test_a_caller_without_room_comes_back_when_the_server_says(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """gRPC's own retries by the trailer, our client's by RetryInfo; each asks twice and no more."""

@@ -67,7 +67,7 @@ def test_a_call_that_has_expired_is_not_tokenized(
 def test_tokenizing_stops_between_parts(
     whose: str, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 320 texts, those of the part under way are tokenized, and no more."""
+    """The part of the 320 texts that is under way is tokenized, and no more."""
     tokenized, go_on = [], threading.Event()
     encode = Tokenizer.encode
 

@@ -133,7 +133,7 @@ BAD = [half_of_the_certificate, another_key, no_file, a_password, nothing]
 
 
 @pytest.mark.parametrize("spoil", BAD)
-def test_bad_files_keep_the_certificate_and_are_told_once(
+def test_bad_files_keep_the_certificate_and_are_logged_once(
     tiny_checkpoint: Path,
     files: Files,
     spoil: Callable[[Files, Pair], None],

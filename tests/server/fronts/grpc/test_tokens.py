@@ -179,7 +179,7 @@ def test_a_removed_token_ends_its_streams_too(tiny_checkpoint: Path, file: Path)
         assert denied.value.reason == "WRONG_TOKEN"
 
 
-def test_callers_are_told_apart_by_the_tokens_name(
+def test_callers_are_distinguished_by_the_tokens_name(
     tiny_checkpoint: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens = [make("a"), make("a"), make("b")]
@@ -250,7 +250,7 @@ def test_a_file_that_is_not_there(file: Path) -> None:
         Tokens(str(file), 1, lambda kind: None)
 
 
-def test_a_bad_file_keeps_the_tokens_and_is_told_once(
+def test_a_bad_file_keeps_the_tokens_and_is_logged_once(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bad: list[str] = []
@@ -379,7 +379,7 @@ def test_over_its_quota_a_call_fails_and_a_stream_waits(tiny_checkpoint: Path, f
 
 
 def exhaust(served: Served, token: str) -> Failure:
-    """What a caller over its quota is told."""
+    """The refusal of a caller over its quota."""
     for _ in range(1000):
         try:
             request = pb.BatchEmbedRequest(inputs=[text("some words")] * 20)

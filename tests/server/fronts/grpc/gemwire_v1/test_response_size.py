@@ -95,7 +95,7 @@ def test_a_client_as_it_comes_gets_all_that_is_not_refused() -> None:
         assert len(ask(3000, pb.VECTOR_ENCODING_FLOAT16).results) == 3000
 
 
-def test_limits_that_disagree_are_told_of(
+def test_limits_that_disagree_are_logged(
     tiny_checkpoint: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with running(str(tiny_checkpoint)):
@@ -104,7 +104,7 @@ def test_limits_that_disagree_are_told_of(
         assert "--max-response-bytes 65536 holds 126 vectors" in caplog.text
 
 
-def test_a_model_that_no_client_could_be_told_of_is_refused(
+def test_a_model_whose_description_no_client_could_receive_is_refused(
     tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     folder = str(with_prompts(tiny_checkpoint, tmp_path / "prompts", 1000))

@@ -125,7 +125,9 @@ def test_bare_ids_get_prompt_and_special_tokens(served: Served) -> None:
     assert served.embedding.Tokenize(pb.TokenizeRequest(input=inner)).ids == raw
 
 
-def test_truncation_is_asked_for_and_told(served: Served, reference: SentenceTransformer) -> None:
+def test_truncation_is_asked_for_and_reported(
+    served: Served, reference: SentenceTransformer
+) -> None:
     long = " ".join(str(i) for i in range(3000))
     with pytest.raises(grpc.RpcError) as caught:
         served.embedding.Embed(pb.EmbedRequest(input=text(long)))

@@ -254,7 +254,7 @@ def test_empty_batches_cost_the_server_nothing(
 def test_a_client_that_ignores_its_credit_is_held_back_by_the_transport(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What nobody reads must not pile up in the server."""
+    """Results that the client does not read must not pile up in the server."""
     device = HeldDevice(monkeypatch)
     with running(str(tiny_checkpoint)) as served:
         for _ in range(3):  # requests as fast as the line is, which widen what grpc lets in

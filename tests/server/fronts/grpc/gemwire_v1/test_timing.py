@@ -40,7 +40,7 @@ def _stream(served: Served) -> Callable[[], pb.Timing]:
 
 
 @pytest.mark.parametrize(("start", "texts"), [(_unary, 1), (_batch, 2), (_stream, 2)])
-def test_a_call_that_waits_is_told_how_long(
+def test_timing_has_how_long_a_call_waited(
     tiny_checkpoint: Path,
     monkeypatch: pytest.MonkeyPatch,
     start: Callable[[Served], Callable[[], pb.Timing]],
