@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # grpcio: closing a grpc.aio channel raises asyncio.CancelledError in every task that awaits a call on it,
-# though nobody cancelled the task. What an application takes for its own cancellation is none: a TaskGroup
+# although no code cancelled the task. An application takes this for its own cancellation: a TaskGroup
 # does not report the lost call at all, and asyncio.gather(return_exceptions=True) and `except Exception`
 # treat it as a cancellation. The sync channel raises grpc.RpcError with the code CANCELLED.
 #
@@ -9,7 +9,7 @@
 #   asyncio: CancelledError, the task was asked to cancel 0 times
 #   a TaskGroup around the call ends without an error
 #
-# Exit code 0: as seen. 1: it behaves otherwise now.
+# Exit code 0: as described. Needs python3 with pip, and a package index.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

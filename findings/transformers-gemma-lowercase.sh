@@ -4,7 +4,7 @@
 # sentence-transformers keeps do_lower_case, from 5.4 on, by putting Lowercase before the normalizer of the
 # tokenizer and saving it. tokenizer.json then has it, but transformers 5.23.0 builds a GemmaTokenizer anew
 # from vocabulary and merges, with a normalizer of its own: loaded again, the tokenizer reads capitals, gives
-# other ids, and the model gives other vectors than the one that was saved. Nothing is said.
+# other ids, and the model gives other vectors than the one that was saved. There is no warning.
 # transformers 4.57.6 keeps it.
 #
 # Exit code 0: as described. Needs python3 with venv, and a package index.
