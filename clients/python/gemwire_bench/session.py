@@ -1,5 +1,6 @@
 """Puts a measurement together: the texts, the workers, the golden sample, the table."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -49,11 +50,15 @@ def on_server(
             )
 
 
-def in_process(measurement: Measurement, config: Any, label: str) -> dict[str, Any]:
-    """The result of the engine alone, for a `ServerConfig`. Raises what loading does, and WorkerFailed."""
-    from gemwire_bench import in_process
+def in_process(
+    measurement: Measurement, main: Callable[..., None], *arguments: object, label: str
+) -> dict[str, Any]:
+    """The result of an engine that runs in the sending process, without a server.
 
-    with started(1, in_process.main, config, measurement.plan.seed) as sending:
+    That process runs `main(pipe, *arguments)`, a function of a module, which sends the bytes of a
+    `pb.Model` and then serves jobs (`worker.serve`). Raises WorkerFailed.
+    """
+    with started(1, main, *arguments) as sending:
         model = pb.Model.FromString(sending.news)
         facts = {"label": label, "environment": environment("in process", model)}
         with live() as (watch, told):

@@ -132,7 +132,11 @@ def _result(
     """None if only a golden sample was to be written."""
     if args.in_process:
         config = ServerConfig.load(args, os.environ)
-        return session.in_process(measurement, config, args.label)
+        from gemwire_server.cli import bench_in_process  # torch, which only this mode needs
+
+        return session.in_process(
+            measurement, bench_in_process.main, config, args.seed, label=args.label
+        )
     return session.on_server(
         measurement,
         Target(args.server, tls=args.tls, **remote.files(args)),

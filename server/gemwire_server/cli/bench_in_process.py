@@ -1,7 +1,7 @@
-"""The engine alone, without a server: token ids in, vectors out. The one module that knows the server.
+"""The sender of `gemwire bench --in-process`: an engine in the sending process, without a server.
 
-Calls become submissions, so that batching and queueing are as they are in a server; only the way there is
-missing. Token ids are drawn from the vocabulary: what they are does not change what they cost.
+A call becomes a submission to the engine, so batching and queueing are those of a server; only the
+transport is missing. Token ids are drawn at random, for their values do not change their cost.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ IDS = 1 << 16
 
 
 def main(pipe: Connection, config: ServerConfig, seed: int, loader: str = DEFAULT_LOADER) -> None:
-    """As `worker.main`; tells what was loaded, as the bytes of a Model, before it is ready."""
+    """Sends the loaded model, as the bytes of a Model; then runs jobs until None comes."""
     loaded = load(open_configured(config), config, loader)
     pipe.send(describe(loaded.model, loaded.config).SerializeToString())
     engine = ThreadEngine(
