@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from gemwire_bench import texts, worker
+from gemwire_bench import sender, texts
 from gemwire_bench.mix import TrafficClass
 from gemwire_bench.requests import Content
 from gemwire_bench.run import Plan, Workers, workers
@@ -22,7 +22,7 @@ def sending(address: str, count: int = 1) -> Iterator[Workers]:
         model = asked.model()
         source = texts.vocabulary(asked.tokenize, model.vocabulary_size, 1024, 0)
     content = Content(source, {}, 512)
-    with workers(count, worker.main, target, content, model.dimensions, 1) as running:
+    with workers(count, sender.main, target, content, model.dimensions, 1) as running:
         yield running
 
 

@@ -1,19 +1,32 @@
 """Sends a schedule over the connections of one process."""
 
 import asyncio
+import selectors
 import time
+from collections.abc import Awaitable
+from multiprocessing.connection import Connection
 from typing import Any
 
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub
-from gemwire_bench.calls import Calls, Clock
+from gemwire_bench.calls import Calls
 from gemwire_bench.requests import Content, Requests, options
 from gemwire_bench.samples import Samples
 from gemwire_bench.schedule import TASK_NUMBERS
 from gemwire_bench.streams import Lane
 from gemwire_bench.target import Target
-from gemwire_bench.worker import Job
+from gemwire_bench.worker import Job, serve
 
 CONNECT_SECONDS = 30.0
+
+
+def main(
+    pipe: Connection, target: Target, content: Content, dimensions: int, connections: int
+) -> None:
+    """A worker that sends to a server; serves jobs from `pipe`, see `worker.serve`."""
+    # epoll would wake up to a millisecond late, which is lag.
+    loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(serve(pipe, lambda: ServerSender(target, content, dimensions, connections)))
 
 
 class ServerSender:
@@ -33,91 +46,62 @@ class ServerSender:
         for channel in self._channels:
             await channel.close()
 
-    async def run(self, job: Job, samples: Samples) -> None:
+    async def begin(self, job: Job, samples: Samples) -> "ServerJob":
         for channel in self._channels:
             await asyncio.wait_for(channel.channel_ready(), CONNECT_SECONDS)
-        run = _Run(self, job, samples, lambda: time.monotonic_ns() - job.start)
-        try:
-            if job.callers:
-                await asyncio.gather(*(run.caller(n, job.callers) for n in range(job.callers)))
-            else:
-                await run.open_loop()
-        finally:
-            await run.finish()
+        return ServerJob(self, job, samples)
 
-    def calls(self, samples: Samples, clock: Clock) -> list[Calls]:
+    def requests(self, job: Job) -> Requests:
+        return Requests(job.schedule, job.classes, self._content)
+
+    def calls(self, job: Job, samples: Samples) -> list[Calls]:
         metadata = self._target.metadata
-        return [Calls(stub, metadata, samples, clock, self._dimensions) for stub in self._stubs]
+        return [Calls(stub, metadata, samples, job.now, self._dimensions) for stub in self._stubs]
 
-    def lane(self, number: int, asked: Any, samples: Samples, clock: Clock) -> Lane:
-        stub = self._stubs[number]
-        return Lane(stub, self._target.metadata, asked, samples, clock, self._dimensions)
+    def lane(self, number: int, asked: Any, job: Job, samples: Samples) -> Lane:
+        metadata = self._target.metadata
+        return Lane(self._stubs[number], metadata, asked, samples, job.now, self._dimensions)
 
 
-class _Run:
-    """One job."""
+class ServerJob:
+    """The calls of one job. Satisfies `worker.JobSender`."""
 
-    def __init__(self, sender: ServerSender, job: Job, samples: Samples, clock: Clock) -> None:
+    def __init__(self, sender: ServerSender, job: Job, samples: Samples) -> None:
         self._sender = sender
+        self._job = job
         self._samples = samples
-        self._clock = clock
-        self._classes = job.classes
-        self._requests = Requests(job.schedule, job.classes, sender._content)
-        self._calls = sender.calls(samples, clock)
+        self._requests = sender.requests(job)
+        self._calls = sender.calls(job, samples)
         self._lanes: dict[tuple[int, int, int], Lane] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._at = job.schedule.at.tolist()
+        # Plain ints: numpy's are slow to take one by one.
         self._kind = job.schedule.kind.tolist()
         self._task = job.schedule.task.tolist()
         self._deadline = job.schedule.deadline.tolist()
-        self._end = round(job.seconds * 1e9)
         self._longest_wait = max(self._deadline) / 1e9
 
-    async def open_loop(self) -> None:
-        """Every call when it is due. Its message is made before that."""
-        for call, due in enumerate(self._at):
-            message = self._message(call)
-            wait = due - self._clock()
-            # Also when late: what has been answered must be read, or its time would be this loop's.
-            await asyncio.sleep(max(wait / 1e9, 0.0))
-            task = asyncio.ensure_future(self._send(call, message, due))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def caller(self, number: int, callers: int) -> None:
-        """One caller of a closed loop."""
-        call = number
-        await asyncio.sleep(max(-self._clock() / 1e9, 0.0))
-        while (now := self._clock()) < self._end:
-            at = call % len(self._at)
-            await self._send(at, self._message(at), now)
-            call += callers
-
-    def _message(self, call: int) -> Any:
-        match self._classes[self._kind[call]].mode:
+    def message(self, call: int) -> Any:
+        match self._job.classes[self._kind[call]].mode:
             case "unary":
                 return self._requests.unary(call)
             case "batch":
                 return self._requests.batch(call)
         return self._requests.inputs(call)
 
-    def _send(self, call: int, message: Any, due: int) -> Any:
+    def send(self, call: int, message: Any, due: int) -> Awaitable[None]:
         kind, connection = self._kind[call], call % len(self._calls)
-        if self._classes[kind].mode == "stream":
+        if self._job.classes[kind].mode == "stream":
             return self._lane(kind, self._task[call], connection).send(message, kind=kind, due=due)
         return self._calls[connection].make(
             message, kind=kind, due=due, deadline=self._deadline[call]
         )
 
+    async def finish(self) -> None:
+        await asyncio.gather(*(lane.finish(self._longest_wait) for lane in self._lanes.values()))
+
     def _lane(self, kind: int, task: int, connection: int) -> Lane:
         if (kind, task, connection) not in self._lanes:
-            asked = options(self._classes[kind], TASK_NUMBERS[task])
+            asked = options(self._job.classes[kind], TASK_NUMBERS[task])
             self._lanes[kind, task, connection] = self._sender.lane(
-                connection, asked, self._samples, self._clock
+                connection, asked, self._job, self._samples
             )
         return self._lanes[kind, task, connection]
-
-    async def finish(self) -> None:
-        """Waits for what is under way, as long as its deadline."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(lane.finish(self._longest_wait) for lane in self._lanes.values()))

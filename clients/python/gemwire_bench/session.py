@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_bench import texts, worker
+from gemwire_bench import sender, texts
 from gemwire_bench.environment import environment
 from gemwire_bench.files import read_lines
 from gemwire_bench.golden import Golden
@@ -44,7 +44,7 @@ def on_server(
         facts = {"label": label, "environment": environment(target.address, model)}
         size = model.default_dimensions or model.dimensions
         arguments = (target, content, size, connections)
-        with started(workers, worker.main, *arguments) as sending, live() as (watch, told):
+        with started(workers, sender.main, *arguments) as sending, live() as (watch, told):
             return measurement.run(
                 sending, asked=asked, golden=truth, watch=watch, told=told, facts=facts
             )

@@ -101,7 +101,8 @@ class Lane:
                 await asyncio.gather(reading, return_exceptions=True)
                 call.cancel()
             code = await call.code()
-            if code is grpc.StatusCode.OK:
+            given_up = self._finishing and code is grpc.StatusCode.CANCELLED
+            if code is grpc.StatusCode.OK or given_up:
                 self._end_unanswered(UNANSWERED)  # what is due goes to the next stream
             else:
                 self._end_all(code.name)

@@ -1,25 +1,23 @@
 """A process that sends its part of a schedule and ships what became of each call.
 
-It does little else: what it would compute between calls would be its own lag.
+The worker decides when each call goes out; a sender puts the call on its way. A worker does little else:
+what it computed between calls would be its own lag.
 """
 
 import asyncio
 import gc
-import selectors
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Protocol
+from typing import Any, Protocol
 
 from gemwire_bench.mix import TrafficClass
-from gemwire_bench.requests import Content
 from gemwire_bench.samples import Samples
 from gemwire_bench.schedule import Schedule
-from gemwire_bench.target import Target
 
 SHIP_SECONDS = 1.0
-# A schedule begins so long after the workers were told, so that all have heard.
+# A schedule begins so long after the workers got it, so that every worker has it by then.
 HEAD_START_SECONDS = 0.3
 
 
@@ -37,6 +35,10 @@ class Job:
     seconds: float
     callers: int = 0
 
+    def now(self) -> int:
+        """Nanoseconds since the run's start; negative before it."""
+        return time.monotonic_ns() - self.start
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -45,11 +47,24 @@ class Ended:
     cpu: float
 
 
+class JobSender(Protocol):
+    """Sends the calls of one job, each when the worker asks for it."""
+
+    def message(self, call: int) -> Any:
+        """Builds the message of a call. The worker asks for it before the call is due."""
+
+    def send(self, call: int, message: Any, due: int) -> Awaitable[None]:
+        """Sends a call that is due at `due` (nanoseconds); done when the call has ended."""
+
+    async def finish(self) -> None:
+        """Waits for what is unanswered as long as its deadline, and notes what never was answered."""
+
+
 class Sender(Protocol):
     """What a worker sends through: a server's connections, or an engine in this process."""
 
-    async def run(self, job: Job, samples: Samples) -> None:
-        """Sends it all and returns when all has ended."""
+    async def begin(self, job: Job, samples: Samples) -> JobSender:
+        """Prepares a job. Its calls add to `samples`."""
 
     async def close(self) -> None: ...
 
@@ -57,20 +72,11 @@ class Sender(Protocol):
         """What sending has cost so far, of one core."""
 
 
-def main(
-    pipe: Connection, target: Target, content: Content, dimensions: int, connections: int
-) -> None:
-    """Runs jobs until None comes. Ships rows as bytes, then `Ended`; an error as its text."""
-    from gemwire_bench.sender import ServerSender
-
-    # epoll would wake up to a millisecond late, which is lag.
-    loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        runner.run(serve(pipe, lambda: ServerSender(target, content, dimensions, connections)))
-
-
 async def serve(pipe: Connection, make: Callable[[], Sender]) -> None:
-    """Runs jobs from the pipe, by a sender that is made here: gRPC wants the loop that it will run in."""
+    """Runs jobs from the pipe until None comes; ships rows as bytes, then `Ended`.
+
+    The sender is made here, for gRPC wants the loop that it will run in.
+    """
     loop = asyncio.get_running_loop()
     sender = make()
     gc.collect()
@@ -82,7 +88,7 @@ async def serve(pipe: Connection, make: Callable[[], Sender]) -> None:
             shipping = asyncio.create_task(_ship(pipe, samples))
             before, began = sender.cpu_seconds(), time.monotonic()
             try:
-                await sender.run(job, samples)
+                await _send_all(job, await sender.begin(job, samples))
             finally:
                 shipping.cancel()
             cpu = (sender.cpu_seconds() - before) / (time.monotonic() - began)
@@ -91,6 +97,47 @@ async def serve(pipe: Connection, make: Callable[[], Sender]) -> None:
             await loop.run_in_executor(None, pipe.send, Ended(cpu))
     finally:
         await sender.close()
+
+
+async def _send_all(job: Job, sender: JobSender) -> None:
+    """Sends every call of a job; returns when all have ended."""
+    calls: set[asyncio.Future[None]]
+    if job.callers:
+        calls = {
+            asyncio.ensure_future(_caller(number, job, sender)) for number in range(job.callers)
+        }
+        await asyncio.sleep(job.seconds - job.now() / 1e9)
+    else:
+        calls = await _open_loop(job, sender)
+    await asyncio.gather(sender.finish(), *calls)
+
+
+async def _open_loop(job: Job, sender: JobSender) -> set[asyncio.Future[None]]:
+    """Sends every call when it is due; its message is made before that. Returns the calls under way."""
+    calls: set[asyncio.Future[None]] = set()
+
+    def ended(call: asyncio.Future[None]) -> None:
+        if call.cancelled() or call.exception() is None:  # what failed is raised at the end
+            calls.discard(call)
+
+    for call, due in enumerate(job.schedule.at.tolist()):
+        message = sender.message(call)
+        # Also when late: what has been answered must be read, or its time would be this loop's.
+        await asyncio.sleep(max((due - job.now()) / 1e9, 0.0))
+        sent = asyncio.ensure_future(sender.send(call, message, due))
+        calls.add(sent)
+        sent.add_done_callback(ended)
+    return calls
+
+
+async def _caller(number: int, job: Job, sender: JobSender) -> None:
+    """One caller of a closed loop."""
+    call, end = number, round(job.seconds * 1e9)
+    await asyncio.sleep(max(-job.now() / 1e9, 0.0))
+    while (now := job.now()) < end:
+        scheduled = call % len(job.schedule)
+        await sender.send(scheduled, sender.message(scheduled), now)
+        call += job.callers
 
 
 def _next(pipe: Connection) -> Job | None:
@@ -102,7 +149,7 @@ def _next(pipe: Connection) -> Job | None:
 
 
 async def _ship(pipe: Connection, samples: Samples) -> None:
-    """Once a second what is new; a thread writes, for the pipe may be full."""
+    """Ships the new rows once a second. A thread writes, for the pipe may be full."""
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(SHIP_SECONDS)

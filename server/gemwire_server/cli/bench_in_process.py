@@ -13,9 +13,10 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from gemwire_bench.samples import NONE, Samples
+from gemwire_bench.schedule import Schedule
 from gemwire_bench.worker import Job, serve
 from gemwire_server.checkpoints import open_configured
-from gemwire_server.config.options import DEFAULT_LOADER, ServerConfig
+from gemwire_server.config.options import ServerConfig
 from gemwire_server.engine.interface import Results, Submission
 from gemwire_server.engine.packing import TokenIds
 from gemwire_server.engine.thread_engine import ThreadEngine
@@ -27,9 +28,9 @@ IDS = 1 << 16
 """Length of the row of ids that texts are cut from."""
 
 
-def main(pipe: Connection, config: ServerConfig, seed: int, loader: str = DEFAULT_LOADER) -> None:
+def main(pipe: Connection, config: ServerConfig, seed: int) -> None:
     """Sends the loaded model, as the bytes of a Model; then runs jobs until None comes."""
-    loaded = load(open_configured(config), config, loader)
+    loaded = load(open_configured(config), config)
     pipe.send(describe(loaded.model, loaded.config).SerializeToString())
     engine = ThreadEngine(
         loaded.runner,
@@ -45,10 +46,11 @@ def main(pipe: Connection, config: ServerConfig, seed: int, loader: str = DEFAUL
 
 
 class EngineSender:
-    """Satisfies `worker.Sender`. A stream's message is a submission of its own, a sample a text."""
+    """Satisfies `worker.Sender`."""
 
     def __init__(self, engine: ThreadEngine, ids: TokenIds, longest: int) -> None:
-        self._engine = engine
+        """Sequences are cut from `ids`, at most `longest` tokens each."""
+        self.engine = engine
         self._ids = np.concatenate([ids, ids[:longest]])
         self._longest = longest
 
@@ -58,28 +60,10 @@ class EngineSender:
     async def close(self) -> None:
         pass
 
-    async def run(self, job: Job, samples: Samples) -> None:
-        schedule = job.schedule
-        if job.callers:
-            await asyncio.gather(*(self._caller(n, job, samples) for n in range(job.callers)))
-            return
-        tasks = []
-        for call, due in enumerate(schedule.at.tolist()):
-            sequences = self._sequences(job, call)
-            await asyncio.sleep(max((due - _now(job)) / 1e9, 0.0))
-            tasks.append(asyncio.create_task(self._submit(job, call, sequences, due, samples)))
-        await asyncio.gather(*tasks)
+    async def begin(self, job: Job, samples: Samples) -> "EngineJob":
+        return EngineJob(self, job, samples)
 
-    async def _caller(self, number: int, job: Job, samples: Samples) -> None:
-        call = number
-        await asyncio.sleep(max(-_now(job) / 1e9, 0.0))
-        while (now := _now(job)) < job.seconds * 1e9:
-            at = call % len(job.schedule)
-            await self._submit(job, at, self._sequences(job, at), now, samples)
-            call += job.callers
-
-    def _sequences(self, job: Job, call: int) -> list[TokenIds]:
-        schedule = job.schedule
+    def sequences(self, schedule: Schedule, call: int) -> list[TokenIds]:
         texts = range(int(schedule.first[call]), int(schedule.first[call + 1]))
         lengths = [min(int(schedule.tokens[j]), self._longest) for j in texts]
         starts = [int(schedule.place[j]) % IDS for j in texts]
@@ -87,25 +71,40 @@ class EngineSender:
             self._ids[start : start + length] for start, length in zip(starts, lengths, strict=True)
         ]
 
-    async def _submit(
-        self, job: Job, call: int, sequences: list[TokenIds], due: int, samples: Samples
-    ) -> None:
-        begun = _now(job)
+
+class EngineJob:
+    """The calls of one job; a call is a submission. Satisfies `worker.JobSender`.
+
+    A sample of a stream's message is a text, as it is where a server is measured.
+    """
+
+    def __init__(self, sender: EngineSender, job: Job, samples: Samples) -> None:
+        self._sender = sender
+        self._job = job
+        self._samples = samples
+
+    def message(self, call: int) -> list[TokenIds]:
+        return self._sender.sequences(self._job.schedule, call)
+
+    async def finish(self) -> None:
+        """Waits for nothing: the engine answers every submission."""
+
+    async def send(self, call: int, message: list[TokenIds], due: int) -> None:
+        job = self._job
+        begun = job.now()
         kind = int(job.schedule.kind[call])
         deadline = (job.start + due + int(job.schedule.deadline[call])) / 1e9
-        answers = _Answers(len(sequences))
+        answers = _Answers(len(message))
         submission = Submission(answers.deliver, deadline, priority=job.classes[kind].priority)
         try:
-            self._engine.submit(sequences, submission)
+            self._sender.engine.submit(message, submission)
         except GemwireError as error:
-            answers.take(
-                Results(list(range(len(sequences))), None, error, None), time.monotonic_ns()
-            )
+            answers.take(Results(list(range(len(message))), None, error, None), time.monotonic_ns())
         await answers.ended
-        counts = [len(sequence) for sequence in sequences]
+        counts = [len(sequence) for sequence in message]
         single = job.classes[kind].mode == "stream"
         for answer in answers.each() if single else [answers.whole()]:
-            samples.add(
+            self._samples.add(
                 kind=kind, code=answer.code, due=due, begun=begun, sent=begun,
                 ended=answer.ended - job.start, queue=answer.queue, compute=answer.compute,
                 texts=answer.texts, good=len(answer.good),
@@ -115,7 +114,7 @@ class EngineSender:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """Of one text or several; `good` are those that got vectors. Times in nanoseconds."""
+    """The answer to one text or several; `good` are those that got vectors. Times in nanoseconds."""
 
     code: str
     ended: int
@@ -126,7 +125,7 @@ class _Answer:
 
 
 class _Answers:
-    """Gathers what the engine delivers, from its thread, of one submission."""
+    """Gathers the results of one submission, which the engine delivers from its thread."""
 
     def __init__(self, count: int) -> None:
         self._left = count
@@ -135,7 +134,7 @@ class _Answers:
         self.ended: asyncio.Future[None] = self._loop.create_future()
 
     def deliver(self, results: Results) -> None:
-        """From the engine's thread."""
+        """The engine's thread calls this."""
         self._loop.call_soon_threadsafe(self.take, results, time.monotonic_ns())
 
     def take(self, results: Results, now: int) -> None:
@@ -153,7 +152,7 @@ class _Answers:
         ]
 
     def whole(self) -> _Answer:
-        """One for all: as late as the last, and as bad as the worst."""
+        """One answer for all texts: as late as the last, and as bad as the worst."""
         parts = [_answer(results, now, results.indices) for results, now in self._parts]
         return _Answer(
             next((part.code for part in parts if part.code != "OK"), "OK"),
@@ -173,7 +172,3 @@ def _answer(results: Results, now: int, indices: list[int]) -> _Answer:
         queue, compute = round(step.queue_seconds * 1e9), round(step.compute_seconds * 1e9)
     good = indices if results.vectors is not None else []
     return _Answer(code, now, queue, compute, len(indices), good)
-
-
-def _now(job: Job) -> int:
-    return time.monotonic_ns() - job.start
