@@ -24,7 +24,7 @@ from gemwire_server.config.sources import ConfigError
 if TYPE_CHECKING:
     from gemwire_server.cli.progress import Meter
     from gemwire_server.cli.remote import Answer
-    from gemwire_server.cli.tables import Row, Sink
+    from gemwire_server.cli.rows import Row, Sink
 
 DOCUMENT_TASK = "retrieval_document"
 MOST_DIMENSIONS = 1 << 20
@@ -109,7 +109,8 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     from gemwire_server.cli import remote
     from gemwire_server.cli.progress import metering
-    from gemwire_server.cli.tables import Columns, check_output, open_sink, open_source
+    from gemwire_server.cli.rows import Columns
+    from gemwire_server.cli.tables import check_output, open_sink, open_source
 
     check_output(args.output)
     columns = Columns(args.text_column, args.title_column)

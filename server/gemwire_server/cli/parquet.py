@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gemwire_server.cli.tables import EMBEDDING, Columns, Row, TableError, Vector, listed
+from gemwire_server.cli.rows import EMBEDDING, Columns, Row, TableError, Vector, listed
 
 BATCH_ROWS = 1024
 # 12 MiB of vectors of 768 is what the writer holds.

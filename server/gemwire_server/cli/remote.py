@@ -13,7 +13,7 @@ import numpy as np
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_client import Client, Document, GemwireError, InvalidInput, Model, requests
 from gemwire_client.connection import Connection
-from gemwire_server.cli.tables import Row, Vector
+from gemwire_server.cli.rows import Row, Vector
 from gemwire_server.security.certificates import check_pair, check_roots
 
 # The longest wait for the next vector of a bulk run. Other people's work may be before it.

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gemwire_client import Client, Document, GemwireError
 from gemwire_server import cli
 from gemwire_server.cli import remote
-from gemwire_server.cli.tables import Row
+from gemwire_server.cli.rows import Row
 from support.calling import command, gemwire, one_line
 from uninstalled import environment
 

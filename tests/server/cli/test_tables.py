@@ -20,15 +20,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from gemwire_server.cli import parquet
-from gemwire_server.cli.tables import (
-    Columns,
-    Row,
-    TableError,
-    Vector,
-    check_output,
-    open_sink,
-    open_source,
-)
+from gemwire_server.cli.rows import Columns, Row, TableError, Vector
+from gemwire_server.cli.tables import check_output, open_sink, open_source
 
 TEXT = Columns("text", None)
 TITLED = Columns("text", "title")
@@ -512,7 +505,7 @@ def test_text_that_begins_like_a_compressed_file(tmp_path: Path) -> None:
 def test_a_line_without_an_end_is_not_read_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gemwire_server.cli.tables.LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr("gemwire_server.cli.lines.LONGEST_LINE", 1 << 20)
     (tmp_path / "in.txt.gz").write_bytes(gzip.compress(b"a\n" + bytes(64 << 20)))
     tracemalloc.start()
     with pytest.raises(TableError, match="line 2: longer than 1 MiB"):
