@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from gemwire_server.cli.common import Parser, Subparsers
 from gemwire_server.cli.progress import bar
 from gemwire_server.cli.values import name, new_folder, number, whole, writable_path
-from gemwire_server.config.options import LARGEST
+from gemwire_server.config.checks import LARGEST
 from gemwire_server.config.sources import shown
 
 if TYPE_CHECKING:

@@ -133,7 +133,7 @@ def _local(value: str, advice: str) -> None:
 
 def server(value: str) -> str:
     """Where a server is."""
-    from gemwire_server.config.options import check_address
+    from gemwire_server.config.checks import check_address
 
     if value.startswith(TARGET_SCHEMES):
         return text(value)

@@ -4,7 +4,8 @@ import logging
 
 import grpc
 
-from gemwire_server.config.options import ServerConfig, is_local
+from gemwire_server.config.checks import is_local
+from gemwire_server.config.options import ServerConfig
 from gemwire_server.fronts.grpc.admin import AdminServer
 from gemwire_server.fronts.grpc.api import APIS, GrpcApi, served_services
 from gemwire_server.fronts.grpc.handlers import Handlers, api_method
