@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .
 PROTO := gemwire/v1/embedding.proto
 PROTOC = PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -Iproto -Ithird_party
 
-.PHONY: demo serve test soak lint stubs format gpu train
+.PHONY: demo serve test soak lint stubs docs format gpu train
 
 demo: $(SERVER)  ## start a server, rank the model card's documents, stop it: make demo [MODEL=DIR|ID]
 	@$(BIN)/python clients/python/demo.py $(MODEL)
@@ -42,6 +42,9 @@ gpu:  ## everything that needs a GPU, in under nine minutes: make gpu [OUT=DIR] 
 
 stubs: $(DEV)  ## generate the Python stubs that are checked in
 	$(PROTOC) --python_out=proto --pyi_out=proto --grpc_python_out=proto --mypy_grpc_out=proto $(PROTO)
+
+docs: $(SERVER)  ## write the page of the options, docs/configuration.md
+	$(BIN)/python -m gemwire_server.config.page > docs/configuration.md
 
 format: $(DEV)
 	$(BIN)/ruff check --fix-only --quiet
