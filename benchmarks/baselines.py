@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--plot", type=Path, help="a PNG file; needs matplotlib")
     args = parser.parse_args()
     if args.plot and find_spec("matplotlib") is None:  # said now, not after ten minutes
-        parser.error("--plot needs matplotlib: pip install '.[bench]'")
+        parser.error("--plot needs matplotlib: pip install '.[peers]'")
     names = chosen(args.only)
     checkpoint = open_checkpoint(args.model or str(full_checkpoint()))
     contest = Contest(checkpoint, args.seed, args.workload)

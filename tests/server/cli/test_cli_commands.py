@@ -178,6 +178,11 @@ WITHOUT = (
             "'gemwire[cli]'",
         ),
         ("sentencepiece", ["tokenize", "a", "--model", "{model}"], "'gemwire[server]'"),
+        (
+            "hdrh",
+            ["bench", "--server", "h:1"],
+            "hdrh, which is not installed: pip install 'gemwire[bench]'",
+        ),
     ],
 )
 def test_a_missing_package_is_named_with_its_extra(
