@@ -1,4 +1,4 @@
-"""gemwire bench: load on a server, and what it does under it."""
+"""gemwire bench: puts load on a server and measures it."""
 
 import argparse
 from contextlib import ExitStack
@@ -36,8 +36,9 @@ def add_parser(subparsers: Subparsers) -> Parser:
     parser = subparsers.add_parser(
         "bench",
         help="put load on a server and measure it",
-        description="Sends calls by a schedule made beforehand, whatever the server does, and measures "
-        "each from when it was due. Exit code 3: an SLO was missed; 4: the result is not valid.",
+        description="Sends calls by a schedule that is made beforehand, however slow the server is, and "
+        "measures each call from the time it was due. Exit code 3: an SLO was missed; 4: the result is not "
+        "valid.",
         epilog="Arrivals: poisson, constant, gamma:CV, bursts:ON:OFF, ramp:FROM:TO, trace:FILE. Lengths: "
         "N, uniform:LOW:HIGH, lognormal:MEDIAN:SIGMA, file:PATH, or a mixture: "
         "0.8*uniform:8:32+0.2*uniform:200:512.",
@@ -50,7 +51,7 @@ def add_parser(subparsers: Subparsers) -> Parser:
     parser.add_argument(
         "--in-process",
         action="store_true",
-        help="the engine alone, in the sending process, for --model: token ids in, no server",
+        help="measure the engine of --model alone, in the sending process: token ids in, no server",
     )
     _add_load(parser)
     _add_traffic(parser)
@@ -69,7 +70,7 @@ def _add_load(parser: Parser) -> None:
         "--rate",
         type=number(0, 1e6, above=True),
         default=10.0,
-        help="calls a second, of a sweep its first (default 10)",
+        help="calls a second; with --sweep the first rate (default 10)",
     )
     how.add_argument(
         "--sweep", action="store_true", help="search for the highest rate, from --rate"
@@ -79,64 +80,92 @@ def _add_load(parser: Parser) -> None:
         type=whole(0, 65536),
         metavar="N",
         default=0,
-        help="closed loop: N callers, each with one call at a time; for the ceiling, not for latency",
+        help="closed loop: N callers, each with one call at a time; it shows the ceiling, not the latency",
     )
     group.add_argument(
         "--growth",
         type=number(1, 100, above=True),
         default=1.6,
-        help="--sweep: the factor of its steps (default 1.6)",
+        help="--sweep: the factor from one rate to the next (default 1.6)",
     )
     group.add_argument(
         "--bisections",
         type=whole(0, 64),
         default=4,
-        help="--sweep: halvings at the end (default 4)",
+        help="--sweep: how often the last interval is halved (default 4)",
     )
     group.add_argument(
-        "--seconds", type=number(0.1, DAY), default=10.0, help="measured, of each step"
+        "--seconds",
+        type=number(0.1, DAY),
+        default=10.0,
+        help="measured seconds of each step (default 10)",
     )
     group.add_argument(
-        "--warm-up", type=number(0, DAY), default=2.0, help="seconds before that, not measured"
+        "--warm-up",
+        type=number(0, DAY),
+        default=2.0,
+        help="seconds before that, which are not measured (default 2)",
     )
-    group.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="of schedule and texts")
+    group.add_argument(
+        "--seed",
+        type=whole(0, 2**63 - 1),
+        default=0,
+        help="seed of the schedule and the texts (default 0)",
+    )
     group.add_argument(
         "--workers", type=whole(1, 256), default=1, help="processes that send (default 1)"
     )
     group.add_argument(
-        "--connections", type=whole(1, 4096), default=1, help="of each worker (default 1)"
+        "--connections",
+        type=whole(1, 4096),
+        default=1,
+        help="connections of each worker (default 1)",
     )
     group.add_argument(
-        "--slo", action="append", default=[], metavar="P=T", help="like p99=50ms or CLASS:p99=50ms"
+        "--slo",
+        action="append",
+        default=[],
+        metavar="P=T",
+        help="a latency goal, such as p99=50ms or CLASS:p99=50ms",
     )
 
 
 def _add_traffic(parser: Parser) -> None:
-    group = parser.add_argument_group("of what")
-    group.add_argument("--mode", choices=MODES, default="unary")
-    group.add_argument("--arrivals", default="poisson", help="when calls come (default poisson)")
-    group.add_argument("--tokens", default="64", help="of a text, without its prompt (default 64)")
+    group = parser.add_argument_group("what is sent")
     group.add_argument(
-        "--texts", type=name, help="of a call or a stream's message (default 1; batch: 32)"
+        "--mode", choices=MODES, default="unary", help="which RPC is called (default unary)"
+    )
+    group.add_argument("--arrivals", default="poisson", help="how calls arrive (default poisson)")
+    group.add_argument(
+        "--tokens", default="64", help="tokens of a text without its prompt (default 64)"
     )
     group.add_argument(
-        "--task", choices=TASKS, metavar="TASK", help="of the texts, like retrieval_query"
+        "--texts", type=name, help="texts of a call or of a stream's message (default 1; batch: 32)"
+    )
+    group.add_argument(
+        "--task",
+        choices=TASKS,
+        metavar="TASK",
+        help="the task of the texts, such as retrieval_query",
     )
     group.add_argument(
         "--deadline",
         type=number(0, 60, above=True),
         default=10.0,
         metavar="SECONDS",
-        help="of a call (default 10)",
+        help="deadline of a call (default 10)",
     )
     group.add_argument(
-        "--corpus", type=readable_path, metavar="FILE", help="make texts of this, not of vocabulary"
+        "--corpus",
+        type=readable_path,
+        metavar="FILE",
+        help="make texts from this file instead of from the vocabulary",
     )
     group.add_argument(
         "--lines",
         type=readable,
         metavar="FILE",
-        help="send whole lines of this; --tokens is not used",
+        help="send whole lines of this file; --tokens has no effect then",
     )
     group.add_argument(
         "--class",
@@ -144,51 +173,58 @@ def _add_traffic(parser: Parser) -> None:
         default=[],
         dest="mix",
         metavar="'NAME KEY=VALUE …'",
-        help="one of several classes of one run: mode, share (of the rate), arrivals, tokens, texts, task, "
-        "deadline, priority, lines; what it does not say is as in the flags",
+        help="one of several classes of one run, with the keys mode, share (of the rate), arrivals, "
+        "tokens, texts, task, deadline, priority and lines; the flags give the keys that are left out",
     )
 
 
 def _add_output(parser: Parser) -> None:
-    group = parser.add_argument_group("what comes out")
+    group = parser.add_argument_group("output")
     group.add_argument(
-        "-o", "--output", type=writable_path, metavar="FILE", help="the result, as JSON"
+        "-o", "--output", type=writable_path, metavar="FILE", help="write the result as JSON"
     )
-    group.add_argument("--html", type=writable_path, metavar="FILE", help="a report in one file")
-    group.add_argument("--png", type=writable_path, metavar="FILE", help="the curves")
-    group.add_argument("--label", type=text, default="", help="a name for the result, in reports")
     group.add_argument(
-        "--golden", type=readable_path, metavar="FILE", help="right vectors to compare with"
+        "--html", type=writable_path, metavar="FILE", help="write a report as one file"
+    )
+    group.add_argument("--png", type=writable_path, metavar="FILE", help="draw the curves")
+    group.add_argument("--label", type=text, default="", help="name of the result in reports")
+    group.add_argument(
+        "--golden",
+        type=readable_path,
+        metavar="FILE",
+        help="compare with the right vectors in this file",
     )
     group.add_argument(
         "--write-golden",
         type=writable_path,
         metavar="FILE",
-        help="ask for golden vectors, write them, end",
+        help="ask the server for golden vectors, write them, and end",
     )
 
 
 def _add_compare(actions: Any) -> None:
     parser = actions.add_parser(
         "compare",
-        help="two results, with intervals",
+        help="compare two results",
         description="Compares two results, step by step of equal rate, with 95 %% bootstrap intervals.",
         allow_abbrev=False,
     )
     parser.add_argument("before", type=readable_path, help="a result's JSON")
-    parser.add_argument("after", type=readable_path, help="another's")
+    parser.add_argument("after", type=readable_path, help="another result's JSON")
 
 
 def _add_report(actions: Any) -> None:
     parser = actions.add_parser(
         "report",
-        help="results as HTML or PNG",
+        help="draw results as HTML or PNG",
         description="Draws one result or several together.",
         allow_abbrev=False,
     )
     parser.add_argument("results", type=readable_path, nargs="+", help="JSON of gemwire bench")
-    parser.add_argument("--html", type=writable_path, metavar="FILE", help="a report in one file")
-    parser.add_argument("--png", type=writable_path, metavar="FILE", help="the curves")
+    parser.add_argument(
+        "--html", type=writable_path, metavar="FILE", help="write a report as one file"
+    )
+    parser.add_argument("--png", type=writable_path, metavar="FILE", help="draw the curves")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -208,7 +244,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_in_process(args: argparse.Namespace) -> None:
-    """Refuses what would have no effect: token ids go in, and nobody is asked for vectors."""
+    """Refuses flags without effect: the engine takes token ids, and no server is asked for vectors."""
     for option in SERVERS_ONLY:
         if getattr(args, option):
             flag = "--" + {"client_cert": "tls_cert", "client_key": "tls_key"}.get(option, option)

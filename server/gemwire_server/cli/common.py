@@ -1,4 +1,4 @@
-"""Flags that several commands have, and the server they ask."""
+"""Flags that several commands share, and the server that those commands ask."""
 
 import argparse
 import os
@@ -30,7 +30,7 @@ DEFAULTS: dict[str, Any] = {option.name: option.default for option in fields(Ser
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, and where help is."""
+    """Reports a wrong call in one line, which names the command that shows help."""
 
     def error(self, message: str) -> Never:
         said = re.sub(r"^argument ([^:]+): (is )?", _named, " ".join(message.split()))
@@ -42,48 +42,50 @@ def _named(found: re.Match[str]) -> str:
 
 
 def add_server_flags(parser: Parser) -> None:
-    """Adds --server, and what a server in this process needs."""
+    """Adds --server, and the flags of a server in this process."""
     parser.add_argument(
         "--server",
         type=server,
         metavar="ADDRESS",
-        help="ask this server (host:port or unix:/path); without it one runs in this process, for "
-        "--model",
+        help="ask this server (host:port or unix:/path); without this flag a server of --model runs in "
+        "this process",
     )
     add_flags(parser, MODEL_FLAGS)
 
 
 def add_remote_flags(parser: Parser) -> None:
-    """Adds how to reach --server where it asks for TLS or a token."""
+    """Adds the flags for a --server that asks for TLS or a token."""
     group = parser.add_argument_group("for --server")
     group.add_argument(
-        "--tls", action="store_true", help="by TLS, its certificate signed by a public authority"
+        "--tls",
+        action="store_true",
+        help="use TLS; a public authority has signed the server's certificate",
     )
     group.add_argument(
         "--tls-ca",
         type=readable,
         metavar="FILE",
-        help="by TLS, its certificate signed by one of these, in PEM",
+        help="use TLS; an authority of this PEM file has signed the server's certificate",
     )
     group.add_argument(
         "--tls-cert",
         dest="client_cert",
         type=readable,
         metavar="FILE",
-        help="the own certificate to show, in PEM",
+        help="the client's certificate to show, in PEM",
     )
     group.add_argument(
         "--tls-key",
         dest="client_key",
         type=readable,
         metavar="FILE",
-        help="the own certificate's key, in PEM",
+        help="the key of that certificate, in PEM",
     )
     group.add_argument(
         "--token-file",
         type=readable,
         metavar="FILE",
-        help="a file with the token and nothing else",
+        help="a file that holds the token and nothing else",
     )
 
 
@@ -93,13 +95,15 @@ def add_prompt_flags(parser: Parser) -> None:
         "--task",
         choices=TASKS,
         metavar="TASK",
-        help=f"what the vectors are for, which picks the prompt: {', '.join(TASKS)}; default: the "
-        "server's default",
+        help=f"the task of the vectors, which picks the prompt: {', '.join(TASKS)}; default: the server's "
+        "default",
     )
     group.add_argument(
-        "--prompt-name", type=name, metavar="NAME", help="a prompt of the model's own table"
+        "--prompt-name", type=name, metavar="NAME", help="use this prompt of the model's own table"
     )
-    group.add_argument("--prompt", type=text, metavar="TEXT", help="put before each text as it is")
+    group.add_argument(
+        "--prompt", type=text, metavar="TEXT", help="put this before each text, unchanged"
+    )
 
 
 def check_server_flags(args: argparse.Namespace) -> None:
@@ -116,7 +120,7 @@ def check_server_flags(args: argparse.Namespace) -> None:
 
 
 def load_config(args: argparse.Namespace) -> ServerConfig:
-    """The configuration of a command that could ask a server just as well."""
+    """The configuration of a command that could ask a server instead; ConfigError suggests --server."""
     try:
         return ServerConfig.load(args, os.environ)
     except ConfigError as error:
@@ -127,7 +131,7 @@ def load_config(args: argparse.Namespace) -> ServerConfig:
 
 @contextmanager
 def server_address(args: argparse.Namespace) -> Iterator[str]:
-    """The address of --server, or of a server that runs in this process for as long."""
+    """The address of --server, or of a server that runs in this process until the block ends."""
     if args.server is not None:
         yield args.server
         return

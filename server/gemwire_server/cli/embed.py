@@ -42,7 +42,7 @@ def add_parser(subparsers: Subparsers) -> Parser:
         "input",
         metavar="INPUT",
         type=_input,
-        help="a file, also compressed (.gz, .bz2, .xz, .zst), or - for standard input",
+        help="a file, which may be compressed (.gz, .bz2, .xz, .zst), or - for standard input",
     )
     parser.add_argument(
         "-o",
@@ -50,26 +50,26 @@ def add_parser(subparsers: Subparsers) -> Parser:
         required=True,
         type=_output,
         metavar="OUT",
-        help=".npy, .jsonl (also .jsonl.gz and the like) or .parquet, or - for JSONL on standard output; "
-        "there only once whole",
+        help="a file that ends in .npy, .jsonl (or .jsonl.gz and the like) or .parquet, or - for JSONL on "
+        "standard output; the file appears once it is whole",
     )
     parser.add_argument(
         "--format",
         choices=("lines", "jsonl", "parquet"),
-        help="of INPUT; default: by its name (.txt, .jsonl, .parquet), lines from standard input",
+        help="format of INPUT; default: by its name (.txt, .jsonl, .parquet); standard input holds lines",
     )
     parser.add_argument(
         "--text-column",
         type=name,
         default="text",
         metavar="NAME",
-        help="where the texts are (default: text)",
+        help="the column of the texts (default: text)",
     )
     parser.add_argument(
         "--title-column",
         type=name,
         metavar="NAME",
-        help=f"where titles are, for --task {DOCUMENT_TASK}",
+        help=f"the column of the titles, for --task {DOCUMENT_TASK}",
     )
     add_prompt_flags(parser)
     parser.add_argument(
@@ -82,7 +82,7 @@ def add_parser(subparsers: Subparsers) -> Parser:
         "--truncation",
         choices=("error", "end", "start"),
         default="error",
-        help="a text over the model's window is an error, or loses its end or its start "
+        help="a text longer than the model's window is an error, or loses its end or its start "
         "(default: error)",
     )
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""gemwire info: what a server serves, what a checkpoint is, or what is installed here."""
+"""gemwire info: describes a server, a checkpoint or this machine."""
 
 import argparse
 import dataclasses
@@ -16,15 +16,15 @@ Facts = Mapping[str, object]
 def add_parser(subparsers: Subparsers) -> Parser:
     parser = subparsers.add_parser(
         "info",
-        help="tell about a server, a checkpoint or this machine",
-        description="Tells what a server serves, what a checkpoint is (without reading its weights), "
-        "or, with neither, what is installed here and on which machine.",
+        help="describe a server, a checkpoint or this machine",
+        description="Describes the model of a server, a checkpoint (without reading its weights) or, "
+        "without either, this installation and this machine.",
         allow_abbrev=False,
     )
     parser.add_argument(
         "--server", type=server, metavar="ADDRESS", help="host:port or unix:/path of a server"
     )
-    parser.add_argument("--json", action="store_true", help="as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_remote_flags(parser)
     add_flags(parser, ("model", "revision", "sliding_window"))
     return parser
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def of_server(args: argparse.Namespace) -> Facts:
-    """What the server says of its model."""
+    """The model as the server describes it."""
     from gemwire_server.cli import remote
 
     return dataclasses.asdict(remote.model(args.server, args))
@@ -78,7 +78,7 @@ def of_checkpoint(config: ServerConfig) -> Facts:
 
 
 def table(facts: Facts, indent: str = "") -> str:
-    """Names to the left, values to the right, what is within below."""
+    """Names on the left, values on the right; nested facts follow below, indented."""
     width = max((len(name) for name in facts), default=0)
     lines = []
     for name, value in facts.items():

@@ -15,12 +15,15 @@ def add_parser(subparsers: Subparsers) -> Parser:
     parser = subparsers.add_parser(
         "make-checkpoint",
         help="write a checkpoint with random weights",
-        description="Writes a checkpoint with random weights: its vectors mean nothing, but it "
-        "loads and runs as a real one of its geometry does. For tests and benchmarks.",
+        description="Writes a checkpoint with random weights, for tests and benchmarks. Its vectors mean "
+        "nothing, but it loads and runs like a real checkpoint of its geometry.",
         allow_abbrev=False,
     )
     parser.add_argument(
-        "directory", metavar="DIR", type=new_folder, help="where to; made, or there and empty"
+        "directory",
+        metavar="DIR",
+        type=new_folder,
+        help="the folder to write, which must be new or empty",
     )
     parser.add_argument(
         "--geometry", required=True, choices=GEOMETRIES, help="sizes of its layers and vocabulary"
@@ -30,19 +33,19 @@ def add_parser(subparsers: Subparsers) -> Parser:
         type=whole(0, LARGEST_SEED),
         default=0,
         metavar="N",
-        help="same seed, same bytes (default: 0)",
+        help="seed of the weights: the same seed makes the same bytes (default: 0)",
     )
     parser.add_argument(
         "--tokenizer",
         type=readable_path,
         metavar="FILE",
-        help="SentencePiece model to use; default: one trained on text that comes with gemwire",
+        help="SentencePiece model to use; default: one that is trained on the text that comes with gemwire",
     )
     parser.add_argument(
         "--dtype",
         choices=("bfloat16", "float32"),
         default="bfloat16",
-        help="of the weights (default: bfloat16)",
+        help="dtype of the weights (default: bfloat16)",
     )
     return parser
 
@@ -61,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
             tokenizer=args.tokenizer,
             dtype=args.dtype,
         )
-    except CheckpointError as error:  # what it was given is all that can be wrong
+    except CheckpointError as error:  # only the tokenizer's file can be wrong
         raise CheckpointError(f"--tokenizer {args.tokenizer}: {error}") from None
     size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
     print(

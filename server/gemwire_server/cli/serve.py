@@ -1,4 +1,4 @@
-"""gemwire serve: the server."""
+"""gemwire serve: runs the server."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ def add_parser(subparsers: Subparsers) -> Parser:
     parser = subparsers.add_parser(
         "serve",
         help="serve a checkpoint until SIGTERM",
-        description="Serves a checkpoint until SIGTERM or Ctrl-C, then answers what it accepted.",
+        description="Serves a checkpoint until SIGTERM or Ctrl-C, then answers what it has accepted.",
         allow_abbrev=False,
     )
     add_flags(parser)

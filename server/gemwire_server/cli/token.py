@@ -14,24 +14,26 @@ def add_parser(subparsers: Subparsers) -> Parser:
     parser = subparsers.add_parser(
         "token",
         help="make a bearer token",
-        description="Prints a new random token, which is kept nowhere, and below it the line that "
-        "goes into the file of gemwire serve --tokens-file.",
+        description="Prints a new random token, which gemwire stores nowhere, and below it the line for "
+        "the file of `gemwire serve --tokens-file`.",
         allow_abbrev=False,
     )
     parser.add_argument(
-        "name", metavar="NAME", help="whose it is; shares and quotas are by name, also of several"
+        "name",
+        metavar="NAME",
+        help="name of the caller; tokens of the same name share one quota and one share of the queue",
     )
     parser.add_argument(
         "--rate",
         type=whole(1, MOST_TOKENS),
         metavar="N",
-        help="a quota in model tokens a second (default: none)",
+        help="quota of the caller in model tokens a second (default: none)",
     )
     parser.add_argument(
         "--burst",
         type=whole(1, MOST_TOKENS),
         metavar="N",
-        help="of the quota, in tokens (default: one second's)",
+        help="most tokens of the quota that may be used at once (default: one second's)",
     )
     return parser
 

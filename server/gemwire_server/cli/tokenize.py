@@ -1,4 +1,4 @@
-"""gemwire tokenize: the token ids the model would see."""
+"""gemwire tokenize: prints the token ids that the model gets."""
 
 import argparse
 import json
@@ -24,8 +24,8 @@ def add_parser(subparsers: Subparsers) -> Parser:
     parser = subparsers.add_parser(
         "tokenize",
         help="show the token ids of texts",
-        description="Prints the token ids that the model would see, prompt and special tokens "
-        "included, and their pieces: a JSON object a line, for each text.",
+        description="Prints the token ids that the model gets, with prompt and special tokens, and their "
+        "pieces: one JSON object a line for each text.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -33,7 +33,7 @@ def add_parser(subparsers: Subparsers) -> Parser:
         metavar="TEXT",
         nargs="+",
         type=text,
-        help="a text; a single - reads one from each input line",
+        help="a text; a single - reads one text from each line of standard input",
     )
     parser.add_argument(
         "--server", type=server, metavar="ADDRESS", help="host:port or unix:/path of a server"
@@ -79,7 +79,7 @@ def _texts(given: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _local(args: argparse.Namespace) -> Callable[[str], Tokens]:
-    """By the checkpoint's own tokenizer, without its weights."""
+    """Tokenizes by the checkpoint's own tokenizer; its weights are not read."""
     config = load_config(args)
     from gemwire_server.checkpoints import open_configured
 

@@ -1,4 +1,4 @@
-"""gemwire tune: the tile sizes that are fastest on this GPU, measured."""
+"""gemwire tune: measures which tile sizes are fastest on this GPU."""
 
 import argparse
 import os
@@ -26,35 +26,38 @@ def add_parser(subparsers: Subparsers) -> Parser:
         "tune",
         help="measure which tile sizes are fastest on this GPU",
         description="Measures tile sizes of the matrix kernels and of attention on this GPU, for a "
-        "model's sizes, and writes those that are fastest to a file for `gemwire serve --tile-table`. "
-        "A text keeps the same bits in every batch; they may be others than with another table. "
-        "Nothing else should use the GPU meanwhile.",
+        "model's sizes, and writes the fastest to a file for `gemwire serve --tile-table`. With one table "
+        "a text gets the same bits in every batch; another table may give other bits. No other program "
+        "should use the GPU meanwhile.",
         allow_abbrev=False,
     )
     parser.add_argument(
         "--model",
         type=name,
         metavar="DIR|ID",
-        help="for this checkpoint's sizes; default: EmbeddingGemma's",
+        help="measure for the sizes of this checkpoint; default: EmbeddingGemma's",
     )
     parser.add_argument(
         "--sliding-window", type=whole(0, LARGEST), default=0, metavar="TOKENS",
-        help="as of `gemwire serve`: what config.json means; 0: as it says (default: 0)",
+        help="the sliding_window to use, as for `gemwire serve`; 0: the number in config.json (default: 0)",
     )  # fmt: skip
     parser.add_argument(
-        "--device", type=_device, default="cuda", help="cuda or cuda:N (default: cuda)"
+        "--device", type=_device, default="cuda", help="the GPU: cuda or cuda:N (default: cuda)"
     )
     parser.add_argument(
-        "--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="default: bfloat16"
+        "--dtype",
+        choices=("bfloat16", "float32"),
+        default="bfloat16",
+        help="dtype of weights and matrix products (default: bfloat16)",
     )
     parser.add_argument(
         "--seconds", type=number(1, 86400), default=300.0, metavar="N",
-        help="about how long it may take: more time, more candidates (default: 300)",
+        help="about how long to measure: more time tries more candidates (default: 300)",
     )  # fmt: skip
     parser.add_argument(
         "--output", type=_output, metavar="FILE",
-        help="where to; what it holds of other GPUs stays (default: gemwire/tiles.json in the user's "
-        "cache)",
+        help="the file to write; it keeps its tables of other GPUs (default: gemwire/tiles.json in the "
+        "user's cache)",
     )  # fmt: skip
     return parser
 
@@ -72,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
     output: Path = args.output or default_output()
     output.parent.mkdir(parents=True, exist_ok=True)
-    # What cannot be written to, or is no table, shows before anything is measured.
+    # A file that cannot be written, or is no table, is refused before anything is measured.
     with TemporaryFile(dir=output.parent):
         read_tables(output)
     with torch.cuda.device(device):
@@ -91,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def sizes_of(model: str | None, sliding_window: int) -> "Sizes":
-    """A checkpoint's, or EmbeddingGemma's."""
+    """The sizes of a checkpoint, or of EmbeddingGemma."""
     from gemwire_kernels.gpu.workbench import EMBEDDINGGEMMA, Sizes
 
     if model is None:
@@ -130,7 +133,7 @@ def summary(tuned: "Tuned") -> str:
 
 @contextmanager
 def _reporting() -> "Iterator[Report]":
-    """A bar on a terminal, nothing in a pipe."""
+    """Draws a bar on a terminal, nothing in a pipe."""
     if not sys.stderr.isatty():
         yield lambda done, steps, what: None
         return

@@ -1,4 +1,4 @@
-"""gemwire verify: this engine's vectors against the reference's, on this machine."""
+"""gemwire verify: compares this engine's vectors with the reference's, on this machine."""
 
 import argparse
 import os
@@ -12,23 +12,23 @@ def add_parser(subparsers: Subparsers) -> Parser:
     parser = subparsers.add_parser(
         "verify",
         help="compare the engine with the reference model",
-        description="Embeds texts with this engine and with transformers, and says how far apart "
-        "the vectors are. Exits with 1 if the engine is less exact than it promises.",
+        description="Embeds texts with this engine and with transformers, and prints how far apart "
+        "the vectors are. Exits with 1 if the engine is less exact than promised.",
         allow_abbrev=False,
     )
     parser.add_argument(
         "--texts",
         type=readable_path,
         metavar="FILE",
-        help="a text a line; default: texts of every length that come with gemwire",
+        help="a file with one text a line; default: texts of every length that come with gemwire",
     )
     parser.add_argument(
         "--against",
         choices=("fp32", "bf16"),
         default="fp32",
-        help="what the reference computes in (default: fp32)",
+        help="the precision of the reference (default: fp32)",
     )
-    # As the engine is served; the reference needs no address and no limits.
+    # The options of the engine as a server runs it; verify needs no address and no limits.
     add_flags(parser, MODEL_FLAGS)
     return parser
 

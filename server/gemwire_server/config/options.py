@@ -31,35 +31,35 @@ class ServerConfig:
     model: str = groups.model(
         MINI,
         "the checkpoint: a folder in sentence-transformers layout, a hub id such as "
-        "google/embeddinggemma-300m, or the small English model that comes with gemwire",
+        "google/embeddinggemma-300m, or gemwire-mini, the small English model that comes with gemwire",
         metavar="DIR|ID",
     )
     revision: str = groups.model(
-        "", "commit, tag or branch of the hub id; empty: its newest", metavar="REV"
+        "", "commit, tag or branch of the hub id; empty: the newest commit", metavar="REV"
     )
     sliding_window: int = groups.model(
         0,
-        "the sliding_window that config.json means, where a tool that saved the checkpoint changed it "
-        "(EmbeddingGemma's is 512); 0: as config.json says",
+        "the sliding_window to use where the tool that saved the checkpoint changed the number in "
+        "config.json (EmbeddingGemma's is 512); 0: the number in config.json",
         metavar="TOKENS",
         check=Between(0),
     )
     default_task: str = groups.model(
         "",
-        "the task of requests that name no prompt; empty: the checkpoint's default prompt",
+        "the task whose prompt requests get that name no prompt; empty: the checkpoint's default prompt",
         metavar="TASK",
         choices=("", *TASKS),
     )
 
     address: str = groups.address(
         "127.0.0.1:50051",
-        "where to listen: host:port (port 0: any free one), [IPv6]:port or unix:/path",
+        "the address to listen on: host:port (port 0: any free port), [IPv6]:port or unix:/path",
         check=check_address,
     )
     admin_address: str = groups.address(
         "",
-        "where to offer health and reflection, plain and without tokens: for this machine, or for a "
-        "cluster's probes; reflection is then no longer on --address; empty: nowhere",
+        "a second address that offers health and reflection without TLS and tokens, for this machine or "
+        "a cluster's probes; --address then offers no reflection; empty: no second address",
         metavar="ADDRESS",
         check=check_address_if_given,
     )
@@ -67,110 +67,118 @@ class ServerConfig:
 
     max_batch_tokens: int = groups.limit(
         0,
-        "tokens computed in one step: more is throughput, less is latency for what comes next; "
-        "0: what suits the device",
+        "most tokens in one batch: a larger batch raises throughput, a smaller one shortens the wait of "
+        "the next request; 0: a number that suits the device",
         check=Between(0),
     )
     max_queue_tokens: int = groups.limit(
         131072,
-        "tokens that may wait; what does not fit is refused with RESOURCE_EXHAUSTED",
+        "most tokens in the queue; requests that do not fit are refused with RESOURCE_EXHAUSTED",
         check=Between(1),
     )
     max_inputs_per_request: int = groups.limit(
-        1024, "texts of one BatchEmbed or of one stream message", check=Between(1)
+        1024, "most texts in one BatchEmbed or one stream message", check=Between(1)
     )
     max_request_bytes: int = groups.limit(
-        16 * 2**20, "size of one message", metavar="BYTES", check=Between(1024)
+        16 * 2**20, "largest size of one request message", metavar="BYTES", check=Between(1024)
     )
     max_response_bytes: int = groups.limit(
         4 * 2**20,
-        "size of one answer: what would be larger is refused, BatchEmbed before it is computed; most "
-        "clients receive no more than the default unless told to",
+        "largest size of one response message: calls whose response would be larger are refused, a "
+        "BatchEmbed before it is computed; most clients accept no more than the default unless they are "
+        "configured to",
         metavar="BYTES",
         check=Between(65536),
     )
     max_stream_inflight_inputs: int = groups.limit(
-        256, "texts a stream may have unanswered at once", check=Between(1)
+        256, "most unanswered texts of one stream", check=Between(1)
     )
     max_concurrent_calls: int = groups.limit(
-        1024, "calls open at once; more are refused with RESOURCE_EXHAUSTED", check=Between(1)
+        1024, "most open calls; further calls are refused with RESOURCE_EXHAUSTED", check=Between(1)
     )
     max_streams_per_connection: int = groups.limit(
-        1024, "calls open at once on one connection; a client holds back more", check=Between(1)
+        1024,
+        "most open calls on one connection; the client holds further calls back",
+        check=Between(1),
     )
     max_metadata_bytes: int = groups.limit(
         16384,
-        "metadata of one call, each item counted with 32 bytes more; a call with more is refused",
+        "largest metadata of one call, each item counted with 32 bytes more; calls with more are refused",
         metavar="BYTES",
         check=Between(1024, 2**20),
     )
     call_seconds: float = groups.limit(
         300.0,
-        "the deadline of unary calls that bring none, which else could wait unseen; 0: they have none",
+        "the deadline of unary calls that bring none; 0: such calls have no deadline and may wait unseen",
         metavar="SECONDS",
         check=Between(0.0, 86400.0),
     )
 
     device: str = groups.engine(
         "auto",
-        "where the engine runs: auto (the first GPU that can, else the CPU), cpu, cuda or cuda:N",
+        "the device of the engine: auto (the first usable GPU, or else the CPU), cpu, cuda or cuda:N",
         metavar="DEVICE",
         check=check_device,
     )
     devices: str = groups.engine(
         "",
-        "GPUs to run an engine on each, such as 0,1; work goes to the one with the least queued",
+        "GPUs that each get an engine, such as 0,1; a request goes to the engine with the shortest queue",
         metavar="N,N",
         check=check_devices,
     )
     engine: str = groups.engine(
         "process",
-        "process: the engine in a process of its own, restarted if it dies; thread: in the server's own",
+        "process: the engine runs in a process of its own, which is restarted if it dies; thread: it runs "
+        "in the server's process",
         choices=("process", "thread"),
     )
     fronts: int = groups.engine(
         1,
-        "processes that speak gRPC, on one port; more where calls are many and small",
+        "processes that serve gRPC on one port; raise it where calls are many and small",
         check=Between(1, 256),
     )
     dtype: str = groups.engine(
         "auto",
-        "of weights and matrix products; auto: bfloat16 where the machine computes in it",
+        "dtype of weights and matrix products; auto: bfloat16 where the machine computes in it",
         choices=("auto", "bfloat16", "float32"),
         check=check_dtype,
     )
     weights: str = groups.engine(
         "auto",
-        "how the weights are stored on a CPU; auto: in dtype; int8: smaller and faster, and less exact "
-        "by what `gemwire verify --weights int8` says",
+        "format of the weights on a CPU; auto: dtype; int8: smaller and faster, and less exact: "
+        "`gemwire verify --weights int8` prints by how much",
         choices=("auto", "int8"),
     )
     threads: int = groups.engine(
         0,
-        "threads of the engine on a CPU; 0: as many as there are physical cores",
+        "threads of the engine on a CPU; 0: one for each physical core",
         check=Between(0, 4096),
     )
     tokenizer_threads: int = groups.engine(
-        0, "threads that tokenize; 0: all cores but one", check=Between(0, 4096)
+        0, "threads of the tokenizer; 0: all cores but one", check=Between(0, 4096)
     )
     cuda_graphs: bool = groups.engine(
-        True, "on a GPU, replay captured graphs instead of launching kernels"
+        True, "on a GPU, replay captured graphs instead of launching kernels one by one"
     )
     residual: str = groups.engine(
-        "fp32", "of the residual stream on a GPU; a CPU's is fp32", choices=("fp32", "bf16")
+        "fp32",
+        "precision of the residual stream on a GPU; on a CPU it is fp32",
+        choices=("fp32", "bf16"),
     )
     deterministic: bool = groups.engine(
         True,
-        "on a GPU, give a text the same bits in every batch; without, some products go through cuBLAS",
+        "on a GPU, give a text the same bits in every batch; otherwise cuBLAS computes some products",
     )
     tile_table: str = groups.engine(
-        "", "a file that gemwire tune wrote for this GPU; empty: what gemwire knows", metavar="FILE"
+        "",
+        "a file that `gemwire tune` wrote for this GPU; empty: the table that comes with gemwire",
+        metavar="FILE",
     )
 
     tls_cert: str = groups.security(
         "",
-        "a certificate with its chain in PEM, and with it TLS; the file may be replaced meanwhile, "
-        "new connections get what is in it then",
+        "the server's certificate with its chain in PEM, which turns TLS on; the file may be replaced "
+        "while the server runs, and new connections get the new certificate",
         metavar="FILE",
     )
     tls_key: str = groups.security(
@@ -178,59 +186,61 @@ class ServerConfig:
     )
     tls_client_ca: str = groups.security(
         "",
-        "clients must show a certificate that one of those in this PEM file signed; empty: none",
+        "a PEM file of authorities: clients must show a certificate that one of these has signed; empty: "
+        "clients need no certificate",
         metavar="FILE",
     )
     tokens_file: str = groups.security(
         "",
-        "calls need a bearer token whose hash is in this file, a line each as gemwire token prints "
-        "it; quotas in it are divided evenly by the front processes; read again when it changes",
+        "a file of token hashes, one line each as `gemwire token` prints it: calls need a bearer token of "
+        "this file; its quotas are divided evenly among the front processes, and a changed file is read "
+        "again; empty: calls need no token",
         metavar="FILE",
     )
 
     metrics_address: str = groups.observability(
         "",
-        "where Prometheus reads /metrics and a balancer /readyz over HTTP: host:port (port 0: any free "
-        "one); empty: nowhere",
+        "the HTTP address of /metrics for Prometheus and /readyz for a balancer: host:port (port 0: any "
+        "free port); empty: no HTTP",
         metavar="ADDRESS",
         check=check_http_address,
     )
     log_level: str = groups.observability(
-        "info", "the least that is logged", choices=("debug", "info", "warning", "error")
+        "info", "the lowest level that is logged", choices=("debug", "info", "warning", "error")
     )
     log_format: str = groups.observability(
-        "text", "lines for people, or a JSON object a line", choices=("text", "json")
+        "text", "text: lines for people; json: one JSON object a line", choices=("text", "json")
     )
     traces: str = groups.observability(
         "none",
-        "otlp: send OpenTelemetry traces to where the OTEL_EXPORTER_OTLP_ variables say",
+        "otlp: send OpenTelemetry traces to the endpoint that the variables OTEL_EXPORTER_OTLP_* name",
         choices=("none", "otlp"),
     )
 
     drain_seconds: float = groups.lifecycle(
         30.0,
-        "after SIGTERM, the longest wait for work that was accepted",
+        "after SIGTERM, how long the server waits at most for requests that it has accepted",
         metavar="SECONDS",
         check=Between(0.0, 86400.0),
     )
     max_connection_age: float = groups.lifecycle(
         0.0,
-        "after which a connection takes no new calls, so that clients look for servers anew; calls "
-        "on it may go on one and a half times as long and 10 s, and streams are told to move; 0: "
-        "never",
+        "the age at which a connection takes no new calls, so that clients look for servers anew; its "
+        "calls may go on for one and a half times as long plus 10 s, and its streams get a go-away; 0: "
+        "no limit",
         metavar="SECONDS",
         check=Between(0.0, 86400.0),
     )
     watchdog_seconds: float = groups.lifecycle(
         30.0,
-        "an engine process that makes no progress for so long is killed and restarted",
+        "an engine process that makes no progress for this long is killed and restarted",
         metavar="SECONDS",
         check=Between(0.5, 3600.0),
     )
     liveness_seconds: float = groups.lifecycle(
         300.0,
-        "the health of the service named liveness is NOT_SERVING after so long without an engine; "
-        "restarts of a crashed one should be sooner",
+        "after this long without an engine, the health service reports liveness as NOT_SERVING; the "
+        "restart of a crashed engine should take less",
         metavar="SECONDS",
         check=Between(0.5, 86400.0),
     )
