@@ -1,5 +1,5 @@
-"""An open-loop load generator: calls go out by a schedule made beforehand, whatever the server does.
+"""An open-loop load generator: calls go out by a schedule made beforehand, however slow the server is.
 
-A call's latency counts from when it was to be sent, so that neither a slow server nor a slow client can
-hide a wait. A run that its own client spoilt says so.
+A call's latency counts from the time the call was due, so that neither a slow server nor a slow client can
+hide a wait. A result reports where the client itself spoilt the run.
 """

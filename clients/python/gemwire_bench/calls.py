@@ -1,4 +1,4 @@
-"""Unary and batch calls: one RPC each, started when it is due, however those before are doing."""
+"""Unary and batch calls: one RPC each, started when it is due, whether earlier calls have ended or not."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,16 +18,16 @@ Clock = Callable[[], int]
 
 
 def is_vector(embedding: pb.Embedding, dimensions: int) -> bool:
-    """Whether it has a vector's shape and its length of about one: cheap enough for every answer."""
+    """Whether an embedding looks like a unit vector of that size: cheap enough for every response."""
     values = embedding.values
     if len(values) != dimensions:
         return False
-    # A corner of a unit vector: nonsense and NaN show; the golden texts are compared in full.
+    # A few values of a unit vector: they show nonsense and NaN; golden texts are compared in full.
     return all(-1.0001 <= value <= 1.0001 for value in values[:8])
 
 
 class Calls:
-    """Sends calls on one connection and notes what became of them."""
+    """Sends calls on one connection and records a sample of each."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Calls:
         self._dimensions = dimensions
 
     async def make(self, message: Any, *, kind: int, due: int, deadline: int) -> None:
-        """One call, due at `due` and to be answered `deadline` later."""
+        """Makes one call, which is due at `due` and must be answered `deadline` later (nanoseconds)."""
         begun = self._clock()
         batch = isinstance(message, pb.BatchEmbedRequest)
         method = self._stub.BatchEmbed if batch else self._stub.Embed

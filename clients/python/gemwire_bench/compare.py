@@ -1,7 +1,7 @@
-"""Two results against each other: differences with bootstrap intervals.
+"""Compares two results: ratios with bootstrap intervals.
 
-What is drawn again is whole seconds, not samples: within a second samples depend on each other, and drawing
-them alone would make the intervals too narrow.
+The bootstrap draws whole seconds, not samples: within a second samples depend on each other, and drawing
+single samples would make the intervals too narrow.
 """
 
 from dataclasses import dataclass
@@ -24,8 +24,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A figure of both at one rate, and the ratio after : before with its 95 % interval, or None where
-    there are too few seconds or samples for one."""
+    """A figure of both results at one rate, and the ratio after : before.
+
+    `interval` is the ratio's 95 % interval, None where there are too few seconds or samples for one.
+    """
 
     rate: str
     figure: str
@@ -40,7 +42,7 @@ class Compared:
 
 
 def compare(before: Result, after: Result) -> list[Compared]:
-    """Every figure of steps that both have; ValueError if there are none."""
+    """Every figure of the rates that both results have; ValueError if they have none in common."""
     theirs = {rate(step): step for step in after["steps"]}
     pairs = [(step, theirs[rate(step)]) for step in before["steps"] if rate(step) in theirs]
     if not pairs:
@@ -108,7 +110,7 @@ class _Seconds:
         return float(self.percentiles(rank, np.ones((1, self.count)))[0])
 
     def percentiles(self, rank: float, weights: Floats) -> Floats:
-        """Of each draw, by halving: a value is the percentile if no smaller one has as many below it."""
+        """The percentile of each draw, by bisection: the least value with enough samples up to it."""
         below = np.cumsum(self.counts, axis=1)
         needed = np.ceil(weights @ below[:, -1] * rank / 100)
         low = np.zeros(len(weights), np.int64)

@@ -1,4 +1,4 @@
-"""What a result depends on besides the server's code: both sides' versions and machines."""
+"""Versions and machines of both sides, on which a result depends besides the server's code."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ PACKAGES = ("gemwire", "grpcio", "hdrhistogram", "numpy", "protobuf")
 
 
 def environment(address: str, model: pb.Model | None) -> dict[str, Any]:
-    """The client's own side, and what the server says of itself."""
+    """The client's side, and the server's as its Model describes it."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "address": address,

@@ -1,4 +1,4 @@
-"""Text files that a load is made of."""
+"""Reads the text files that a load is made from."""
 
 from pathlib import Path
 

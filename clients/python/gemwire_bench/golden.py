@@ -1,7 +1,7 @@
-"""Whether the vectors are right while the server is under load: a fast wrong server must not look good.
+"""Checks the vectors while the server is under load: a fast but wrong server must not look good.
 
-Golden texts are asked for one at a time beside the load, and compared by cosine with the vectors of a file,
-or else with those of the same server before the load.
+Golden texts are sent one at a time beside the load. Their vectors are compared by cosine with those of a
+file, or else with those of the same server before the load.
 """
 
 import json
@@ -20,7 +20,7 @@ from gemwire_client.errors import GemwireError
 from gemwire_client.vectors import decode
 
 SCHEMA = "gemwire-golden/1"
-# A text's neighbours in its batch change the last bits of its vector; bfloat16 against fp32 is within.
+# The other texts of a batch may change the last bits of a vector; bfloat16 against fp32 is within, too.
 MOST_DISTANCE = 3e-3
 PAUSE_SECONDS = 0.5
 TEXTS = (
@@ -43,7 +43,7 @@ class Golden:
 
     @classmethod
     def read(cls, path: Path) -> "Golden":
-        """Raises OSError, or ValueError for a file that is none."""
+        """Reads a golden sample. Raises OSError, or ValueError for a file of another kind."""
         try:
             found = json.loads(path.read_text("utf-8"))
             vectors = np.array(found["vectors"], np.float32)
@@ -63,7 +63,7 @@ class Golden:
 
     @classmethod
     def ask(cls, asked: Asked, texts: Sequence[str] = TEXTS) -> "Golden":
-        """What the server answers now."""
+        """Asks the server for the vectors of `texts`. Raises GemwireError."""
         vectors = np.stack([_vector(asked, text) for text in texts])
         return cls(tuple(texts), vectors, "the same server before the load")
 
@@ -78,7 +78,7 @@ class Golden:
 
 @dataclass(slots=True)
 class Compared:
-    """`worst` is the largest 1 - cos of `checked` texts; `refused` got no vector, as others may not."""
+    """`worst` is the largest 1 - cos of `checked` texts; `refused` texts got no vector under the load."""
 
     origin: str
     checked: int = 0
@@ -101,7 +101,7 @@ class Compared:
 
 @contextmanager
 def comparing(golden: Golden, asked: Asked) -> Iterator[Compared]:
-    """Asks for golden texts in a thread for as long; what is yielded is complete at the end."""
+    """Sends golden texts from a thread until the block ends; the yielded figures are final then."""
     found = Compared(golden.origin)
     stop = threading.Event()
 
@@ -130,7 +130,7 @@ def comparing(golden: Golden, asked: Asked) -> Iterator[Compared]:
 
 
 def _distance(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """1 - cos; 2 of vectors that cannot be compared."""
+    """1 - cos; 2 for vectors that cannot be compared."""
     if one.shape != other.shape or not np.isfinite(one).all():
         return 2.0
     return float(1 - one @ other / np.linalg.norm(one))

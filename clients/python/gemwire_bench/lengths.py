@@ -18,7 +18,7 @@ LARGEST = 1 << 20
 
 
 def parse(spec: str) -> Draw:
-    """What draws so many numbers; ValueError for what is no distribution, OSError for its file."""
+    """A function that draws `count` numbers. Raises ValueError for the text, OSError for its file."""
     if "+" in spec or "*" in spec:
         return _mixture(spec)
     name, _, rest = spec.partition(":")

@@ -1,4 +1,4 @@
-"""A table for a person at a terminal, on standard error; a pipe gets none."""
+"""A live table on standard error for a person at a terminal; a pipe gets no table."""
 
 import sys
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ COLUMNS = ("rate /s", "class", "ok /s", "tokens /s", "p50 ms", "p90 ms", "p99 ms
 
 @contextmanager
 def live() -> Iterator[tuple[Watch, Any]]:
-    """What is told of a step's progress, and of its end."""
+    """Yields two callbacks: for the progress of a step, and for its end."""
     if not sys.stderr.isatty():
         yield (lambda plan, records, seconds: None), (lambda step: None)
         return
@@ -37,16 +37,16 @@ def live() -> Iterator[tuple[Watch, Any]]:
             state = "warming up" if seconds < plan.warm_up else f"{max(left, 0):.0f} s left"
             screen.update(table(lines(plan, records, measured, state)), refresh=True)
 
-        def told(step: Step) -> None:
+        def on_step(step: Step) -> None:
             said = [*step.accusations, *step.instabilities]
             ended.extend(lines(step.plan, step.records, step.plan.seconds, "; ".join(said)))
             screen.update(table([]), refresh=True)
 
-        yield watch, told
+        yield watch, on_step
 
 
 def lines(plan: Plan, records: Records, seconds: float, state: str) -> list[tuple[str, ...]]:
-    """A line a class; nothing of what is told in the first is told again."""
+    """A line for each class; only the first one shows the rate and the state."""
     rate = f"{plan.callers} callers" if plan.callers else f"{plan.rate:g}"
     found = []
     for number, name in enumerate(records.classes):

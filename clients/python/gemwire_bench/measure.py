@@ -1,4 +1,4 @@
-"""A whole measurement: one step, a closed loop, or a sweep; and the result as it is written."""
+"""Runs a whole measurement (one step, a closed loop or a sweep) and makes its result."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -12,7 +12,7 @@ from gemwire_bench.slo import Slo
 from gemwire_bench.sweep import Sweep
 from gemwire_bench.target import Asked
 
-Told = Callable[[Step], None]
+OnStep = Callable[[Step], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,17 @@ class Measurement:
         asked: Asked | None,
         golden: Golden | None,
         watch: Watch,
-        told: Told,
+        on_step: OnStep,
         facts: dict[str, Any],
     ) -> dict[str, Any]:
-        """The result; `told` of each step as it ends. Raises GemwireError or WorkerFailed."""
+        """The result. Calls `on_step` with each step as it ends. Raises GemwireError or WorkerFailed."""
 
         def step(plan: Plan) -> Step:
             checked = comparing(golden, asked) if golden and asked else nullcontext()
             with checked as compared:
                 ended = workers.run(plan, watch=watch)
             ended = replace(ended, golden=compared)
-            told(ended)
+            on_step(ended)
             return ended
 
         if self.sweep is None:
@@ -67,7 +67,7 @@ class Measurement:
         knee = sweep.search(steps, at, holds)
         found: dict[str, Any] = {"knee": knee}
         if self.slos:
-            # From below what is known to hold no rate at all.
+            # No rate above the knee is stable, so none above it can keep the SLO.
             start = replace(sweep, start=knee or sweep.start)
             found["highest_within_slo"] = start.search(steps, at, keeps)
         ordered = [steps[rate] for rate in sorted(steps)]
@@ -76,9 +76,9 @@ class Measurement:
 
 
 def accusations(ordered: Sequence[Step], rests_on: Sequence[float | None]) -> list[str]:
-    """Of a sweep: where the client spoilt a step that the result rests on, or any vectors were wrong.
+    """Why a sweep is invalid: the client spoilt a step that the result rests on, or vectors were wrong.
 
-    A step that it spoilt elsewhere is marked, and can only make the server look worse.
+    A spoilt step elsewhere is only marked: it can only make the server look worse.
     """
     found = []
     for step in ordered:

@@ -1,4 +1,4 @@
-"""What is sent: classes of traffic, several of which share one run."""
+"""Classes of traffic, several of which may share one run."""
 
 import math
 from dataclasses import dataclass, fields
@@ -7,13 +7,13 @@ from gemwire_bench import lengths
 from gemwire_client.requests import TASKS
 
 MODES = ("unary", "batch", "stream")
-# Beyond it a histogram has no bucket.
+# A histogram has no bucket for longer times.
 LONGEST_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficClass:
-    """Calls of one kind. `share` of the run's rate is theirs; `deadline` is in seconds.
+    """Calls of one kind, which get `share` of the run's rate; `deadline` is in seconds.
 
     `mode` "stream" sends its calls as messages of one stream a connection, and each text is a sample.
     `tokens` and `texts` are distributions, see `lengths`: tokens of a text without its prompt, and texts
@@ -51,7 +51,7 @@ class TrafficClass:
 
 
 def parse_class(spec: str, base: TrafficClass) -> TrafficClass:
-    """`name key=value …`; what is left out is as in `base`. ValueError says what is wrong."""
+    """Reads `name key=value …`; keys that are left out are those of `base`. Raises ValueError."""
     name, *pairs = spec.split()
     given: dict[str, object] = {}
     kinds = {"share": float, "deadline": float, "priority": int}

@@ -1,4 +1,4 @@
-"""The samples of a step in HDR histograms: a class, a code and a phase each, whole and second by second.
+"""The samples of a step in HDR histograms, one for each class, code and phase: whole, and by second.
 
 Histograms are in microseconds, 1 us to 60 s with three digits; joining them is exact.
 """
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from gemwire_bench.samples import CODES, Rows
 
 LOWEST, HIGHEST, DIGITS = 1, 60_000_000, 3
-# latency: from when it was due; service: from when it was sent; lag: from due until the client's turn;
-# credit: from there until a stream had credit; queue, compute and server: as the server tells.
+# latency: from when the call was due; service: from when it was sent; lag: from due until the client's
+# turn; credit: from there until a stream had credit; queue, compute and server: as the server reports.
 PHASES = ("latency", "service", "lag", "credit", "queue", "compute", "server")
-# Of these, there is one for each second too.
+# These phases have a histogram for each second, too.
 TIMED = ("latency", "queue")
 P999_SAMPLES = 10_000
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
@@ -44,7 +44,7 @@ def record(histogram: Any, micros: NDArray[np.int64]) -> None:
 
 
 def counts(histogram: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Values in microseconds, ascending, and how often each."""
+    """Values in microseconds, ascending, and how often each was recorded."""
     every = np.frombuffer(histogram.counts, np.int64)  # the library's iterator takes 20 ms
     recorded = np.flatnonzero(every)
     values = [
@@ -55,7 +55,7 @@ def counts(histogram: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def within(histogram: Any, micros: float) -> int:
-    """Samples at or below, to the histogram's digits."""
+    """How many samples are at most `micros`, to the histogram's digits."""
     values, found = counts(histogram)
     return int(found[values <= micros * (1 + 10.0**-DIGITS)].sum())
 
@@ -77,9 +77,9 @@ class Key:
 
 @dataclass
 class Records:
-    """Of one step. Samples due before `warm_up` seconds are left out, whenever they end.
+    """The samples of one step. Those due before `warm_up` seconds are left out, whenever they end.
 
-    `counts` has, by class and code: samples, and of their texts how many were asked for and got vectors.
+    `counts` has, by class and code: samples, their texts, the texts that got vectors, and the tokens.
     """
 
     classes: tuple[str, ...]
@@ -89,7 +89,7 @@ class Records:
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
 
     def add(self, rows: Rows) -> None:
-        """Folds in what a worker shipped. A sample is of the second it was due in, after the warm-up."""
+        """Adds rows of a worker. A sample belongs to the second it was due in, after the warm-up."""
         rows = rows[rows["due"] >= round(self.warm_up * 1e9)]
         for kind, code in sorted(
             set(zip(rows["kind"].tolist(), rows["code"].tolist(), strict=True))
@@ -104,18 +104,18 @@ class Records:
         second = (rows["due"] - round(self.warm_up * 1e9)) // 1_000_000_000
         for phase, nanos in _phases(rows).items():
             key = Key(traffic, code, phase)
-            told = nanos >= 0
-            if not told.any():
+            reported = nanos >= 0
+            if not reported.any():
                 continue
             micros = nanos // 1000
-            record(self._histogram(self.whole, key), micros[told])
+            record(self._histogram(self.whole, key), micros[reported])
             if phase in TIMED:
-                for one in np.unique(second[told]).tolist():
+                for one in np.unique(second[reported]).tolist():
                     of_second = self.seconds.setdefault(int(one), {})
-                    record(self._histogram(of_second, key), micros[told & (second == one)])
+                    record(self._histogram(of_second, key), micros[reported & (second == one)])
 
     def join(self, other: "Records") -> None:
-        """Adds another's, exactly. Both are of the same classes."""
+        """Adds the samples of another step of the same classes, exactly."""
         self.counts.update(other.counts)
         parts = [(self.whole, other.whole)]
         parts += [
@@ -127,16 +127,16 @@ class Records:
                 self._histogram(mine, key).add(histogram)
 
     def histogram(self, phase: str, *, traffic: str | None = None, code: str | None = "OK") -> Any:
-        """Of one class or all, of one code or all; empty if there is none."""
+        """The histogram of one class or all, and of one code or all; empty if there are no samples."""
         return joined(self.whole, phase, traffic, code)
 
     def by_second(self, phase: str, traffic: str | None = None) -> Iterator[tuple[int, Any]]:
-        """Of what ended well, in order."""
+        """The histograms of OK samples by second, in order."""
         for second in sorted(self.seconds):
             yield second, joined(self.seconds[second], phase, traffic, "OK")
 
     def count(self, what: str, *, traffic: str | None = None, code: str | None = None) -> int:
-        """Samples, texts, good texts or tokens."""
+        """The number of "samples", "texts", "good" texts or "tokens"."""
         return sum(
             number
             for (of_class, of_code, name), number in self.counts.items()
@@ -153,7 +153,7 @@ class Records:
 
 
 def joined(histograms: dict[Key, Any], phase: str, traffic: str | None, code: str | None) -> Any:
-    """One histogram of all that match."""
+    """One histogram of all samples that match."""
     whole = new_histogram()
     for key, histogram in histograms.items():
         if (
@@ -166,7 +166,7 @@ def joined(histograms: dict[Key, Any], phase: str, traffic: str | None, code: st
 
 
 def _phases(rows: Rows) -> dict[str, NDArray[np.int64]]:
-    """Nanoseconds; negative where nothing was told."""
+    """Nanoseconds of each phase; negative where the server reported none."""
     return {
         "latency": np.maximum(rows["ended"] - rows["due"], 0),
         "service": np.maximum(rows["ended"] - rows["sent"], 0),

@@ -1,4 +1,4 @@
-"""Results for people: a text, a self-contained HTML page, a picture of the curves."""
+"""Results for people: as text, as a self-contained HTML page, as a picture of the curves."""
 
 import html
 import io
@@ -23,7 +23,7 @@ COLUMNS = (
 
 
 def rows(result: Result) -> list[tuple[str, ...]]:
-    """A line for all of a step and, where there are several, for each class."""
+    """A line for each step and, where there are several classes, for each class."""
     found = []
     for step in result["steps"]:
         notes = [] if step["valid"] else ["INVALID"]
@@ -52,7 +52,7 @@ def _millis(value: float | None) -> str:
 
 
 def conclusions(result: Result) -> list[str]:
-    """What the result says, a sentence each; first of all whether it can be believed."""
+    """The conclusions, a sentence each; the first ones say why the result is invalid, if it is."""
     found = [f"INVALID: {said}" for said in result["accusations"]]
     if "knee" in result:
         found.append(_highest("the highest stable rate", result["knee"]))
@@ -78,7 +78,7 @@ def _highest(name: str, rate: float | None) -> str:
 
 
 def _of_interest(result: Result) -> list[Result]:
-    """The step that a result is about: of a sweep the highest that keeps the SLO, or is stable."""
+    """The steps that matter: all, or of a sweep the highest that keeps the SLO or is stable."""
     if "knee" not in result:
         return list(result["steps"])
     best = result.get("highest_within_slo") or result["knee"]
@@ -86,7 +86,7 @@ def _of_interest(result: Result) -> list[Result]:
 
 
 def text(result: Result) -> str:
-    """A table and what it says, for a terminal or a log."""
+    """A table and its conclusions, for a terminal or a log."""
     lines = [("", *COLUMNS, ""), *rows(result)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     drawn = [
@@ -100,7 +100,7 @@ def text(result: Result) -> str:
 
 
 def as_html(results: Sequence[Result]) -> str:
-    """HTML that needs nothing else."""
+    """One HTML file without links to others."""
     drawn = picture(results, "svg").decode()
     parts = [drawn[drawn.index("<svg") :]]
     for number, result in enumerate(results):
@@ -116,9 +116,9 @@ def as_html(results: Sequence[Result]) -> str:
             parts.append(f"<tr>{cells}</tr>")
         parts.append("</table>")
         for step in result["steps"]:
-            told = [*step["accusations"], *step["instabilities"]]
-            if told:
-                parts.append(f"<p>{rate(step)}: {html.escape('; '.join(told))}</p>")
+            notes = [*step["accusations"], *step["instabilities"]]
+            if notes:
+                parts.append(f"<p>{rate(step)}: {html.escape('; '.join(notes))}</p>")
         facts = {"classes": result["steps"][0]["classes"], **result["environment"]}
         facts_text = json.dumps(facts, indent=2, ensure_ascii=False)
         parts.append(f"<details><summary>environment</summary><pre>{html.escape(facts_text)}")
@@ -135,7 +135,7 @@ def _label(result: Result, number: int) -> str:
 
 
 def picture(results: Sequence[Result], kind: str) -> bytes:
-    """A panel of latency over throughput where there are several rates, and one of the percentiles."""
+    """An image: latency over throughput where there are several rates, and the percentiles."""
     from matplotlib.figure import Figure
 
     swept = any(len(result["steps"]) > 1 for result in results)

@@ -1,4 +1,4 @@
-"""A schedule's calls as messages."""
+"""Builds the messages of a schedule's calls."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,10 @@ from gemwire_client.requests import TASKS
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What texts are made of. `lines` are those of the classes that have a file of texts; `longest` is how
-    many tokens of text the server takes."""
+    """The material of texts. `lines` holds the lines of each file that a class names.
+
+    `longest` is the most tokens of a text that the server takes, without prompt and special tokens.
+    """
 
     source: Source
     lines: Mapping[str, Sequence[str]]
@@ -64,7 +66,7 @@ class Requests:
 
 
 def options(one: TrafficClass, task: str | None) -> pb.EmbedOptions:
-    """With the server's own timing. A text that came out a little too long is cut, not refused."""
+    """Options that ask for the server's timing, and to cut a text that came out a little too long."""
     return pb.EmbedOptions(
         task=None if task is None else TASKS[task],
         truncation=pb.TRUNCATION_END,

@@ -1,4 +1,4 @@
-"""A result as JSON: versioned, with every histogram, so that nothing need be measured again to ask anew."""
+"""A result as JSON: versioned, with every histogram, so that new questions need no new measurement."""
 
 import json
 from dataclasses import asdict
@@ -19,7 +19,7 @@ from gemwire_bench.samples import UNANSWERED
 from gemwire_bench.slo import Slo
 
 SCHEMA = "gemwire-bench/1"
-# What those who read a result ask for.
+# The keys that reports and comparisons read.
 RESULT_KEYS = {"accusations", "environment", "label", "slo", "steps"}
 STEP_KEYS = {
     "all", "by_class", "by_second", "callers", "histograms", "rate", "seconds", "slo", "stable", "valid",
@@ -29,14 +29,14 @@ EXPIRED = ("DEADLINE_EXCEEDED", UNANSWERED)
 
 
 def of_run(steps: list[Step], slos: list[Slo], **facts: Any) -> dict[str, Any]:
-    """The whole result; `facts` are what the caller knows besides."""
+    """The whole result; `facts` are further keys."""
     return {"schema": SCHEMA, **facts, "slo": [str(slo) for slo in slos]} | {
         "steps": [of_step(step, slos) for step in steps]
     }
 
 
 def of_step(step: Step, slos: list[Slo]) -> dict[str, Any]:
-    """Rates are a second; latencies in milliseconds, None where samples are too few."""
+    """A step's figures: rates per second; latencies in milliseconds, None where samples are too few."""
     plan, records = step.plan, step.records
     seconds = plan.seconds
     return {
@@ -143,12 +143,12 @@ def to_json(result: dict[str, Any]) -> str:
 
 
 def histogram(part: dict[str, Any], phase: str, code: str = "OK") -> Any:
-    """Of a step as it was read; of all its classes."""
+    """The histogram of a phase and a code in a step that was read, over all its classes."""
     return joined(part["histograms"], phase, code)
 
 
 def joined(histograms: list[dict[str, str]], phase: str, code: str = "OK") -> Any:
-    """One of all that match."""
+    """One histogram of all that match."""
     whole = new_histogram()
     for one in histograms:
         if one["phase"] == phase and one["code"] == code:
@@ -157,7 +157,7 @@ def joined(histograms: list[dict[str, str]], phase: str, code: str = "OK") -> An
 
 
 def slo_met(result: dict[str, Any]) -> bool:
-    """Whether every SLO was met: by the step, or of a sweep by any."""
+    """Whether every SLO was met: in every step, or in any step of a sweep."""
     if not result["slo"]:
         return True
     if "knee" in result:

@@ -1,4 +1,4 @@
-"""Runs steps: worker processes that send, and the records of what they ship."""
+"""Runs steps: starts worker processes that send, and collects the samples they ship."""
 
 import math
 import multiprocessing
@@ -22,15 +22,15 @@ from gemwire_bench.worker import Ended, Job
 
 START_SECONDS = 60.0
 POLL_SECONDS = 0.2
-# After the last call's deadline.
+# The wait for the workers after the last call's deadline.
 LATE_SECONDS = 60.0
-# Every caller of a closed loop sends what a schedule of so many calls says, over and over.
+# The callers of a closed loop repeat a schedule of this many calls.
 CLOSED_CALLS = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A step. Rates are in calls a second; with `callers` the loop is closed and has none."""
+    """A step to run. `rate` is in calls a second; with `callers` the loop is closed and has no rate."""
 
     classes: tuple[TrafficClass, ...]
     rate: float
@@ -48,7 +48,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What came of a plan. `cpu` is the share of a core of each worker."""
+    """The outcome of a plan. `cpu` is the share of a core that each worker used."""
 
     plan: Plan
     digest: str
@@ -71,7 +71,7 @@ class Step:
 
 
 Watch = Callable[[Plan, Records, float], None]
-"""Told about once a second: the plan, what is known, and the seconds since its start."""
+"""Called about once a second with the plan, the records so far and the seconds since the start."""
 
 
 class WorkerFailed(ChildProcessError):
@@ -79,10 +79,10 @@ class WorkerFailed(ChildProcessError):
 
 
 class Workers:
-    """Processes that send; they live from step to step."""
+    """Worker processes, which live from step to step."""
 
     def __init__(self, pipes: Sequence[Connection], news: bytes) -> None:
-        """`news` is what the first said before it was ready."""
+        """`news` is what the first worker sent before it was ready."""
         self._pipes = pipes
         self.news = news
 
@@ -92,7 +92,7 @@ class Workers:
         *,
         watch: Watch = lambda plan, records, seconds: None,
     ) -> Step:
-        """Sends it all, and returns when all has ended. Raises WorkerFailed."""
+        """Runs a step; returns when all its calls have ended. Raises WorkerFailed."""
         whole = plan.schedule()
         start = time.monotonic_ns() + round(worker.HEAD_START_SECONDS * 1e9)
         count = len(self._pipes)
@@ -119,7 +119,7 @@ class Workers:
         give_up: float,
         watch: Watch,
     ) -> Iterator[float]:
-        told = 0.0
+        watched = 0.0
         while pending:
             for pipe in wait(pending, POLL_SECONDS):
                 assert isinstance(pipe, Connection)
@@ -133,8 +133,8 @@ class Workers:
                 else:
                     records.add(rows(news))
             now = (time.monotonic_ns() - start) / 1e9
-            if now - told >= 1.0:
-                told = now
+            if now - watched >= 1.0:
+                watched = now
                 watch(plan, records, now)
             if time.monotonic() > give_up:
                 raise WorkerFailed("a worker does not end")
@@ -142,7 +142,7 @@ class Workers:
 
 @contextmanager
 def workers(count: int, target: Callable[..., None], *args: object) -> Iterator[Workers]:
-    """So many processes of `target(pipe, *args)`, ready to send; ended at exit."""
+    """Starts `count` processes of `target(pipe, *args)`; yields when all are ready, ends them at exit."""
     context = multiprocessing.get_context("spawn")  # gRPC must not be forked
     pipes, processes = [], []
     try:
@@ -176,7 +176,7 @@ def workers(count: int, target: Callable[..., None], *args: object) -> Iterator[
 
 @contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """A terminal sends it to the processes started within too, and it is not theirs to end by it."""
+    """Processes started in the block ignore Ctrl-C, which a terminal sends to them too."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -188,7 +188,7 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 
 
 def _ready(pipe: Connection) -> bytes:
-    """Waits until a worker is ready; returns what it said before."""
+    """Waits until a worker is ready; returns the bytes it sent before."""
     said = b""
     while True:
         if not pipe.poll(START_SECONDS):
@@ -203,5 +203,5 @@ def _ready(pipe: Connection) -> bytes:
 
 
 def rounded(rate: float) -> float:
-    """To three digits: a rate that a person can say."""
+    """A rate to three digits."""
     return float(f"{rate:.3g}") if math.isfinite(rate) else rate

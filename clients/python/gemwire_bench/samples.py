@@ -1,4 +1,4 @@
-"""What became of each call, as rows that a worker ships to the run once a second."""
+"""Samples of calls, as rows that a worker ships to the run once a second."""
 
 from array import array
 
@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from gemwire.v1 import embedding_pb2 as pb
 
-# Beside gRPC's codes: no answer before the run gave up, and an answer that is no vector.
+# Codes besides gRPC's: no response before the client gave up, and a response that is no vector.
 UNANSWERED, WRONG = "UNANSWERED", "WRONG"
 CODES = [*(code.name for code in grpc.StatusCode), UNANSWERED, WRONG]
 CODE_NUMBERS = {name: number for number, name in enumerate(CODES)}
 NONE = -1
-"""For a time that the server did not tell."""
+"""Stands for a time that the server did not report."""
 
 # Times in nanoseconds, the first four from the run's start: when the call was due, when the client turned
 # to it, when it could be sent (a stream may lack credit), when it ended.
@@ -30,7 +30,7 @@ Rows = NDArray[np.void]
 
 
 class Samples:
-    """Collects rows; cheap, for it runs between the calls it measures."""
+    """Collects rows. It is cheap, for it runs between the calls that it measures."""
 
     def __init__(self) -> None:
         self._numbers = array("q")
@@ -58,7 +58,7 @@ class Samples:
         )
 
     def take(self) -> bytes:
-        """What was collected since the last time; `rows` reads it."""
+        """The rows since the last call of `take`, as bytes for `rows`."""
         taken, self._numbers = self._numbers, array("q")
         return taken.tobytes()
 
@@ -68,7 +68,7 @@ def rows(taken: bytes) -> Rows:
 
 
 def server_times(timing: pb.Timing | None) -> dict[str, int]:
-    """What the server told, as `Samples.add` takes it."""
+    """The server's timing as arguments of `Samples.add`."""
     if timing is None:
         return {}
     return {

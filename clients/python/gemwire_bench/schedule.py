@@ -1,4 +1,4 @@
-"""When what is sent: made before the run, from a seed alone. Pure.
+"""The schedule of a run: which call is sent when, made before the run from a seed alone. Pure.
 
 Arrivals of a class, at a rate in calls a second:
 
@@ -54,7 +54,7 @@ class Schedule:
         return len(self.at)
 
     def digest(self) -> str:
-        """The same for two schedules that agree bit by bit."""
+        """A digest that two schedules share if they agree bit by bit."""
         found = hashlib.sha256()
         for one in fields(self):
             found.update(getattr(self, one.name).astype("<i8").tobytes())
@@ -80,7 +80,7 @@ class Schedule:
         )
 
     def part(self, worker: int, workers: int) -> "Schedule":
-        """What one of several processes sends: the calls in turn."""
+        """The calls of one of several processes, which take the calls in turn."""
         return self.take(np.arange(worker, len(self), workers))
 
 
@@ -88,7 +88,7 @@ def make(classes: Sequence[TrafficClass], *, rate: float, seconds: float, seed: 
     """The calls of `seconds`, `rate` a second together. The same arguments make the same bits.
 
     Each class draws from its own numbers, so that one class does not depend on the others.
-    ValueError for what cannot be meant, OSError for a file.
+    Raises ValueError for a rate or arrivals that cannot be, OSError for a file.
     """
     if not (rate > 0 and seconds > 0) or rate * seconds > MOST_CALLS:
         raise ValueError(f"{rate:g} calls/s for {seconds:g} s: must be 1 to {MOST_CALLS:,} calls")
@@ -134,7 +134,7 @@ def _of_class(one: TrafficClass, number: int, rate: float, seconds: float, seed:
 
 
 def arrivals(spec: str, rate: float, seconds: float, rng: np.random.Generator) -> Floats:
-    """Times within `seconds`, ascending; ValueError for what is no way to arrive."""
+    """Times of calls within `seconds`, ascending. Raises ValueError for an unknown kind of arrivals."""
     try:
         match spec.split(":"):
             case ["poisson"]:
@@ -157,7 +157,7 @@ def arrivals(spec: str, rate: float, seconds: float, rng: np.random.Generator) -
 
 
 def check_arrivals(spec: str) -> None:
-    """Raises ValueError for what is no way to arrive, whatever the rate; a trace is not opened."""
+    """Raises ValueError for an unknown kind of arrivals, whatever the rate; a trace is not opened."""
     if not spec.startswith("trace:"):
         arrivals(spec, 1.0, 1.0, np.random.default_rng(0))
 
@@ -169,7 +169,7 @@ def _within(value: float, least: float, most: float) -> float:
 
 
 def _renewals(gaps: Callable[[int], Floats], rate: float, seconds: float) -> Floats:
-    """Sums of gaps, until they are past the end."""
+    """Sums of gaps up to the end."""
     times = np.zeros(0)
     block = int(rate * seconds * 1.1) + 100
     while not len(times) or times[-1] < seconds:
@@ -182,7 +182,7 @@ def _bursts(on: float, off: float, rate: float, seconds: float, rng: np.random.G
     _within(on, 1e-3, LONGEST_RUN), _within(off, 0.0, LONGEST_RUN)
     if rate * (on + off) > MOST_CALLS:
         raise ValueError
-    # As if the pauses were not, then with them put in.
+    # Drawn without the pauses; then the pauses are put in.
     busy = seconds * on / (on + off) + on
     inner = rate * (on + off) / on
     times = _renewals(lambda n: rng.exponential(1 / inner, n), inner, busy)
@@ -197,7 +197,7 @@ def _ramp(
     if not 0 < rate * seconds * (start + end) / 2 <= MOST_CALLS:
         raise ValueError
     calls = rate * seconds * (start + end) / 2
-    # Calls come one a unit of work; the rate's integral says when that much was due.
+    # One call comes with each unit of work; the rate's integral says when so much work was due.
     work = _renewals(lambda n: rng.exponential(1.0, n), 1.0, calls) / (rate * seconds)
     slope = end - start
     if slope == 0:

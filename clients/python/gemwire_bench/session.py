@@ -30,7 +30,7 @@ def on_server(
     connections: int,
     label: str,
 ) -> dict[str, Any] | None:
-    """The result; None if only a golden sample was to be written.
+    """The result of a run against a server; None if only a golden sample was to be written.
 
     Raises GemwireError for what the server refuses, ValueError or OSError for files, WorkerFailed.
     """
@@ -44,9 +44,9 @@ def on_server(
         facts = {"label": label, "environment": environment(target.address, model)}
         size = model.default_dimensions or model.dimensions
         arguments = (target, content, size, connections)
-        with started(workers, sender.main, *arguments) as sending, live() as (watch, told):
+        with started(workers, sender.main, *arguments) as sending, live() as (watch, on_step):
             return measurement.run(
-                sending, asked=asked, golden=truth, watch=watch, told=told, facts=facts
+                sending, asked=asked, golden=truth, watch=watch, on_step=on_step, facts=facts
             )
 
 
@@ -61,9 +61,9 @@ def in_process(
     with started(1, main, *arguments) as sending:
         model = pb.Model.FromString(sending.news)
         facts = {"label": label, "environment": environment("in process", model)}
-        with live() as (watch, told):
+        with live() as (watch, on_step):
             return measurement.run(
-                sending, asked=None, golden=None, watch=watch, told=told, facts=facts
+                sending, asked=None, golden=None, watch=watch, on_step=on_step, facts=facts
             )
 
 

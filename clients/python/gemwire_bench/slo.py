@@ -1,7 +1,7 @@
-"""What is promised: "p99=50ms", or "interactive:p99=50ms" of one class.
+"""Latency goals: "p99=50ms", or "interactive:p99=50ms" for one class.
 
-It is met if that share of all that was asked for was answered well within the limit. A refusal is not a
-fast answer, so a server that sheds load does not meet it for that.
+A goal is met if that share of all samples was answered OK within the limit. A refusal is not a fast
+response, so a server does not meet a goal by shedding load.
 """
 
 import math
@@ -33,7 +33,7 @@ class Slo:
         return within(records.histogram("latency", traffic=self.traffic), self.micros)
 
     def share(self, records: Records) -> float:
-        """Of what was asked for, how much was answered OK within the limit; nan of nothing."""
+        """The share of the samples that were answered OK within the limit; nan without samples."""
         asked = records.count("samples", traffic=self.traffic)
         return self.samples_within(records) / asked if asked else math.nan
 
@@ -42,7 +42,7 @@ class Slo:
 
 
 def parse(spec: str) -> Slo:
-    """ValueError for what is none."""
+    """Reads a goal. Raises ValueError."""
     found = SPEC.fullmatch(spec)
     if found is None or not 0 < float(found["rank"]) < 100:
         raise ValueError(f"{spec!r} is no SLO: must be like p99=50ms or interactive:p99=50ms")

@@ -1,4 +1,4 @@
-"""A stream under load: messages when they are due, as far as the server gave credit; a sample a text."""
+"""A stream under load: sends messages when due, as far as the server's credit allows; a sample a text."""
 
 import asyncio
 import contextlib
@@ -28,9 +28,9 @@ class _Message:
 
 
 class Lane:
-    """One stream after another: where one ends, its texts without answer end with it.
+    """One stream after another. When a stream ends, its unanswered texts end with it.
 
-    The wait for credit is the server's back-pressure: part of the latency, and not of the client's lag.
+    The wait for credit is the server's back-pressure: it is part of the latency, not of the client's lag.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Lane:
         self._task = asyncio.create_task(self._streams())
 
     def send(self, inputs: list[pb.EmbedInput], *, kind: int, due: int) -> asyncio.Future[None]:
-        """A message of these texts; done when all are answered, or never will be."""
+        """Queues a message of these texts; done when every text has a sample."""
         ended = asyncio.get_running_loop().create_future()
         self._due.append((_Message(kind, due, self._clock(), len(inputs), ended), inputs))
         self.idle.clear()
@@ -69,7 +69,7 @@ class Lane:
         return ended
 
     async def finish(self, seconds: float) -> None:
-        """Waits so long for what is unanswered, and notes what never was."""
+        """Waits so long for unanswered texts, then gives them up as UNANSWERED."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.idle.wait(), seconds)
         self._finishing = True
@@ -94,7 +94,7 @@ class Lane:
                 await call.write(self._opening)
                 await self._write(call)
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                pass  # the reader knows why
+                pass  # the call's code says why
             finally:
                 if self._finishing and self._unanswered:
                     call.cancel()
@@ -103,12 +103,12 @@ class Lane:
             code = await call.code()
             given_up = self._finishing and code is grpc.StatusCode.CANCELLED
             if code is grpc.StatusCode.OK or given_up:
-                self._end_unanswered(UNANSWERED)  # what is due goes to the next stream
+                self._end_unanswered(UNANSWERED)  # due messages go to the next stream
             else:
                 self._end_all(code.name)
 
     async def _write(self, call: Any) -> None:
-        """Until the stream ends or goes away, or there is no more to come."""
+        """Writes messages until the stream ends or goes away, or no more are to come."""
         while True:
             while self._open and not self._sendable():
                 if self._finishing:
@@ -179,7 +179,7 @@ class Lane:
         good: int = 0,
         tokens: int = 0,
     ) -> None:
-        """A text's sample."""
+        """Records the sample of a text."""
         self._samples.add(
             kind=message.kind, code=code, due=message.due, begun=message.begun,
             sent=message.sent or now, ended=now, **server_times(timing), good=good, tokens=tokens,

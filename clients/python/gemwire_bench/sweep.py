@@ -1,4 +1,4 @@
-"""The search for the highest rate: geometric steps, then bisection. Knows nothing of how a step is run."""
+"""Searches for the highest rate: geometric steps, then bisection. A function given to it runs the steps."""
 
 import math
 from collections.abc import Callable
@@ -13,9 +13,11 @@ Passes = Callable[[Step], bool]
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Steps by rate. `growth` is the factor of the geometric steps, `bisections` how often the gap between
-    the last rate that passes and the first that does not is halved, `most_steps` bounds each search. It
-    does not go down below `lowest`, where a step has too few calls to tell anything."""
+    """`growth` is the factor of the geometric steps; `most_steps` bounds each search.
+
+    `bisections` is how often the gap between the last rate that passes and the first that fails is halved.
+    The search does not go below `lowest`, where a step has too few calls to show anything.
+    """
 
     start: float
     growth: float = 1.6
@@ -30,7 +32,7 @@ class Sweep:
     def search(self, steps: dict[float, Step], run: Run, passes: Passes) -> float | None:
         """The highest rate that passes, None if none does; adds to `steps`, and runs no rate twice.
 
-        Below the start it goes down by the same factor if the start does not pass.
+        If the start does not pass, the search goes down from it by the same factor.
         """
 
         def at(rate: float) -> bool:

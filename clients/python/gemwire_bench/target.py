@@ -11,7 +11,7 @@ from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub, ModelServiceStub
 from gemwire_client.foreign import from_rpc_error
 from gemwire_client.service_config import channel_options
 
-# Every try is a sample: nothing is retried behind the clock's back.
+# Every attempt is a sample: gRPC must not retry on its own.
 OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.enable_retries", 0),
     ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
@@ -22,7 +22,7 @@ SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An address, and what it takes to be let in; certificates are PEM. Never printed."""
+    """An address and its credentials, which are never printed; certificates are PEM."""
 
     address: str
     tls: bool = False
@@ -39,7 +39,7 @@ class Target:
         return (("authorization", f"Bearer {self.token}"),) if self.token else ()
 
     def channel(self, asynchronous: bool) -> Any:
-        """A connection of its own; asyncio's, or for threads."""
+        """A new connection, for asyncio or for threads."""
         module = grpc.aio if asynchronous else grpc
         options = channel_options(self.address, OPTIONS)
         if not (self.tls or self.tls_ca or self.client_cert):
@@ -53,7 +53,7 @@ class Target:
 
 
 class Asked:
-    """What is asked of the server before and after the load. Raises GemwireError."""
+    """Asks the server before and beside the load. Every method raises GemwireError."""
 
     def __init__(self, target: Target) -> None:
         self._channel = target.channel(asynchronous=False)

@@ -1,7 +1,7 @@
-"""Real text of a given length, in the tokens of the server's own tokenizer.
+"""Real text of a given length, in tokens of the server's own tokenizer.
 
 The source is a long row of pieces: words of the vocabulary in random order, or a corpus. A text of n tokens
-is n neighbours of it. Joining can merge a few into fewer tokens, so reports count what the server says.
+is n neighbours of that row. Joining can merge a few tokens, so reports take the server's token counts.
 """
 
 import re
@@ -14,7 +14,7 @@ from gemwire.v1 import embedding_pb2 as pb
 
 Tokenize = Callable[[pb.TokenizeRequest], pb.TokenizeResponse]
 
-SPACE = "\u2581"  # what pieces have for a space
+SPACE = "\u2581"  # stands for a space in pieces
 WORD = re.compile(SPACE + r"[a-z]{2,}")
 SPECIAL = re.compile(r"<[^<>]+>|\[[^\[\]]+\]")
 WORDS = 4096
@@ -25,12 +25,12 @@ LINE_CHARACTERS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Pieces to make texts of."""
+    """The pieces that texts are made of."""
 
     pieces: tuple[str, ...]
 
     def text(self, tokens: int, place: int) -> str:
-        """About so many tokens, from a place that is taken modulo the source's length."""
+        """A text of about `tokens` tokens, from `place` modulo the source's length."""
         count = len(self.pieces)
         start = place % count
         row = self.pieces[start : start + tokens]
@@ -41,7 +41,7 @@ class Source:
 
 
 def vocabulary(tokenize: Tokenize, size: int, window: int, seed: int) -> Source:
-    """A walk over the words of a vocabulary of `size` ids. ValueError if it has none."""
+    """Words of a vocabulary of `size` ids in random order. Raises ValueError if it has no words."""
     rng = np.random.default_rng(seed)
     words: list[str] = []
     step = min(IDS_PER_CALL, window // 2)
@@ -57,7 +57,7 @@ def vocabulary(tokenize: Tokenize, size: int, window: int, seed: int) -> Source:
 
 
 def corpus(tokenize: Tokenize, lines: Sequence[str]) -> Source:
-    """A given text, as the server cuts it. ValueError if there is nothing in it."""
+    """The pieces of given lines, as the server cuts them. Raises ValueError if there are none."""
     pieces: list[str] = []
     size = 0
     for line in lines:

@@ -1,4 +1,4 @@
-"""Whether a run can be believed: it accuses itself, and says of what."""
+"""Judges a step: what the client did wrong, and whether the server holds the rate."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ from gemwire_bench.samples import WRONG
 MOST_LAG_MICROS = 5_000.0
 MOST_LAG_SHARE = 0.05
 MOST_CPU = 0.80
-# Of a step that is stable, so much of what was asked for is answered, and neither the server's queue nor
-# the latency is longer in its last third than in its first by more than a factor and a floor, and by more
-# than seconds differ anyway: with a dozen calls one long text would be growth.
+# In a stable step this share of the samples is answered, and neither the server's queue nor the latency is
+# longer in the last third than in the first: by no more than a factor and a floor, and by no more than
+# seconds differ anyway. With a dozen calls one long text would otherwise be growth.
 LEAST_COMPLETED = 0.99
 MOST_GROWTH = 1.5
 GROWTH_FLOOR_MILLIS = 20.0
@@ -20,7 +20,7 @@ STANDARD_ERRORS = 2.0
 
 
 def accusations(records: Records, cpu: Sequence[float], *, closed: bool) -> list[str]:
-    """What the client did wrong; empty: the run is valid. `cpu` is each worker's share of a core."""
+    """What the client did wrong; empty if the run is valid. `cpu` is each worker's share of a core."""
     found = []
     busiest = max(cpu, default=0.0)
     if busiest > MOST_CPU:
@@ -49,7 +49,7 @@ def accusations(records: Records, cpu: Sequence[float], *, closed: bool) -> list
 
 
 def instabilities(records: Records) -> list[str]:
-    """Why the server cannot hold this rate; empty: it can."""
+    """Why the server cannot hold this rate; empty if it can."""
     found = []
     asked, answered = records.count("samples"), records.count("samples", code="OK")
     if answered < LEAST_COMPLETED * asked:
