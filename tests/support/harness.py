@@ -92,3 +92,11 @@ def text(value: str, title: str = "") -> pb.EmbedInput:
 
 def values(embedding: pb.Embedding) -> NDArray[np.float32]:
     return np.array(embedding.values, dtype=np.float32)
+
+
+def batch(
+    served: Served, inputs: list[pb.EmbedInput], options: pb.EmbedOptions
+) -> NDArray[np.float32]:
+    """The vectors of the inputs, fp32 [n, dimensions]."""
+    response = served.embedding.BatchEmbed(pb.BatchEmbedRequest(inputs=inputs, options=options))
+    return np.stack([values(result.embedding) for result in response.results])

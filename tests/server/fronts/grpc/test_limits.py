@@ -16,7 +16,6 @@ import pytest
 from google.protobuf.message import Message
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.fronts.grpc.message_limits import SMALL_BYTES, has_too_many_fields
 from support.harness import Served, failure, running, text
 from support.server_process import ServerProcess, server_process
 
@@ -294,28 +293,3 @@ def settled(server: ServerProcess) -> float:
         time.sleep(0.1)
         found = min(found, server.resident_mib())
     return found
-
-
-# Looking before parsing.
-
-
-@pytest.mark.parametrize("nested", [False, True])
-def test_a_look_agrees_with_the_parser(nested: bool) -> None:
-    rng = random.Random(7)
-    for _ in range(300):
-        count = rng.choice([1000, 1024, 1080, 1100, 2000])
-        inputs = [text("x" * rng.randrange(200), "t" * rng.randrange(3)) for _ in range(count)]
-        if nested:
-            raw = pb.EmbedStreamRequest(batch=pb.StreamBatch(inputs=inputs)).SerializeToString()
-        else:
-            raw = pb.BatchEmbedRequest(inputs=inputs).SerializeToString()
-        if len(raw) > SMALL_BYTES:
-            # A nested message's own field and its first_id count too.
-            assert has_too_many_fields(raw, 1024, BATCH if nested else 0) == (
-                count > 1024 + 64 - nested
-            )
-
-
-def test_what_is_no_message_is_left_to_the_parser() -> None:
-    for raw in (b"\xff" * 100_000, b"\x0a" + b"\xff" * 100_000, bytes([10, 255, 255, 127]) * 1):
-        assert not has_too_many_fields(raw, 1024)

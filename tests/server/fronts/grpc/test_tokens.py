@@ -1,9 +1,6 @@
 """Bearer tokens and quotas: every method asks, the file may change meanwhile, shares are by name."""
 
-import asyncio
-import hashlib
 import itertools
-import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -19,17 +16,14 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_client import AccessDenied, Client, Overloaded
-from gemwire_server.config.sources import ConfigError
-from gemwire_server.errors import QuotaExceeded, Unauthenticated
 from gemwire_server.security import tokens as tokens_module
-from gemwire_server.security.quota import Bucket
-from gemwire_server.security.tokens import MAX_TOKENS, Tokens, make
+from gemwire_server.security.tokens import make
 from gemwire_server.service.call import Call, Caller
 from gemwire_server.service.embedder import Embedder
 from support.certificates import replace
 from support.harness import Failure, Served, failure, running, text
+from support.token_files import Metadata, bearer, write
 
-Metadata = tuple[tuple[str, str | bytes], ...]
 WAIT = 30.0
 METHODS = [
     f"/{service.full_name}/{method.name}"
@@ -38,19 +32,11 @@ METHODS = [
 ]
 
 
-def bearer(token: str) -> Metadata:
-    return (("authorization", f"Bearer {token}"),)
-
-
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tokens file that is looked at for each call."""
     monkeypatch.setattr(tokens_module, "LOOK_SECONDS", 0.0)
     return tmp_path / "tokens"
-
-
-def write(file: Path, *lines: str) -> None:
-    replace(file, "".join(f"{line}\n" for line in lines).encode())
 
 
 @pytest.mark.parametrize(
@@ -206,153 +192,6 @@ def test_callers_are_distinguished_by_the_tokens_name(
         ("b", Caller.named("b").key),
     }
     assert sum(caller.name == "a" for caller in seen) == 20
-
-
-# the file
-
-
-def test_lines_and_their_quotas(file: Path) -> None:
-    (first, line), (second, other) = make("a", 600, 1200), make("b")
-    write(file, "# who may call", "", line + "  # until spring", other)
-    found = Tokens(str(file), 4, lambda kind: None)
-    grant = found.grant(bearer(first))
-    assert grant.name == "a" and grant.bucket is not None
-    grant.bucket.take(400)  # more than its part of the burst
-    with pytest.raises(QuotaExceeded, match="600 tokens a second"):
-        grant.bucket.take(1)
-    assert found.grant(bearer(second)).bucket is None
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("", "there are no tokens"),
-        ("# nobody\n", "there are no tokens"),
-        ("a:" + 64 * "0" + "\nb:" + 63 * "0", "line 2"),
-        ("a:" + 64 * "0" + ":0", "line 1: a quota is at least 1"),
-        ("a:" + 64 * "0" + ":1:0", "line 1: a quota is at least 1"),
-        ("a:" + 64 * "0" + ":1:2:3", "line 1: must be name"),
-        ("a b:" + 64 * "0", "line 1: must be name"),
-        ("é:" + 64 * "0", "not ASCII"),
-        ("a:" + 64 * "0" + ":5\na:" + 64 * "1" + ":6", "line 2: a has another quota"),
-        ((f"a:{64 * '0'}\n") * (MAX_TOKENS + 1), "more than 1000"),
-    ],
-)
-def test_what_is_no_tokens_file(file: Path, content: str, said: str) -> None:
-    file.write_text(content)
-    with pytest.raises(ConfigError, match=said) as caught:
-        Tokens(str(file), 1, lambda kind: None)
-    assert str(file) in str(caught.value) and "0000" not in str(caught.value)
-
-
-def test_a_file_that_is_not_there(file: Path) -> None:
-    with pytest.raises(ConfigError, match="tokens: No such file"):
-        Tokens(str(file), 1, lambda kind: None)
-
-
-def test_a_bad_file_keeps_the_tokens_and_is_logged_once(
-    file: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    bad: list[str] = []
-    token, line = make("a")
-    write(file, line)
-    found = Tokens(str(file), 1, bad.append)
-    with caplog.at_level(logging.WARNING):
-        for content in (line[:-1].encode(), b"", bytes(range(128, 256))):
-            replace(file, content)
-            for _ in range(3):
-                assert found.grant(bearer(token)).name == "a"
-        file.unlink()
-        for _ in range(3):
-            assert found.grant(bearer(token)).name == "a"
-    assert bad == ["tokens"] * 4
-    assert len(caplog.records) == 4
-    assert hashlib.sha256(token.encode()).hexdigest()[:16] not in caplog.text
-    write(file, make("b")[1])
-    with pytest.raises(Unauthenticated):
-        found.grant(bearer(token))
-
-
-def test_a_quota_that_changes_keeps_what_is_owed(file: Path) -> None:
-    token, line = make("a", 100)
-    write(file, line)
-    found = Tokens(str(file), 1, lambda kind: None)
-    bucket = found.grant(bearer(token)).bucket
-    assert bucket is not None
-    bucket.take(100_000)
-    write(file, line.removesuffix(":100") + ":1000")
-    again = found.grant(bearer(token)).bucket
-    assert again is bucket
-    with pytest.raises(QuotaExceeded, match="1000 tokens a second"):
-        bucket.take(0)
-
-
-# quotas
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_over_time_a_bucket_gives_its_rate() -> None:
-    clock = Clock()
-    bucket = Bucket("a", 100.0, 50.0, clock=clock)
-    passed = 0
-    for _ in range(10_000):
-        try:
-            bucket.take(37)
-            passed += 37
-        except QuotaExceeded:
-            pass
-        clock.now += 0.01
-    assert abs(passed - (100 * 100.0 + 50)) <= 37
-
-
-def test_more_than_the_burst_passes_once_and_is_owed() -> None:
-    clock = Clock()
-    bucket = Bucket("a", 100.0, 50.0, clock=clock)
-    bucket.take(250)
-    clock.now = 1.9
-    with pytest.raises(QuotaExceeded):
-        bucket.take(0)
-    clock.now = 2.1
-    bucket.take(0)
-    bucket.take(10)
-    bucket.give_back(10_000)
-    with pytest.raises(QuotaExceeded):
-        bucket.take(50)
-        bucket.take(1)
-
-
-def test_waiting_streams_take_turns_and_may_be_hurried() -> None:
-    async def run() -> tuple[list[int], float]:
-        bucket = Bucket("a", 1000.0, 1.0)
-        order: list[int] = []
-
-        async def wait(number: int) -> None:
-            await bucket.wait(100, lambda: False)
-            order.append(number)
-
-        began = time.monotonic()
-        await asyncio.gather(*(wait(i) for i in range(4)))
-        took = time.monotonic() - began
-        return order, took
-
-    order, took = asyncio.run(run())
-    assert order == [0, 1, 2, 3]
-    assert took >= 0.29  # the first passes at once, three wait for 100 tokens each
-
-    async def hurried() -> None:
-        bucket = Bucket("a", 0.001, 1.0)
-        await bucket.wait(100, lambda: False)
-        async with asyncio.timeout(WAIT):
-            await bucket.wait(100, lambda: True)
-
-    asyncio.run(hurried())
 
 
 def test_over_its_quota_a_call_fails_and_a_stream_waits(tiny_checkpoint: Path, file: Path) -> None:

@@ -14,13 +14,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
-from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.fronts.grpc.gemwire_v1.messages import TASK_TYPES
 from gemwire_server.text.prompts import TASKS
-from support.harness import Served, failure, running, text, values
+from support.harness import Served, batch, failure, running, text, values
 
 TEXTS = [
     "Which planet is known as the Red Planet?",
@@ -42,13 +41,6 @@ def reference(tiny_checkpoint: Path) -> SentenceTransformer:
     return SentenceTransformer(
         str(tiny_checkpoint), device="cpu", model_kwargs={"dtype": torch.float32}
     )
-
-
-def batch(
-    served: Served, inputs: list[pb.EmbedInput], options: pb.EmbedOptions
-) -> NDArray[np.float32]:
-    response = served.embedding.BatchEmbed(pb.BatchEmbedRequest(inputs=inputs, options=options))
-    return np.stack([values(result.embedding) for result in response.results])
 
 
 @pytest.mark.parametrize("number,task", TASK_TYPES.items(), ids=str)
@@ -164,99 +156,6 @@ def test_similarity(served: Served, reference: SentenceTransformer) -> None:
     assert failure(caught.value).reason == "DIMENSIONS_DIFFER"
 
 
-BAD_OPTIONS = [
-    (pb.EmbedOptions(output_dimensionality=100), "UNSUPPORTED_DIMENSION", "output_dimensionality"),
-    (pb.EmbedOptions(task=99), "UNKNOWN_TASK", "task"),  # type: ignore[arg-type]
-    (pb.EmbedOptions(priority=11), "UNSUPPORTED_PRIORITY", "priority"),
-    (pb.EmbedOptions(prompt_name="nope"), "UNKNOWN_PROMPT", "prompt_name"),
-    (pb.EmbedOptions(truncation=9), "UNKNOWN_TRUNCATION", "truncation"),  # type: ignore[arg-type]
-    (pb.EmbedOptions(encoding=77), "UNKNOWN_ENCODING", "encoding"),  # type: ignore[arg-type]
-]
-
-
-@pytest.mark.parametrize("options,reason,field", BAD_OPTIONS, ids=[row[1] for row in BAD_OPTIONS])
-def test_bad_options_fail_the_call(
-    served: Served, options: pb.EmbedOptions, reason: str, field: str
-) -> None:
-    for call, request in (
-        (served.embedding.Embed, pb.EmbedRequest(input=text("a"), options=options)),
-        (served.embedding.BatchEmbed, pb.BatchEmbedRequest(options=options)),
-        (served.embedding.Tokenize, pb.TokenizeRequest(input=text("a"), options=options)),
-    ):
-        with pytest.raises(grpc.RpcError) as caught:
-            call(request)  # type: ignore[arg-type]
-        error = failure(caught.value)
-        assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
-        assert error.field == f"options.{field}"
-
-
-BAD_INPUTS = [
-    (text(""), "EMPTY_TEXT", "text"),
-    (pb.EmbedInput(), "EMPTY_TEXT", "text"),
-    (text("a", title="t"), "TITLE_WITHOUT_DOCUMENT", "title"),
-    (text("z" * 1_000_000), "TEXT_TOO_LONG", "text"),
-    (pb.EmbedInput(tokens=pb.TokenIds()), "EMPTY_TEXT", "text"),
-    (pb.EmbedInput(tokens=pb.TokenIds(ids=[5, 1 << 31])), "TOKEN_OUT_OF_RANGE", "text"),
-    (pb.EmbedInput(tokens=pb.TokenIds(ids=[5] * 2049, complete=True)), "TEXT_TOO_LONG", "text"),
-]
-
-
-def test_bad_inputs_fail_alone(served: Served) -> None:
-    good = [text(f"neighbour {i}") for i in range(len(BAD_INPUTS))]
-    expected = batch(served, good, pb.EmbedOptions())
-    mixed = [
-        item for pair in zip(good, [row[0] for row in BAD_INPUTS], strict=True) for item in pair
-    ]
-    results = served.embedding.BatchEmbed(pb.BatchEmbedRequest(inputs=mixed)).results
-    found = np.stack([values(result.embedding) for result in results[::2]])
-    np.testing.assert_allclose(found, expected, atol=2e-6)
-    for place, (result, (_, reason, field)) in enumerate(
-        zip(results[1::2], BAD_INPUTS, strict=True)
-    ):
-        error = failure(result.error)
-        assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
-        assert error.field == f"inputs[{2 * place + 1}].{field}"
-
-
-def test_too_many_inputs(tiny_checkpoint: Path) -> None:
-    with running(str(tiny_checkpoint), max_inputs_per_request=3) as served:
-        with pytest.raises(grpc.RpcError) as caught:
-            served.embedding.BatchEmbed(pb.BatchEmbedRequest(inputs=[text("a")] * 4))
-        error = failure(caught.value)
-        assert (error.reason, error.field) == ("TOO_MANY_INPUTS", "inputs")
-        request = pb.ComputeSimilarityRequest(source=text("a"), targets=[text("b")] * 3)
-        with pytest.raises(grpc.RpcError) as caught:
-            served.embedding.ComputeSimilarity(request)
-        assert failure(caught.value).reason == "TOO_MANY_INPUTS"
-        assert (
-            len(served.embedding.BatchEmbed(pb.BatchEmbedRequest(inputs=[text("a")] * 3)).results)
-            == 3
-        )
-        assert len(served.embedding.BatchEmbed(pb.BatchEmbedRequest()).results) == 0
-
-
-MALFORMED = {
-    "random": bytes(range(200, 256)),
-    "truncated": pb.EmbedRequest(input=text("hello there")).SerializeToString()[:-3],
-    "invalid UTF-8": b"\x0a\x05\x0a\x03\xff\xfe\xfd",
-    "surrogate": b"\x0a\x05\x0a\x03\xed\xa0\x80",
-}
-
-
-@pytest.mark.parametrize("raw", MALFORMED.values(), ids=MALFORMED)
-def test_bytes_that_are_no_message(served: Served, raw: bytes) -> None:
-    for method in ("Embed", "BatchEmbed", "ComputeSimilarity", "Tokenize"):
-        call: Any = served.channel.unary_unary(f"/gemwire.v1.EmbeddingService/{method}")
-        with pytest.raises(grpc.RpcError) as caught:
-            call(raw)
-        error = failure(caught.value)
-        assert (error.code, error.reason) == (
-            grpc.StatusCode.INVALID_ARGUMENT,
-            "MALFORMED_MESSAGE",
-        )
-    served.embedding.Embed(pb.EmbedRequest(input=text("still alive")))
-
-
 def test_models(served: Served, tiny_checkpoint: Path) -> None:
     (model,) = served.model.ListModels(pb.ListModelsRequest()).models
     assert model.name == "models/tiny" and model.dtype == "float32"
@@ -316,27 +215,6 @@ def test_default_task(tiny_checkpoint: Path, reference: SentenceTransformer) -> 
         np.testing.assert_allclose(raw, reference.encode([TEXTS[1]]), atol=5e-6)
         model = served.model.GetModel(pb.GetModelRequest()).model
         assert model.default_task == pb.TASK_TYPE_RETRIEVAL_DOCUMENT
-
-
-def test_more_than_the_queue_takes_is_refused_for_good(tiny_checkpoint: Path) -> None:
-    with running(str(tiny_checkpoint), max_queue_tokens=64) as served:
-        with pytest.raises(grpc.RpcError) as caught:
-            served.embedding.Embed(pb.EmbedRequest(input=text("one two three " * 60)))
-        error = failure(caught.value)
-        assert error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert (
-            error.reason == "REQUEST_TOO_LARGE" and error.retry_after is None
-        )  # waiting is no use
-        served.embedding.Embed(pb.EmbedRequest(input=text("short")))
-
-
-def test_a_message_over_the_limit(tiny_checkpoint: Path) -> None:
-    with running(str(tiny_checkpoint), max_request_bytes=10_000) as served:
-        with pytest.raises(grpc.RpcError) as caught:
-            served.embedding.Embed(pb.EmbedRequest(input=text("x" * 20_000)))
-        assert isinstance(caught.value, grpc.Call)
-        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        served.embedding.Embed(pb.EmbedRequest(input=text("short")))
 
 
 def test_concurrent_callers_each_get_their_own(served: Served) -> None:
