@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gemwire_server.checkpoints import Checkpoint
-from gemwire_server.models.gemma3.config import EncoderConfig, LayerKind
+from gemwire_server.models.config import EncoderConfig, LayerKind
 from peers.tensors import dense_tensors, encoder_tensors, norm_weight
 
 LAYER = {

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gemwire_server.checkpoints import Checkpoint
-from gemwire_server.models.gemma3.config import LayerKind
+from gemwire_server.models.config import LayerKind
 from gemwire_server.models.gemma3.encoder import rotary_table
 from peers.tensors import dense_tensors, encoder_tensors, norm_weight
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save
 
 from gemwire_server.checkpoints.synthetic import write_configs
-from gemwire_server.checkpoints.synthetic_tokenizer import write_tokenizer
+from gemwire_server.checkpoints.synthetic.tokenizer import write_tokenizer
 from gemwire_training.student import GEOMETRY, Student
 
 METADATA = {"format": "pt"}

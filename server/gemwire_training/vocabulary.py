@@ -10,7 +10,7 @@ import sentencepiece
 from numpy.typing import NDArray
 
 from gemwire_server.checkpoints.synthetic import PROMPTS
-from gemwire_server.checkpoints.synthetic_tokenizer import train_pieces
+from gemwire_server.checkpoints.synthetic.tokenizer import train_pieces
 from gemwire_server.text.prompts import TASKS
 from gemwire_training.corpus import Corpus, Text
 from gemwire_training.student import GEOMETRY, MAX_TOKENS

@@ -4,17 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gemwire_server.checkpoints.config import parse_config
 from gemwire_server.checkpoints.files import digest
 from gemwire_server.checkpoints.hub import ResolvedCheckpoint, resolve
-from gemwire_server.checkpoints.modules import Pipeline, read_pipeline
+from gemwire_server.checkpoints.pipeline import Pipeline, read_pipeline
 from gemwire_server.checkpoints.reading import Reading, read_reading
 from gemwire_server.checkpoints.settings import read_settings
-from gemwire_server.checkpoints.window import literal_window
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.errors import CheckpointError
 from gemwire_server.json_files import read_json
-from gemwire_server.models.gemma3.config import EncoderConfig
+from gemwire_server.models.config import EncoderConfig
+from gemwire_server.models.gemma3.config import parse_config
+from gemwire_server.models.gemma3.window import literal_window
 from gemwire_server.text.prompts import PromptTable
 from gemwire_server.text.tokenizer import Tokenizer
 

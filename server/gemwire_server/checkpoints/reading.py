@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gemwire_server.checkpoints.keys import Keys
 from gemwire_server.errors import CheckpointError
 from gemwire_server.json_files import read_json_if_there
+from gemwire_server.json_keys import Keys
 
 FORWARD = {"method": "forward", "method_output_name": "last_hidden_state"}
 READING = Keys(

@@ -4,9 +4,9 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemwire_server.checkpoints.keys import Keys
 from gemwire_server.errors import CheckpointError
 from gemwire_server.json_files import read_json_if_there
+from gemwire_server.json_keys import Keys
 from gemwire_server.text.prompts import PromptTable
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from gemwire_kernels.ops import Ops
 from gemwire_server.checkpoints.files import weight_files
 from gemwire_server.errors import CheckpointError
 from gemwire_server.json_files import read_json
-from gemwire_server.models.gemma3.config import EncoderConfig
+from gemwire_server.models.config import EncoderConfig
 from gemwire_server.models.gemma3.encoder import EncoderWeights, LayerWeights
 
 SLICE_BYTES = 32 << 20

@@ -13,7 +13,7 @@ from gemwire_kernels import cpu
 from gemwire_server.checkpoints import Checkpoint
 from gemwire_server.engine.packing import PackedBatch, pack
 from gemwire_server.errors import CheckpointError
-from gemwire_server.models.gemma3.config import EncoderConfig
+from gemwire_server.models.config import EncoderConfig
 from gemwire_server.models.gemma3.encoder import Encoder
 
 log = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from gemwire_server.checkpoints import Checkpoint
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.engine.packing import PackedBatch, pack
 from gemwire_server.errors import DeviceError, DeviceLost, one_line
-from gemwire_server.models.gemma3.config import EncoderConfig
+from gemwire_server.models.config import EncoderConfig
 from gemwire_server.models.gemma3.encoder import Encoder
 from gemwire_server.runners.cpu import DTYPES, check_finite, warm_up_batch
 

@@ -13,7 +13,7 @@ from gemwire_kernels.gpu import GpuOps, find_table
 from gemwire_kernels.gpu.workbench import EMBEDDINGGEMMA
 from gemwire_kernels.ops import Ops
 from gemwire_server.checkpoints import open_checkpoint, synthetic
-from gemwire_server.models.gemma3.config import LayerKind
+from gemwire_server.models.config import LayerKind
 from gemwire_server.models.gemma3.encoder import Encoder
 from gemwire_server.verify import Errors
 from support.kernels.setting import (

@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gemwire_server.checkpoints import open_checkpoint
-from gemwire_server.checkpoints.config import parse_config
 from gemwire_server.checkpoints.synthetic import make_checkpoint
 from gemwire_server.engine.packing import pack
 from gemwire_server.errors import CheckpointError
-from gemwire_server.models.gemma3.config import LayerKind
+from gemwire_server.models.config import LayerKind
+from gemwire_server.models.gemma3.config import parse_config
 from gemwire_server.runners.cpu import CpuRunner
 from support.edited import edit
 

@@ -13,7 +13,7 @@ import tokenizers
 from numpy.typing import NDArray
 
 from gemwire_mini import CHECKPOINT
-from gemwire_server.checkpoints.synthetic_tokenizer import write_tokenizer
+from gemwire_server.checkpoints.synthetic.tokenizer import write_tokenizer
 from gemwire_server.errors import InvalidInput
 from gemwire_server.text.tokenizer import Tokenizer, Truncation
 from support.texts import EDGES, random_text, random_texts

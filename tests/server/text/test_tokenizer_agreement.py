@@ -14,7 +14,7 @@ import tokenizers
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from tokenizers.normalizers import Lowercase, Sequence
 
-from gemwire_server.checkpoints.synthetic_tokenizer import convert
+from gemwire_server.checkpoints.synthetic.tokenizer import convert
 from gemwire_server.text.agreement import Disagreement, agree
 from gemwire_server.text.backends import SentencePieceBackend
 from gemwire_server.text.sentencepiece_model import KIND, Pieces

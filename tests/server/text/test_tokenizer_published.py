@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import tokenizers
 
-from gemwire_server.checkpoints.synthetic_tokenizer import convert
+from gemwire_server.checkpoints.synthetic.tokenizer import convert
 from gemwire_server.text.tokenizer import Tokenizer
 from support.texts import EDGES, random_texts
 from support.tokenizer_folders import added, backend_of, edit, ids_of

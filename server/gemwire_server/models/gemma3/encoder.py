@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gemwire_kernels.ops import Batch, Embedding, Ops, RotaryTable, Weight
-from gemwire_server.models.gemma3.config import EncoderConfig, LayerKind
+from gemwire_server.models.config import EncoderConfig, LayerKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from gemwire_kernels.cpu import NativeOps
 from gemwire_server.checkpoints import open_checkpoint
 from gemwire_server.checkpoints.synthetic import make_checkpoint
 from gemwire_server.engine.packing import TokenIds, pack
-from gemwire_server.models.gemma3.config import LayerKind
+from gemwire_server.models.config import LayerKind
 from gemwire_server.models.gemma3.encoder import Encoder, EncoderWeights
 from gemwire_server.runners.cpu import CpuRunner
 from gemwire_server.verify import Errors, gate

@@ -18,7 +18,7 @@ SPECIAL = {"pad_token": "<pad>", "eos_token": "<eos>", "bos_token": "<bos>", "un
 RUNS = [char * n for char in "\n▁\t" for n in range(1, 32) if (char, n) != ("▁", 1)]
 # Pieces trained at most: the sample has text for a few more.
 TRAINED_PIECES = 4096
-SAMPLE = Path(__file__).with_name("sample.txt")
+SAMPLE = Path(__file__).parents[1] / "sample.txt"
 
 
 def write_tokenizer(directory: Path, model: Path | None, vocab_size: int) -> None:

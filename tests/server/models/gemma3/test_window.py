@@ -13,10 +13,10 @@ import torch
 from gemwire_mini import CHECKPOINT as MINI
 from gemwire_server import cli, verify
 from gemwire_server.checkpoints import Checkpoint, open_checkpoint
-from gemwire_server.checkpoints.window import read_window
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.engine.packing import pack
 from gemwire_server.errors import CheckpointError
+from gemwire_server.models.gemma3.window import read_window
 from gemwire_server.runners.cpu import CpuRunner
 from support.reference_model import ReferenceModel
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gemwire_server.checkpoints.synthetic_tokenizer import write_tokenizer
+from gemwire_server.checkpoints.synthetic.tokenizer import write_tokenizer
 from gemwire_server.errors import CheckpointError
 
 SEARCH, DOCUMENT = "task: search result | query: ", "title: none | text: "

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gemwire_server.checkpoints.keys import Keys
 from gemwire_server.errors import CheckpointError
 from gemwire_server.json_files import load_json, read_json
+from gemwire_server.json_keys import Keys
 
 # A vector of a text: the input and output of every module after Pooling.
 SENTENCE = ("sentence_embedding", None)

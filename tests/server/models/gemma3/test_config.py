@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from gemwire_server.checkpoints.config import CONFIG, parse_config
-from gemwire_server.checkpoints.keys import Keys
-from gemwire_server.checkpoints.modules import DENSE, NORMALIZE, POOLING
+from gemwire_server.checkpoints.pipeline import DENSE, NORMALIZE, POOLING
 from gemwire_server.checkpoints.reading import READING
 from gemwire_server.checkpoints.settings import SETTINGS
 from gemwire_server.errors import CheckpointError
+from gemwire_server.json_keys import Keys
+from gemwire_server.models.gemma3.config import CONFIG, parse_config
 from support.paths import ROOT
 from support.reference_versions import PARAMETERS, Reference
 
