@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gemwire_server.checkpoints.synthetic import DOCUMENT, SEARCH
+from gemwire_server.checkpoints.synthetic.configs import DOCUMENT, SEARCH
 from gemwire_training.vocabulary import ALL_PROMPTS, BOS, EOS, Tokenized
 
 # How often a prompt stands in front of a text of a kind; the rest is spread over the others.

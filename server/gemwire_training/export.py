@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from gemwire_server.checkpoints.synthetic import write_configs
+from gemwire_server.checkpoints.synthetic.configs import write_configs
 from gemwire_server.checkpoints.synthetic.tokenizer import write_tokenizer
 from gemwire_training.student import GEOMETRY, Student
 

@@ -9,7 +9,7 @@ import numpy as np
 import sentencepiece
 from numpy.typing import NDArray
 
-from gemwire_server.checkpoints.synthetic import PROMPTS
+from gemwire_server.checkpoints.synthetic.configs import PROMPTS
 from gemwire_server.checkpoints.synthetic.tokenizer import train_pieces
 from gemwire_server.text.prompts import TASKS
 from gemwire_training.corpus import Corpus, Text
