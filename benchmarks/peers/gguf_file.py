@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gemwire_server.checkpoints import Checkpoint
-from gemwire_server.models.config import EncoderConfig, LayerKind
+from gemwire_server.models.config import EncoderConfig
 from peers.tensors import dense_tensors, encoder_tensors, norm_weight
 
 LAYER = {
@@ -49,19 +49,21 @@ def write_gguf(checkpoint: Checkpoint, path: Path, kind: str) -> None:
 
 def _describe(writer: gguf.GGUFWriter, checkpoint: Checkpoint, dense: list[Tensor]) -> None:
     config = checkpoint.config
+    layer = config.layers[0]
+    theta = {each.window is None: each.rope_theta for each in config.layers}
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(len(config.layer_types))
+    writer.add_block_count(len(config.layers))
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_key_length(config.head_dim)
-    writer.add_value_length(config.head_dim)
+    writer.add_head_count_kv(layer.num_key_value_heads)
+    writer.add_key_length(layer.head_dim)
+    writer.add_value_length(layer.head_dim)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(config.rope_theta[LayerKind.FULL])
-    writer.add_rope_freq_base_swa(config.rope_theta[LayerKind.SLIDING])
+    writer.add_rope_freq_base(theta[True])
+    writer.add_rope_freq_base_swa(theta[False])
     writer.add_sliding_window(2 * config.window)  # it lets a token see half of that to each side
-    writer.add_sliding_window_pattern([kind is LayerKind.SLIDING for kind in config.layer_types])
+    writer.add_sliding_window_pattern([each.window is not None for each in config.layers])
     writer.add_pooling_type(gguf.PoolingType.MEAN)
     for number, weight in enumerate(dense, 2):
         writer.add_dense_features_dims(f"dense_{number}", weight.shape[1], weight.shape[0])
@@ -84,7 +86,7 @@ def _adapted(name: str, tensor: Tensor, config: EncoderConfig) -> Tensor:
     weight = norm_weight(tensor)
     if name.endswith("q_norm.weight"):
         # llama.cpp scales scores by 1 / sqrt(head_dim), whatever query_pre_attn_scalar says.
-        weight *= config.attention_scale * math.sqrt(config.head_dim)
+        weight *= config.attention_scale * math.sqrt(config.layers[0].head_dim)
     return weight
 
 

@@ -17,6 +17,7 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from torch.nn.attention.varlen import varlen_attn
 
 from gemwire_kernels import reference
+from gemwire_kernels.formats import Stored
 from gemwire_kernels.ops import Batch
 from gemwire_server.checkpoints import Checkpoint
 from gemwire_server.engine.packing import TokenIds, pack
@@ -83,9 +84,13 @@ class PackedOps:
         self._pool = wrap(_pool)
 
     rotary_dtype = reference.rotary_dtype
-    pack = staticmethod(reference.pack)
-    pack_embedding = staticmethod(reference.pack_embedding)
+    formats = reference.formats
     linear = staticmethod(reference.linear)
+
+    def pack(self, weight: Stored) -> Tensor:
+        return reference.pack(weight).to(self._device)
+
+    pack_embedding = pack
 
     def place(self, input_ids: Ids, positions: Ids, cu_seqlens: Ids) -> Batch:
         lengths = np.diff(cu_seqlens)

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gemwire_server.checkpoints import Checkpoint
-from gemwire_server.models.config import LayerKind
+from gemwire_server.models.config import LayerConfig
 from gemwire_server.models.gemma3.encoder import rotary_table
 from peers.tensors import dense_tensors, encoder_tensors, norm_weight
 
@@ -26,24 +26,30 @@ class PaddedEncoder(nn.Module):
             nn.Parameter(weight.float().T.contiguous(), requires_grad=False)
             for weight in dense_tensors(checkpoint)
         )
-        for kind, theta in config.rope_theta.items():
+        for layer in config.layers:
             table = rotary_table(
-                config.head_dim, theta, config.max_position_embeddings, torch.device("cpu")
+                layer.head_dim,
+                layer.rope_theta,
+                config.max_position_embeddings,
+                torch.device("cpu"),
             )
             for name, half in zip(("cos", "sin"), table, strict=True):
-                self.register_buffer(f"{kind.name}_{name}", torch.cat((half, half), -1))
+                self.register_buffer(_angles(layer, name), torch.cat((half, half), -1))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         config, length = self.config, input_ids.shape[1]
         positions = torch.arange(length)
-        near = (positions[:, None] - positions[None, :]).abs() <= config.window
+        distance = (positions[:, None] - positions[None, :]).abs()
         there = (attention_mask[:, None, None, :] > 0).expand(-1, -1, length, -1)
-        masks = {LayerKind.FULL: there, LayerKind.SLIDING: there & near}
+        masks = {
+            window: there if window is None else there & (distance <= window)
+            for window in {layer.window for layer in config.layers}
+        }
         x = F.embedding(input_ids, self.embed_tokens) * config.embedding_scale
-        for i, kind in enumerate(config.layer_types):
+        for i, layer in enumerate(config.layers):
             at = f"layers.{i}."
             y = self._norm(x, f"{at}input_layernorm")
-            y = self._attention(y, f"{at}self_attn.", kind, masks[kind])
+            y = self._attention(y, f"{at}self_attn.", layer, masks[layer.window])
             x = x + self._norm(y, f"{at}post_attention_layernorm")
             y = self._norm(x, f"{at}pre_feedforward_layernorm")
             gate = F.gelu(y @ self._of(f"{at}mlp.gate_proj"), approximate="tanh")
@@ -56,23 +62,23 @@ class PaddedEncoder(nn.Module):
             pooled = pooled @ weight
         return pooled / pooled.pow(2).sum(-1, keepdim=True).sqrt()
 
-    def _attention(self, x: Tensor, at: str, kind: LayerKind, mask: Tensor) -> Tensor:
+    def _attention(self, x: Tensor, at: str, layer: LayerConfig, mask: Tensor) -> Tensor:
         config = self.config
         q, k, v = (
-            (x @ self._of(f"{at}{name}_proj")).unflatten(-1, (-1, config.head_dim)).transpose(1, 2)
+            (x @ self._of(f"{at}{name}_proj")).unflatten(-1, (-1, layer.head_dim)).transpose(1, 2)
             for name in "qkv"
         )
-        q = self._rotate(self._norm(q, f"{at}q_norm"), kind)
-        k = self._rotate(self._norm(k, f"{at}k_norm"), kind)
-        group = config.num_attention_heads // config.num_key_value_heads
+        q = self._rotate(self._norm(q, f"{at}q_norm"), layer)
+        k = self._rotate(self._norm(k, f"{at}k_norm"), layer)
+        group = config.num_attention_heads // layer.num_key_value_heads
         k, v = (kv.repeat_interleave(group, 1) for kv in (k, v))
         out = F.scaled_dot_product_attention(q, k, v, mask, scale=config.attention_scale)
         return out.transpose(1, 2).flatten(2) @ self._of(f"{at}o_proj")
 
-    def _rotate(self, x: Tensor, kind: LayerKind) -> Tensor:
+    def _rotate(self, x: Tensor, layer: LayerConfig) -> Tensor:
         length = x.shape[2]
-        cos: Tensor = getattr(self, f"{kind.name}_cos")[:length]
-        sin: Tensor = getattr(self, f"{kind.name}_sin")[:length]
+        cos: Tensor = getattr(self, _angles(layer, "cos"))[:length]
+        sin: Tensor = getattr(self, _angles(layer, "sin"))[:length]
         a, b = x.chunk(2, -1)
         return x * cos + torch.cat((-b, a), -1) * sin
 
@@ -83,6 +89,11 @@ class PaddedEncoder(nn.Module):
     def _of(self, name: str) -> Tensor:
         parameter: Tensor = getattr(self, _key(f"{name}.weight"))
         return parameter
+
+
+def _angles(layer: LayerConfig, name: str) -> str:
+    """The buffer of the cosines or sines of a layer; layers with the same angles share one."""
+    return _key(f"{name}.{layer.head_dim}.{layer.rope_theta:g}")
 
 
 def _key(name: str) -> str:

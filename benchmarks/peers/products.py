@@ -25,22 +25,24 @@ class Products:
             raise NotRun("oneDNN has no bfloat16 products on this machine")
         config = checkpoint.config
         hidden, middle = config.hidden_size, config.intermediate_size
-        queries = config.qkv_rows[0]
         shapes = [
-            (sum(config.qkv_rows), hidden),
-            (hidden, queries),
-            (2 * middle, hidden),
-            (hidden, middle),
+            [
+                (config.query_rows(layer) + 2 * layer.key_rows, hidden),
+                (hidden, config.query_rows(layer)),
+                (2 * middle, hidden),
+                (hidden, middle),
+            ]
+            for layer in config.layers
         ]
         # Each layer has weights of its own: that they do not stay in the cache is part of the figure.
         self._layers = [
             [
                 torch.ops.mkldnn._reorder_linear_weight(torch.randn(shape, dtype=torch.bfloat16))
-                for shape in shapes
+                for shape in layer
             ]
-            for _ in config.layer_types
+            for layer in shapes
         ]
-        self._widths = [columns for _, columns in shapes]
+        self._widths = [columns for _, columns in shapes[0]]
 
     def prepare(self, sequences: Sequence[TokenIds], budget: int) -> Callable[[], None]:
         """All the products of the texts, to be timed."""

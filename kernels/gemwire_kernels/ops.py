@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gemwire_kernels.formats import Stored, WeightFormat
+
 Weight = Any
 """A matrix in the layout of the backend that packed it."""
 
@@ -44,13 +46,20 @@ class Ops(Protocol):
 
     @property
     def rotary_dtype(self) -> torch.dtype:
-        """What it wants the rotary tables in."""
+        """The dtype of the rotary tables."""
 
-    def pack(self, weight: Tensor) -> Weight:
-        """Puts a weight [out, in] of the serving dtype into the backend's layout; once, at load."""
+    @property
+    def formats(self) -> tuple[WeightFormat, ...]:
+        """The formats of weights that `pack` and `pack_embedding` take."""
 
-    def pack_embedding(self, table: Tensor) -> Embedding:
-        """The same for the embedding table [vocab, hidden]."""
+    def pack(self, weight: Stored) -> Weight:
+        """Puts a weight [out, in] into the backend's layout, on its device; once, at load.
+
+        Raises FormatError for a format that is not among `formats`.
+        """
+
+    def pack_embedding(self, table: Stored) -> Embedding:
+        """Does the same for the embedding table [vocab, hidden]."""
 
     def place(
         self,

@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gemwire_kernels.formats import BFLOAT16, FLOAT32, Stored
 from gemwire_kernels.ops import Batch, RotaryTable
+from gemwire_kernels.tensors import to_tensor
 
 # Queries that share one slice of keys under a window: large enough to keep the product efficient,
 # small enough that few keys outside the window are computed.
@@ -23,12 +25,14 @@ QUERY_CHUNK = 128
 rotary_dtype = torch.float32
 
 
-def pack(weight: Tensor) -> Tensor:
-    return weight
+formats = (FLOAT32, BFLOAT16)
 
 
-def pack_embedding(table: Tensor) -> Tensor:
-    return table
+def pack(weight: Stored) -> Tensor:
+    return to_tensor(weight, formats, "the reference operations")
+
+
+pack_embedding = pack
 
 
 def place(

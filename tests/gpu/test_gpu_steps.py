@@ -12,6 +12,7 @@ import torch
 from gemwire_server.engine.interface import Observer, Submission
 from gemwire_server.engine.packing import pack
 from gemwire_server.engine.scheduler import Item
+from gemwire_server.models.gemma3.encoder import Encoder
 from gpu.runners import Vectors, alone, assert_same_bits, engine_on, load, random_ids
 from support.fake_runner import Caller
 
@@ -163,7 +164,9 @@ def test_a_text_that_gives_nan_fails_alone(tiny: "CudaRunner") -> None:
     for ids in texts:
         ids[ids == 5] = 6
     texts[2][3] = 5
-    embedding = tiny.encoder.weights.embed_tokens
+    encoder = tiny.encoder
+    assert isinstance(encoder, Encoder)
+    embedding = encoder.weights.embed_tokens
     before = embedding[5].clone()
     others = [0, 1, 3, 4]
     expected = alone(tiny, [texts[i] for i in others])

@@ -10,6 +10,7 @@ from gemwire_kernels import reference
 from gemwire_kernels.cpu import NativeOps, PortableOps
 from gemwire_kernels.cpu.portable_ops import ROWS, in_few_sizes
 from gemwire_kernels.ops import Ops, RotaryTable
+from gemwire_kernels.tensors import FORMAT_OF, from_tensor
 from support.kernels.cpu import needs_compiler, placed, values
 from support.kernels.formulas import (
     EPS,
@@ -21,9 +22,11 @@ from support.kernels.formulas import (
 )
 
 MAKERS: dict[str, Callable[[torch.dtype], Ops]] = {
-    "native": lambda dtype: NativeOps(dtype, int8=False, threads=2, products=True),
-    "oneDNN products": lambda dtype: NativeOps(dtype, int8=False, threads=2, products=False),
-    "portable": lambda dtype: PortableOps(dtype, int8=False),
+    "native": lambda dtype: NativeOps(dtype, weights=FORMAT_OF[dtype], threads=2, products=True),
+    "oneDNN products": lambda dtype: NativeOps(
+        dtype, weights=FORMAT_OF[dtype], threads=2, products=False
+    ),
+    "portable": lambda dtype: PortableOps(dtype, weights=FORMAT_OF[dtype]),
 }
 LENGTHS = [
     [], [0, 5, 0], [1], [1] * 9, [17, 16, 1, 18], [255, 256, 257, 258, 259], [511, 512, 513, 514],
@@ -135,7 +138,7 @@ def test_linear(ops: Ops, dtype: torch.dtype, rows: int, columns: int, depth: in
         values(columns, depth).to(dtype),
         placed([]),
     )
-    found = ops.linear(batch, x, ops.pack(weight))
+    found = ops.linear(batch, x, ops.pack(from_tensor(weight)))
     assert_as_close(found, reference.linear(batch, x, weight), linear64(x, weight))
 
 
@@ -143,7 +146,7 @@ def test_linear(ops: Ops, dtype: torch.dtype, rows: int, columns: int, depth: in
 @pytest.mark.parametrize("middle", [1152, 112, 20])
 def test_gate_up_geglu(ops: Ops, dtype: torch.dtype, rows: int, middle: int) -> None:
     x, weight = values(rows, 96, dtype=dtype), torch.randn(2 * middle, 96).to(dtype)
-    found = ops.gate_up_geglu(placed([]), x, ops.pack(weight))
+    found = ops.gate_up_geglu(placed([]), x, ops.pack(from_tensor(weight)))
     assert_as_close(found, reference.gate_up_geglu(placed([]), x, weight), geglu64(x, weight))
 
 
@@ -157,7 +160,9 @@ def test_qkv_norm_rope(
     q_norm, k_norm, angles = torch.randn(dim), torch.randn(dim), torch.rand(64, dim // 2) * 6
     positions = torch.randint(0, 64, (rows,))
     batch, rotary = placed([rows], positions=positions), RotaryTable(angles.cos(), angles.sin())
-    found = ops.qkv_norm_rope(batch, x, ops.pack(weight), q_norm, k_norm, rotary, heads, EPS)
+    found = ops.qkv_norm_rope(
+        batch, x, ops.pack(from_tensor(weight)), q_norm, k_norm, rotary, heads, EPS
+    )
     eager = reference.qkv_norm_rope(batch, x, weight, q_norm, k_norm, rotary, heads, EPS)
     stacked = linear64(x, weight).view(rows, heads + 2 * kv_heads, dim)
     q, k, v = torch.split(stacked, [heads, kv_heads, kv_heads], dim=1)
@@ -172,7 +177,7 @@ def test_qkv_norm_rope(
 def test_norms(ops: Ops, dtype: torch.dtype, rows: int, hidden: int) -> None:
     batch = placed([rows], ids=torch.randint(0, 50, (rows,)))
     table, post, after = values(50, hidden, dtype=dtype), torch.randn(hidden), torch.randn(hidden)
-    residual, x = ops.embed_norm(batch, ops.pack_embedding(table), 27.7, post, EPS)
+    residual, x = ops.embed_norm(batch, ops.pack_embedding(from_tensor(table)), 27.7, post, EPS)
     eager = reference.embed_norm(batch, table, 27.7, post, EPS)
     truth = table.double()[batch.input_ids] * 27.7
     assert_as_close(residual, eager[0], truth)
@@ -208,11 +213,11 @@ def test_what_is_not_finite_comes_through(ops: Ops, dtype: torch.dtype) -> None:
         x[3, 5] = bad
         finite = torch.arange(20) != 3
         for found in (
-            ops.linear(batch, x, ops.pack(weight)),
+            ops.linear(batch, x, ops.pack(from_tensor(weight))),
             ops.norm_residual_norm(
                 batch, x, torch.zeros(20, 96), torch.ones(96), torch.ones(96), EPS
             ),
-            ops.gate_up_geglu(batch, x, ops.pack(weight)),
+            ops.gate_up_geglu(batch, x, ops.pack(from_tensor(weight))),
         ):
             assert torch.equal(found.isfinite().all(dim=1), finite)
         assert not ops.pool(batch, x.float(), torch.ones(96), EPS).isfinite().all()
@@ -221,10 +226,10 @@ def test_what_is_not_finite_comes_through(ops: Ops, dtype: torch.dtype) -> None:
 @needs_compiler
 def test_a_row_does_not_depend_on_its_batch(dtype: torch.dtype) -> None:
     """To the bit: a sum's order is fixed by the weight, not by the number of rows."""
-    ops = NativeOps(dtype, int8=False, threads=2, products=True)
+    ops = NativeOps(dtype, weights=FORMAT_OF[dtype], threads=2, products=True)
     if not ops.exact:
         pytest.skip("this CPU's products are oneDNN's")
-    weight = ops.pack(torch.randn(2 * 112, 96).to(dtype))
+    weight = ops.pack(from_tensor(torch.randn(2 * 112, 96).to(dtype)))
     x = torch.randn(300, 96).to(dtype)
     for operation in (ops.linear, ops.gate_up_geglu):
         whole = operation(placed([]), x, weight)

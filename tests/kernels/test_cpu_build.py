@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from gemwire_kernels.cpu import NativeOps, PortableOps, bindings, build, make_ops
+from gemwire_kernels.formats import FLOAT32
 from support.kernels.cpu import needs_compiler
 
 
@@ -81,7 +82,7 @@ def test_without_a_library_the_portable_operations_serve(
     elif damage == "garbage":
         script(compiler, "test $1 = --version && exit", 'for last; do :; done; echo no > "$last"')
     with caplog.at_level(logging.WARNING):
-        ops = make_ops(torch.float32, int8=False, threads=1)
+        ops = make_ops(torch.float32, weights=FLOAT32, threads=1)
     assert isinstance(ops, PortableOps)
     assert len(caplog.records) == 1 and "\n" not in caplog.messages[0]
 
@@ -112,4 +113,4 @@ def test_a_machine_without_a_compiler_serves(tiny_checkpoint: Path, tmp_path: Pa
 
 @needs_compiler
 def test_with_a_compiler_the_library_serves() -> None:
-    assert isinstance(make_ops(torch.float32, int8=False, threads=1), NativeOps)
+    assert isinstance(make_ops(torch.float32, weights=FLOAT32, threads=1), NativeOps)

@@ -7,7 +7,9 @@ import numpy as np
 import torch
 
 from gemwire_kernels.cpu import NativeOps, PortableOps, best_dtype, make_ops
+from gemwire_kernels.formats import INT8_ROWS
 from gemwire_kernels.ops import Ops
+from gemwire_kernels.tensors import FORMAT_OF
 from gemwire_server.checkpoints import open_checkpoint
 from gemwire_server.engine.packing import pack
 from gemwire_server.runners.cpu import CpuRunner
@@ -19,11 +21,13 @@ THREADS = 2
 # Each is made for a dtype: as a server chooses, and what it would choose on other machines (with AMX,
 # without a compiler), forced here.
 MAKERS: dict[str, Callable[[torch.dtype], Ops]] = {
-    "chosen": lambda dtype: make_ops(dtype, int8=False, threads=THREADS),
-    "chosen, int8": lambda dtype: make_ops(dtype, int8=True, threads=THREADS),
-    "oneDNN products": lambda dtype: NativeOps(dtype, int8=False, threads=THREADS, products=False),
-    "portable": lambda dtype: PortableOps(dtype, int8=False),
-    "portable, int8": lambda dtype: PortableOps(dtype, int8=True),
+    "chosen": lambda dtype: make_ops(dtype, weights=FORMAT_OF[dtype], threads=THREADS),
+    "chosen, int8": lambda dtype: make_ops(dtype, weights=INT8_ROWS, threads=THREADS),
+    "oneDNN products": lambda dtype: NativeOps(
+        dtype, weights=FORMAT_OF[dtype], threads=THREADS, products=False
+    ),
+    "portable": lambda dtype: PortableOps(dtype, weights=FORMAT_OF[dtype]),
+    "portable, int8": lambda dtype: PortableOps(dtype, weights=INT8_ROWS),
 }
 
 

@@ -15,9 +15,12 @@ from torch import Tensor
 from gemwire_kernels import reference
 from gemwire_kernels.cpu import bindings
 from gemwire_kernels.cpu.bindings import CWeight, Kind
-from gemwire_kernels.cpu.portable_ops import PortableOps, PortableWeight
+from gemwire_kernels.cpu.portable_ops import NAME, PortableOps, PortableWeight
+from gemwire_kernels.formats import BFLOAT16, FLOAT32, INT8_ROWS, Stored, WeightFormat
 from gemwire_kernels.ops import Batch, RotaryTable
+from gemwire_kernels.tensors import to_tensor
 
+KINDS = {FLOAT32: Kind.FLOAT32, BFLOAT16: Kind.BFLOAT16, INT8_ROWS: Kind.INT8}
 # Numbers of a 32-bit word along the summed dimension.
 PER_WORD = {Kind.FLOAT32: 1, Kind.BFLOAT16: 2, Kind.INT8: 4}
 
@@ -46,38 +49,42 @@ class NativeEmbedding:
 class NativeOps:
     """Raises build.BuildError if there is no library.
 
-    `dtype` is that of activations; `int8` packs weights and the embedding to int8. `products` False
-    leaves products in `dtype` to oneDNN, for CPUs whose matrix units it uses and the library does not.
+    `dtype` is that of activations. Weights and the embedding are packed to the format `weights`.
+    `products` False leaves products in `dtype` to oneDNN, for CPUs whose matrix units oneDNN uses and
+    the library does not. Raises FormatError unless `weights` is among `portable_ops.multiplied(dtype)`.
     """
 
     rotary_dtype = reference.rotary_dtype
 
-    def __init__(self, dtype: torch.dtype, *, int8: bool, threads: int, products: bool) -> None:
+    def __init__(
+        self, dtype: torch.dtype, *, weights: WeightFormat, threads: int, products: bool
+    ) -> None:
         self._library = bindings.library()
-        self._portable = PortableOps(dtype, int8=int8)
+        self._portable = PortableOps(dtype, weights=weights)
+        self.formats = self._portable.formats
         self._dtype = dtype
         self._half = int(dtype is torch.bfloat16)
         self._threads = threads
         self._lanes: int = self._library.gemwire_lanes()
-        kind = Kind.INT8 if int8 else Kind.BFLOAT16 if self._half else Kind.FLOAT32
-        self._kind = kind
+        self._kind = kind = KINDS[weights]
+        int8 = kind is Kind.INT8
         self._multiplies = (int8 or products) and bool(self._library.gemwire_multiplies(kind))
         own = "int8" if int8 else "own"
         self.name = f"native, {own if self._multiplies else self._portable.products} products"
         self.exact = self._multiplies
         """Whether a row's result is the same to the bit in every batch."""
 
-    def pack(self, weight: Tensor) -> AnyWeight:
+    def pack(self, weight: Stored) -> AnyWeight:
         columns, depth = weight.shape
+        rows = to_tensor(weight, self.formats, NAME)
         if not self._multiplies or depth % PER_WORD[self._kind]:
-            return self._portable.pack(weight)
+            return self._portable.pack_tensor(rows)
         padded = -columns % (2 * self._lanes) + columns
         int8 = self._kind is Kind.INT8
         blocks = torch.zeros(padded, depth, dtype=torch.int8 if int8 else self._dtype)
         scales, sums = torch.zeros(padded * int8), torch.zeros(padded * int8, dtype=torch.int32)
-        weight = weight.contiguous()
         self._library.gemwire_pack(
-            self._kind, self._half, weight.data_ptr(), columns, depth,
+            self._kind, self._half, rows.data_ptr(), columns, depth,
             blocks.data_ptr(), scales.data_ptr(), sums.data_ptr(),
         )  # fmt: skip
         address = CWeight(
@@ -85,12 +92,13 @@ class NativeOps:
         )
         return NativeWeight(address, columns, (blocks, scales, sums))
 
-    def pack_embedding(self, table: Tensor) -> NativeEmbedding:
+    def pack_embedding(self, table: Stored) -> NativeEmbedding:
+        values = to_tensor(table, self.formats, NAME)
         if self._kind is not Kind.INT8:
-            return NativeEmbedding(self._kind, table, None)
-        rows, scales = torch.empty_like(table, dtype=torch.int8), torch.empty(len(table))
+            return NativeEmbedding(self._kind, values, None)
+        rows, scales = torch.empty_like(values, dtype=torch.int8), torch.empty(len(values))
         self._library.gemwire_quantize(
-            self._half, table.data_ptr(), *table.shape, rows.data_ptr(), scales.data_ptr()
+            self._half, values.data_ptr(), *values.shape, rows.data_ptr(), scales.data_ptr()
         )
         return NativeEmbedding(Kind.INT8, rows, scales)
 

@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gemwire_kernels import reference
+from gemwire_kernels.formats import INT8_ROWS, Stored, WeightFormat, check_offered
 from gemwire_kernels.ops import Batch, RotaryTable
+from gemwire_kernels.tensors import FORMAT_OF, to_tensor
 
+NAME = "the CPU's operations"
 # Rows that oneDNN is told of when it packs a weight; the layout it chooses serves any number.
 PACKING_ROWS = 256
 # Numbers of rows of a product, ascending; more rows are several products. A product takes as long as its
@@ -33,12 +36,23 @@ class PortableWeight(NamedTuple):
     packed: bool
 
 
+def multiplied(dtype: torch.dtype) -> tuple[WeightFormat, ...]:
+    """The formats of weights that the CPU's operations multiply by activations of `dtype`."""
+    return FORMAT_OF[dtype], INT8_ROWS
+
+
 class PortableOps:
-    """`dtype` is that of activations; `int8` packs weights and the embedding to int8."""
+    """`dtype` is that of activations. Weights and the embedding are packed to the format `weights`.
+
+    Raises FormatError unless `weights` is among `multiplied(dtype)`.
+    """
 
     rotary_dtype = reference.rotary_dtype
 
-    def __init__(self, dtype: torch.dtype, *, int8: bool) -> None:
+    def __init__(self, dtype: torch.dtype, *, weights: WeightFormat) -> None:
+        check_offered(weights, multiplied(dtype), NAME)
+        int8 = weights is INT8_ROWS
+        self.formats: tuple[WeightFormat, ...] = (FORMAT_OF[dtype],)
         self._dtype = dtype
         self._int8 = int8
         self._onednn = torch.backends.mkldnn.is_available()
@@ -46,7 +60,11 @@ class PortableOps:
         self.name = f"portable, {self.products} products"
         self._prepared: set[torch.Size] = set()
 
-    def pack(self, weight: Tensor) -> PortableWeight:
+    def pack(self, weight: Stored) -> PortableWeight:
+        return self.pack_tensor(to_tensor(weight, self.formats, NAME))
+
+    def pack_tensor(self, weight: Tensor) -> PortableWeight:
+        """`pack` for a weight [out, in] in the dtype of activations."""
         packed = self._pack(weight)
         if weight.shape not in self._prepared:
             # Takes the memory of every product now, not while it serves.
@@ -63,10 +81,11 @@ class PortableOps:
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, PACKING_ROWS)
         return PortableWeight(packed, None, packed=True)
 
-    def pack_embedding(self, table: Tensor) -> PortableWeight:
+    def pack_embedding(self, table: Stored) -> PortableWeight:
+        rows = to_tensor(table, self.formats, NAME)
         if not self._int8:
-            return PortableWeight(table, None, packed=False)
-        return PortableWeight(*quantize(table), packed=False)
+            return PortableWeight(rows, None, packed=False)
+        return PortableWeight(*quantize(rows), packed=False)
 
     def place(
         self,

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gemwire_kernels.formats import Stored, WeightFormat
 from gemwire_kernels.gpu.attention import attention
 from gemwire_kernels.gpu.batch import Attention, Block
 from gemwire_kernels.gpu.embed_norm import embed_norm
@@ -20,6 +21,7 @@ from gemwire_kernels.gpu.pool import pool
 from gemwire_kernels.gpu.qkv_norm_rope import ROTARY_DTYPES, qkv_norm_rope
 from gemwire_kernels.gpu.tiles import TileTable, find_table
 from gemwire_kernels.ops import Batch, RotaryTable
+from gemwire_kernels.tensors import FORMAT_OF, to_tensor
 
 HEAD_DIMS = (32, 64, 128, 256)
 ROW_ALIGNMENT = 16  # bytes
@@ -113,17 +115,22 @@ class GpuOps:
             copy_engine=self._copy_engine,
         )
 
-    def pack(self, weight: Tensor) -> Tensor:
-        """As it is. Raises ValueError if its rows are not what the copy engine can address."""
-        if weight.shape[1] * weight.element_size() % ROW_ALIGNMENT:
-            raise ValueError(
-                f"a weight has rows of {weight.shape[1]} numbers; the GPU kernels need multiples of "
-                f"{ROW_ALIGNMENT // weight.element_size()}"
-            )
-        return weight
+    @property
+    def formats(self) -> tuple[WeightFormat, ...]:
+        return (FORMAT_OF[self._dtype],)
 
-    def pack_embedding(self, table: Tensor) -> Tensor:
-        return table
+    def pack(self, weight: Stored) -> Tensor:
+        """The rows on the device. Raises ValueError if the copy engine cannot address them."""
+        rows = self.pack_embedding(weight)
+        if rows.shape[1] * rows.element_size() % ROW_ALIGNMENT:
+            raise ValueError(
+                f"a weight has rows of {rows.shape[1]} numbers; the GPU kernels need multiples of "
+                f"{ROW_ALIGNMENT // rows.element_size()}"
+            )
+        return rows
+
+    def pack_embedding(self, table: Stored) -> Tensor:
+        return to_tensor(table, self.formats, "the GPU kernels").to(self._device)
 
     def place(
         self,

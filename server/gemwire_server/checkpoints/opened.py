@@ -12,9 +12,9 @@ from gemwire_server.checkpoints.settings import read_settings
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.errors import CheckpointError
 from gemwire_server.json_files import read_json
+from gemwire_server.models import find_family
 from gemwire_server.models.config import EncoderConfig
-from gemwire_server.models.gemma3.config import parse_config
-from gemwire_server.models.gemma3.window import literal_window
+from gemwire_server.models.family import Family
 from gemwire_server.text.prompts import PromptTable
 from gemwire_server.text.tokenizer import Tokenizer
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from gemwire_kernels.ops import Ops
-    from gemwire_server.models.gemma3.encoder import Encoder
+    from gemwire_server.models.encoder import Encoder
 
 # The sizes EmbeddingGemma was trained for; config.json does not name them.
 GEMMA_DIMENSIONS = (768, 512, 256, 128)
@@ -36,6 +36,7 @@ class Checkpoint:
     path: Path
     name: str
     commit: str | None
+    family: Family
     config: EncoderConfig
     written_sliding_window: int
     pipeline: Pipeline
@@ -54,19 +55,20 @@ class Checkpoint:
         )
 
     def load_encoder(self, ops: "Ops", dtype: "torch.dtype", device: "torch.device") -> "Encoder":
-        # Here, as who only tokenizes needs no PyTorch.
-        from gemwire_server.checkpoints.weights import load_weights
-        from gemwire_server.models.gemma3.encoder import Encoder
+        """The encoder over `ops`, with matrices in `dtype`; its vectors are computed on `device`.
 
-        weights = load_weights(
-            self.pipeline.encoder, self.pipeline.dense, self.config, dtype, device, ops
-        )
-        return Encoder(self.config, weights, ops)
+        Raises CheckpointError for weights that are damaged or of another model.
+        """
+        # Imported here: a process that only tokenizes needs no PyTorch.
+        from gemwire_server.checkpoints.weights import load_encoder
+
+        encoder, dense = self.pipeline.encoder, self.pipeline.dense
+        return load_encoder(self.family, self.config, encoder, dense, ops, dtype, device)
 
     @property
     def rereads_window(self) -> bool:
         """Whether the window is another than transformers reads in config.json."""
-        return self.config.window != literal_window(self.written_sliding_window)
+        return bool(self.config.reinterpreted)
 
     def revision(self) -> str:
         """The hub's commit, or a digest of every file a vector depends on (reads them all).
@@ -74,7 +76,7 @@ class Checkpoint:
         If the window is read otherwise than config.json says, which changes vectors, it is added.
         """
         revision = self.commit or digest(self.path, self.pipeline.folders)
-        return f"{revision}-window{self.config.window}" if self.rereads_window else revision
+        return "-".join(filter(None, (revision, self.config.reinterpreted)))
 
 
 def open_configured(config: ServerConfig) -> Checkpoint:
@@ -100,7 +102,8 @@ def open_checkpoint(model: str, revision: str | None = None, sliding_window: int
 def _read(resolved: ResolvedCheckpoint, sliding_window: int) -> Checkpoint:
     pipeline = read_pipeline(resolved.path)
     raw = read_json(pipeline.encoder / "config.json")
-    config = parse_config(raw, sliding_window)
+    family = find_family(raw)
+    config = family.read_config(raw, sliding_window)
     reading = read_reading(pipeline.encoder)
     settings = read_settings(resolved.path)
     full = config.hidden_size
@@ -112,8 +115,9 @@ def _read(resolved: ResolvedCheckpoint, sliding_window: int) -> Checkpoint:
         path=resolved.path,
         name=resolved.name,
         commit=resolved.revision,
+        family=family,
         config=config,
-        written_sliding_window=raw["sliding_window"],
+        written_sliding_window=raw.get("sliding_window", 0),
         pipeline=pipeline,
         reading=reading,
         prompts=settings.prompts,

@@ -57,6 +57,7 @@ def of_checkpoint(config: ServerConfig) -> Facts:
 
     checkpoint = open_configured(config)
     sizes = checkpoint.config
+    heads = sorted({layer.num_key_value_heads for layer in sizes.layers})
     return {
         "name": checkpoint.name,
         "path": str(checkpoint.path),
@@ -66,10 +67,10 @@ def of_checkpoint(config: ServerConfig) -> Facts:
         "default_dimensions": checkpoint.default_dimensions,
         "max_input_tokens": checkpoint.max_tokens,
         "vocabulary_size": sizes.vocab_size,
-        "layers": len(sizes.layer_types),
+        "layers": len(sizes.layers),
         "hidden_size": sizes.hidden_size,
         "heads": sizes.num_attention_heads,
-        "key_value_heads": sizes.num_key_value_heads,
+        "key_value_heads": heads[0] if len(heads) == 1 else heads,
         "window": sizes.window,
         "dense_layers": len(checkpoint.pipeline.dense),
         "default_prompt": checkpoint.prompts.default,

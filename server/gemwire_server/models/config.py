@@ -1,38 +1,40 @@
-"""What a Gemma 3 text encoder is made of."""
+"""The sizes and constants of a text encoder."""
 
-import enum
 import math
 from dataclasses import dataclass
 
 
-class LayerKind(enum.Enum):
-    """How far a layer's tokens see; valued as in config.json's `layer_types`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerConfig:
+    """The attention of one layer."""
 
-    SLIDING = "sliding_attention"
-    FULL = "full_attention"
+    num_key_value_heads: int
+    head_dim: int
+    rope_theta: float
+    window: int | None
+    """Token i sees token j if |i - j| <= window; None: a token sees its whole text."""
+
+    @property
+    def key_rows(self) -> int:
+        """Rows of the projection of the keys, and of that of the values."""
+        return self.num_key_value_heads * self.head_dim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderConfig:
-    """Geometry and constants, named as in config.json where config.json names them."""
+    """Sizes and constants, named as in config.json where config.json names them."""
 
     vocab_size: int
     hidden_size: int
     intermediate_size: int
     num_attention_heads: int
-    num_key_value_heads: int
-    head_dim: int
-    layer_types: tuple[LayerKind, ...]
+    layers: tuple[LayerConfig, ...]
+    attention_scale: float
+    """Factor of a query's product with a key."""
     max_position_embeddings: int
     rms_norm_eps: float
-    query_pre_attn_scalar: float
-    rope_theta: dict[LayerKind, float]
-    window: int
-    """Sliding layers let token i see token j if |i - j| <= window."""
-
-    @property
-    def attention_scale(self) -> float:
-        return 1 / math.sqrt(self.query_pre_attn_scalar)
+    reinterpreted: str = ""
+    """What is read otherwise than transformers reads it in config.json, as a suffix of the revision."""
 
     @property
     def embedding_scale(self) -> float:
@@ -40,7 +42,11 @@ class EncoderConfig:
         return math.sqrt(self.hidden_size)
 
     @property
-    def qkv_rows(self) -> tuple[int, int, int]:
-        """Rows of q, k and v in the stacked projection."""
-        kv = self.num_key_value_heads * self.head_dim
-        return self.num_attention_heads * self.head_dim, kv, kv
+    def window(self) -> int:
+        """The narrowest window of a layer; the number of positions if every layer sees the whole text."""
+        windows = (layer.window for layer in self.layers if layer.window is not None)
+        return min(windows, default=self.max_position_embeddings)
+
+    def query_rows(self, layer: LayerConfig) -> int:
+        """Rows of the projection of the queries."""
+        return self.num_attention_heads * layer.head_dim

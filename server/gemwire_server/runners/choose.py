@@ -32,7 +32,8 @@ def load_runner(checkpoint: Checkpoint, config: ServerConfig) -> Runner:
     """
     if config.tile_table:
         _check_tile_table(config.tile_table)
-    if config.device != "cpu" and config.weights != "int8":
+    # The GPU kernels multiply weights in the format of the dtype alone.
+    if config.device != "cpu" and config.weights == "auto":
         try:
             return _load_cuda(checkpoint, config)
         except DeviceError as error:

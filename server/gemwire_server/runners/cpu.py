@@ -10,11 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from gemwire_kernels import cpu
+from gemwire_kernels.formats import FORMATS
+from gemwire_kernels.tensors import FORMAT_OF
 from gemwire_server.checkpoints import Checkpoint
 from gemwire_server.engine.packing import PackedBatch, pack
 from gemwire_server.errors import CheckpointError
 from gemwire_server.models.config import EncoderConfig
-from gemwire_server.models.gemma3.encoder import Encoder
+from gemwire_server.models.encoder import Encoder
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +40,14 @@ class CpuRunner:
     ) -> "CpuRunner":
         """`dtype` is "auto", "bfloat16" or "float32"; `threads` 0 leaves PyTorch's choice, the cores.
 
-        `weights` is "auto", stored in dtype, or "int8".
+        `weights` is the name of the format that weights are multiplied in; "auto" is that of `dtype`.
         """
         if threads:
             torch.set_num_threads(threads)
         started = time.monotonic()
         chosen = cpu.best_dtype() if dtype == "auto" else DTYPES[dtype]
-        ops = cpu.make_ops(chosen, int8=weights == "int8", threads=torch.get_num_threads())
+        form = FORMAT_OF[chosen] if weights == "auto" else FORMATS[weights]
+        ops = cpu.make_ops(chosen, weights=form, threads=torch.get_num_threads())
         encoder = checkpoint.load_encoder(ops, chosen, torch.device("cpu"))
         log.info("loaded %s in %.1f s", checkpoint.name, time.monotonic() - started)
         return cls(encoder)

@@ -26,7 +26,7 @@ from gemwire_server.config.options import ServerConfig
 from gemwire_server.engine.packing import PackedBatch, pack
 from gemwire_server.errors import DeviceError, DeviceLost, one_line
 from gemwire_server.models.config import EncoderConfig
-from gemwire_server.models.gemma3.encoder import Encoder
+from gemwire_server.models.encoder import Encoder
 from gemwire_server.runners.cpu import DTYPES, check_finite, warm_up_batch
 
 log = logging.getLogger(__name__)
@@ -147,8 +147,7 @@ class CudaRunner:
         on_device = placed._replace(
             input_ids=placed.input_ids.to(self.device), positions=placed.positions.to(self.device)
         )
-        encoder = Encoder(config, self.encoder.weights, reference)
-        expected = encoder.forward(on_device).cpu().numpy()
+        expected = self.encoder.with_ops(reference).forward(on_device).cpu().numpy()
         for bucket in self._buckets:
             fitting = int(np.sum(np.cumsum(lengths) <= bucket.size))
             vectors = self._start_in(bucket, pack(texts[:fitting]))()
@@ -239,10 +238,16 @@ class _Bucket:
 
 
 def attention_of(config: EncoderConfig) -> Attention:
+    """The sizes of attention. Raises DeviceError if they differ by layer: the kernels plan for one."""
+    sizes = {(layer.num_key_value_heads, layer.head_dim) for layer in config.layers}
+    if len(sizes) > 1:
+        raise DeviceError(
+            "layers differ in head_dim or num_key_value_heads, which the GPU kernels do not implement: "
+            "serve with --device cpu"
+        )
+    (num_kv_heads, head_dim), *_ = sizes
     return Attention(
-        num_heads=config.num_attention_heads,
-        num_kv_heads=config.num_key_value_heads,
-        head_dim=config.head_dim,
+        num_heads=config.num_attention_heads, num_kv_heads=num_kv_heads, head_dim=head_dim
     )
 
 

@@ -13,7 +13,7 @@ from gemwire_kernels.gpu import GpuOps, find_table
 from gemwire_kernels.gpu.workbench import EMBEDDINGGEMMA
 from gemwire_kernels.ops import Ops
 from gemwire_server.checkpoints import open_checkpoint, synthetic
-from gemwire_server.models.config import LayerKind
+from gemwire_server.models.gemma3.config import LayerKind
 from gemwire_server.models.gemma3.encoder import Encoder
 from gemwire_server.verify import Errors
 from support.kernels.setting import (
@@ -74,7 +74,9 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(checkpoint: Path, ops: Ops, dtype: torch.dtype = torch.float32) -> Encoder:
-    return open_checkpoint(str(checkpoint)).load_encoder(ops, dtype, DEVICE)
+    encoder = open_checkpoint(str(checkpoint)).load_encoder(ops, dtype, DEVICE)
+    assert isinstance(encoder, Encoder)
+    return encoder
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +105,7 @@ def run(encoder: Encoder, ids: list[NDArray[np.int32]], capacity: int = 0) -> ND
 
 
 def test_matches_transformers_in_one_mixed_batch(encoder: Encoder, checkpoint: Path) -> None:
-    assert set(encoder.config.layer_types) == set(LayerKind)
+    assert {layer.window for layer in encoder.config.layers} == {None, 256}
     ids = texts(LENGTHS)
     vectors = run(encoder, ids)
     real = [len(text) > 0 for text in ids]
@@ -114,9 +116,11 @@ def test_matches_transformers_in_one_mixed_batch(encoder: Encoder, checkpoint: P
     # What would not be seen proves nothing.
     if not CUDA:
         return
-    narrow = Encoder(
-        replace(encoder.config, window=encoder.config.window - 1), encoder.weights, encoder.ops
+    layers = tuple(
+        layer if layer.window is None else replace(layer, window=layer.window - 1)
+        for layer in encoder.config.layers
     )
+    narrow = Encoder(replace(encoder.config, layers=layers), encoder.weights, encoder.ops)
     assert np.abs(run(narrow, ids)[real] - expected).max() > 5 * TOLERANCE
 
 

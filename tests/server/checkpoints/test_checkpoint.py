@@ -17,8 +17,7 @@ from gemwire_server.checkpoints import open_checkpoint
 from gemwire_server.checkpoints.synthetic import make_checkpoint
 from gemwire_server.engine.packing import pack
 from gemwire_server.errors import CheckpointError
-from gemwire_server.models.config import LayerKind
-from gemwire_server.models.gemma3.config import parse_config
+from gemwire_server.models.gemma3.config import read_config
 from gemwire_server.runners.cpu import CpuRunner
 from support.edited import edit
 
@@ -47,10 +46,8 @@ def vector(folder: Path) -> Any:
 def test_published_layout(tiny_checkpoint: Path) -> None:
     checkpoint = open_checkpoint(str(tiny_checkpoint))
     config = checkpoint.config
-    assert config.window == 256
-    assert config.rope_theta == {LayerKind.SLIDING: 1e4, LayerKind.FULL: 1e6}
-    assert [kind is LayerKind.FULL for kind in config.layer_types] == [
-        (i + 1) % 6 == 0 for i in range(len(config.layer_types))
+    assert [(layer.window, layer.rope_theta) for layer in config.layers] == [
+        (256, 1e4) if (i + 1) % 6 else (None, 1e6) for i in range(7)
     ]
     assert checkpoint.max_tokens == 2048
     assert checkpoint.prompts.for_task("retrieval_query") == "task: search result | query: "
@@ -112,10 +109,13 @@ def test_rope_parameters_of_newer_transformers(folder: Path) -> None:
         "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
         "full_attention": {"rope_type": "default", "rope_theta": 1_000_000.0},
     }
-    assert parse_config(raw).rope_theta == {LayerKind.SLIDING: 1e4, LayerKind.FULL: 1e6}
+    assert {(layer.window, layer.rope_theta) for layer in read_config(raw).layers} == {
+        (256, 1e4),
+        (None, 1e6),
+    }
     raw["rope_parameters"]["full_attention"]["rope_type"] = "yarn"
     with pytest.raises(CheckpointError, match="full_attention"):
-        parse_config(raw)
+        read_config(raw)
 
 
 FILE_DAMAGE: list[tuple[str, Callable[[Any], None], str]] = [

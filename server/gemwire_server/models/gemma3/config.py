@@ -1,11 +1,22 @@
 """config.json of a Gemma 3 text encoder → EncoderConfig. What is not implemented is refused by name."""
 
+import enum
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from gemwire_server.errors import CheckpointError
 from gemwire_server.json_keys import Keys
-from gemwire_server.models.config import EncoderConfig, LayerKind
-from gemwire_server.models.gemma3.window import read_window
+from gemwire_server.models.config import EncoderConfig, LayerConfig
+from gemwire_server.models.gemma3.window import literal_window, read_window
+
+
+class LayerKind(enum.Enum):
+    """How far the tokens of a layer see; valued as in config.json's `layer_types`."""
+
+    SLIDING = "sliding_attention"
+    FULL = "full_attention"
+
 
 CONFIG = Keys(
     file="config.json",
@@ -58,10 +69,11 @@ THETA = {
 }
 
 
-def parse_config(raw: dict[str, Any], sliding_window: int = 0) -> EncoderConfig:
-    """`sliding_window` replaces the one in the file unless it is 0.
+def read_config(raw: Mapping[str, Any], sliding_window: int = 0) -> EncoderConfig:
+    """Reads config.json. `sliding_window` replaces the one in the file unless it is 0.
 
-    Raises CheckpointError, naming the key, for anything unknown, missing or not implemented."""
+    Raises CheckpointError, naming the key, for anything unknown, missing or not implemented.
+    """
     CONFIG.check(CONFIG.file, raw)
     # Absent, it is transformers' default: a causal decoder.
     if raw.get("use_bidirectional_attention") is not True:
@@ -70,30 +82,44 @@ def parse_config(raw: dict[str, Any], sliding_window: int = 0) -> EncoderConfig:
             f"{raw.get('use_bidirectional_attention', 'absent')!r}: a causal model is not implemented"
         )
     try:
+        window = read_window(raw["sliding_window"], sliding_window)
         config = EncoderConfig(
             vocab_size=raw["vocab_size"],
             hidden_size=raw["hidden_size"],
             intermediate_size=raw["intermediate_size"],
             num_attention_heads=raw["num_attention_heads"],
-            num_key_value_heads=raw["num_key_value_heads"],
-            head_dim=raw["head_dim"],
-            layer_types=_layer_types(raw),
+            layers=_layers(raw, window),
+            attention_scale=1 / math.sqrt(raw["query_pre_attn_scalar"]),
             max_position_embeddings=raw["max_position_embeddings"],
             rms_norm_eps=raw["rms_norm_eps"],
-            query_pre_attn_scalar=raw["query_pre_attn_scalar"],
-            rope_theta=_rope_theta(raw),
-            window=read_window(raw["sliding_window"], sliding_window),
+            reinterpreted=(
+                f"window{window}" if window != literal_window(raw["sliding_window"]) else ""
+            ),
         )
+        heads, head_dim = raw["num_key_value_heads"], raw["head_dim"]
     except KeyError as error:
         raise CheckpointError(f"config.json: {error.args[0]} is missing") from None
-    if config.num_attention_heads % config.num_key_value_heads or config.head_dim % 2:
+    if config.num_attention_heads % heads or head_dim % 2:
         raise CheckpointError(
             "config.json: num_attention_heads must be a multiple of num_key_value_heads and head_dim even"
         )
     return config
 
 
-def _layer_types(raw: dict[str, Any]) -> tuple[LayerKind, ...]:
+def _layers(raw: Mapping[str, Any], window: int) -> tuple[LayerConfig, ...]:
+    theta = _rope_theta(raw)
+    return tuple(
+        LayerConfig(
+            num_key_value_heads=raw["num_key_value_heads"],
+            head_dim=raw["head_dim"],
+            rope_theta=theta[kind],
+            window=window if kind is LayerKind.SLIDING else None,
+        )
+        for kind in _layer_types(raw)
+    )
+
+
+def _layer_types(raw: Mapping[str, Any]) -> tuple[LayerKind, ...]:
     count = raw["num_hidden_layers"]
     types = raw.get("layer_types")
     if types is None:
@@ -111,7 +137,7 @@ def _layer_types(raw: dict[str, Any]) -> tuple[LayerKind, ...]:
         raise CheckpointError(f"config.json: layer_types: {error}: not implemented") from None
 
 
-def _rope_theta(raw: dict[str, Any]) -> dict[LayerKind, float]:
+def _rope_theta(raw: Mapping[str, Any]) -> dict[LayerKind, float]:
     """From `rope_parameters` of each kind of layer (transformers 5), or else the two older keys."""
     if not _is_plain(raw.get("rope_scaling")):
         raise CheckpointError(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gemwire_kernels.ops import Batch, Embedding, Ops, RotaryTable, Weight
-from gemwire_server.models.config import EncoderConfig, LayerKind
+from gemwire_server.models.config import EncoderConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +47,16 @@ class Encoder:
         self.weights = weights
         self.ops = ops
         positions, device = config.max_position_embeddings, weights.norm.device
-        self._rotary = {
-            kind: rotary_table(config.head_dim, theta, positions, device, ops.rotary_dtype)
-            for kind, theta in config.rope_theta.items()
+        # Layers with the same angles share a table.
+        tables = {
+            angles: rotary_table(*angles, positions, device, ops.rotary_dtype)
+            for angles in {(layer.head_dim, layer.rope_theta) for layer in config.layers}
         }
+        self._rotary = [tables[layer.head_dim, layer.rope_theta] for layer in config.layers]
+
+    def with_ops(self, ops: Ops) -> "Encoder":
+        """The same weights, as they are packed, with the operations of another backend."""
+        return Encoder(self.config, self.weights, ops)
 
     @property
     def dimensions(self) -> int:
@@ -69,13 +75,14 @@ class Encoder:
             batch, weights.embed_tokens, config.embedding_scale, layers[0].input_layernorm, eps
         )
         next_norms = [layer.input_layernorm for layer in layers[1:]] + [weights.norm]
-        for kind, layer, next_norm in zip(config.layer_types, layers, next_norms, strict=True):
-            window = config.window if kind is LayerKind.SLIDING else None
+        for sizes, layer, rotary, next_norm in zip(
+            config.layers, layers, self._rotary, next_norms, strict=True
+        ):
             q, k, v = ops.qkv_norm_rope(
-                batch, x, layer.qkv_proj, layer.q_norm, layer.k_norm, self._rotary[kind],
+                batch, x, layer.qkv_proj, layer.q_norm, layer.k_norm, rotary,
                 config.num_attention_heads, eps,
             )  # fmt: skip
-            y = ops.attention(batch, q, k, v, config.attention_scale, window)
+            y = ops.attention(batch, q, k, v, config.attention_scale, sizes.window)
             y = ops.linear(batch, y, layer.o_proj)
             x = ops.norm_residual_norm(
                 batch, y, residual, layer.post_attention_layernorm,

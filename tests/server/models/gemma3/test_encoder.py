@@ -15,7 +15,8 @@ from gemwire_kernels.cpu import NativeOps
 from gemwire_server.checkpoints import open_checkpoint
 from gemwire_server.checkpoints.synthetic import make_checkpoint
 from gemwire_server.engine.packing import TokenIds, pack
-from gemwire_server.models.config import LayerKind
+from gemwire_server.models.config import LayerConfig
+from gemwire_server.models.encoder import Encoder as AnyEncoder
 from gemwire_server.models.gemma3.encoder import Encoder, EncoderWeights
 from gemwire_server.runners.cpu import CpuRunner
 from gemwire_server.verify import Errors, gate
@@ -57,23 +58,30 @@ def test_matches_transformers_in_one_mixed_batch(
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
+def gemma3(encoder: AnyEncoder) -> Encoder:
+    assert isinstance(encoder, Encoder)
+    return encoder
+
+
+def with_layers(encoder: Encoder, change: Callable[[LayerConfig], LayerConfig]) -> Encoder:
+    layers = tuple(change(layer) for layer in encoder.config.layers)
+    return Encoder(replace(encoder.config, layers=layers), encoder.weights, encoder.ops)
+
+
 def no_window(encoder: Encoder) -> Encoder:
-    return Encoder(replace(encoder.config, window=1 << 20), encoder.weights, encoder.ops)
+    return with_layers(encoder, lambda layer: replace(layer, window=None))
 
 
 def window_one_short(encoder: Encoder) -> Encoder:
-    return Encoder(
-        replace(encoder.config, window=encoder.config.window - 1), encoder.weights, encoder.ops
-    )
+    def shorter(layer: LayerConfig) -> LayerConfig:
+        return layer if layer.window is None else replace(layer, window=layer.window - 1)
+
+    return with_layers(encoder, shorter)
 
 
 def swapped_theta(encoder: Encoder) -> Encoder:
-    theta = encoder.config.rope_theta
-    swapped = {
-        LayerKind.SLIDING: theta[LayerKind.FULL],
-        LayerKind.FULL: theta[LayerKind.SLIDING],
-    }
-    return Encoder(replace(encoder.config, rope_theta=swapped), encoder.weights, encoder.ops)
+    other = {1e4: 1e6, 1e6: 1e4}
+    return with_layers(encoder, lambda layer: replace(layer, rope_theta=other[layer.rope_theta]))
 
 
 def bare_norm_weight(encoder: Encoder) -> Encoder:
@@ -96,13 +104,13 @@ def test_the_comparison_sees_damage(
     expected: NDArray[np.float32],
 ) -> None:
     """A comparison that cannot fail proves nothing: each mistake is far outside the tolerance."""
-    vectors = CpuRunner(damage(runner.encoder)).run(pack(ids))
+    vectors = CpuRunner(damage(gemma3(runner.encoder))).run(pack(ids))
     assert np.abs(vectors - expected).max() > 20 * FP32_TOLERANCE
 
 
 def test_only_texts_over_the_reach_feel_the_window(runner: CpuRunner, ids: list[TokenIds]) -> None:
     whole = runner.run(pack(ids))
-    without = CpuRunner(no_window(runner.encoder)).run(pack(ids))
+    without = CpuRunner(no_window(gemma3(runner.encoder))).run(pack(ids))
     changed = np.abs(whole - without).max(axis=1) > FP32_TOLERANCE
     reach = runner.encoder.config.window
     assert changed.tolist() == [length > reach + 1 for length in LENGTHS]

@@ -1,0 +1,26 @@
+"""Weights in torch's own formats, as tensors of the same memory."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gemwire_kernels.formats import BFLOAT16, FLOAT32, Stored, WeightFormat, check_offered
+
+FORMAT_OF = {torch.float32: FLOAT32, torch.bfloat16: BFLOAT16}
+"""The format that holds numbers of a dtype."""
+DTYPE_OF = {each: dtype for dtype, each in FORMAT_OF.items()}
+
+
+def from_tensor(tensor: Tensor) -> Stored:
+    """A contiguous matrix [rows, columns] in the CPU's memory, float32 or bfloat16."""
+    rows, columns = tensor.shape
+    return Stored(FORMAT_OF[tensor.dtype], (rows, columns), tensor.view(torch.uint8).numpy())
+
+
+def to_tensor(stored: Stored, formats: tuple[WeightFormat, ...], by: str) -> Tensor:
+    """The matrix [rows, columns], if its format is among `formats`, which backend `by` takes.
+
+    Raises FormatError otherwise.
+    """
+    check_offered(stored.format, formats, by)
+    return torch.from_numpy(np.ascontiguousarray(stored.data)).view(DTYPE_OF[stored.format])

@@ -1,0 +1,25 @@
+"""What a family of models provides."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gemwire_server.models.config import EncoderConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from gemwire_server.models.weight_plan import WeightPlan
+
+
+class Family(Protocol):
+    """A module that reads checkpoints of some `model_type`s of config.json."""
+
+    def read_config(self, raw: Mapping[str, Any], sliding_window: int) -> EncoderConfig:
+        """Reads config.json. `sliding_window` replaces the one in the file unless it is 0.
+
+        Raises CheckpointError, naming the key, for anything unknown, missing or not implemented.
+        """
+
+    def plan_weights(self, config: EncoderConfig, dtype: "torch.dtype") -> "WeightPlan":
+        """The tensors that the encoder needs, and the memory that takes them; `dtype` is that of
+        matrices."""
