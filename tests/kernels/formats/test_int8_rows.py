@@ -14,13 +14,15 @@ from support.kernels.cpu import needs_compiler, values
 
 
 def rows(dtype: torch.dtype, count: int, columns: int) -> torch.Tensor:
-    """Rows of many sizes, one of zeros, some that are not finite, and one whose numbers are ties."""
+    """Rows of many sizes, one of zeros, some that are not finite, and some whose numbers are near ties."""
     torch.manual_seed(0)
     made = values(count, columns) * torch.logspace(-20, 20, count)[:, None]
     made[1] = 0
     made[2, 3], made[3, 0], made[4, -1] = torch.nan, torch.inf, -torch.inf
-    made[5] = torch.arange(columns) % 254 - 127 + 0.5
-    made[5, 0] = 127
+    # Half steps, as near as float32 comes: here a second rounding would show.
+    largest = torch.linspace(1, 200, 30)[:, None]
+    made[5:35] = (torch.arange(columns) % 126 + 0.5) * (largest / 127)
+    made[5:35, :1] = largest
     return made.to(dtype)
 
 
