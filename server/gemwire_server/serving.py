@@ -72,16 +72,14 @@ def _check_installed(config: ServerConfig) -> None:
 
 
 def _make(config: ServerConfig, loader: str) -> Server:
-    # Each imports what it needs alone: a supervisor no gRPC.
+    # Imported here, so that a supervisor loads no gRPC.
     if config.engine == "process":
         from gemwire_server.processes.supervisor import Supervisor
 
         return Supervisor(config, loader)
-    from gemwire_server.engine.thread_engine import SWITCH_INTERVAL_SECONDS
-    from gemwire_server.processes.single import Application
+    from gemwire_server.processes.single import only_application
 
-    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-    return Application(config, loader)
+    return only_application(config, loader)
 
 
 async def _serve(config: ServerConfig, loader: str) -> int:

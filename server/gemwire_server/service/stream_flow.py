@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 
+from gemwire_server.engine.delivery import stopped
 from gemwire_server.engine.interface import StepTiming
 from gemwire_server.errors import Overloaded, Stopped
 from gemwire_server.service.call import Call
@@ -49,6 +50,11 @@ class StreamFlow:
         self, error: Overloaded | Stopped, tokenized: Sequence[Tokenized], options: CheckedOptions
     ) -> tuple[EmbedResults, list[StepTiming]]:
         return await self._embedder.compute([error] * len(tokenized), options, self._call)
+
+
+def not_computed() -> Stopped:
+    """The error of a text that reaches a server that drains."""
+    return stopped()
 
 
 def groups(tokenized: Sequence[Tokenized], max_tokens: int, max_texts: int) -> Iterator[slice]:

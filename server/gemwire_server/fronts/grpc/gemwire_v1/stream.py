@@ -17,7 +17,6 @@ import numpy as np
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.config.options import ServerConfig
-from gemwire_server.engine.delivery import stopped
 from gemwire_server.errors import GemwireError, InvalidInput
 from gemwire_server.fronts.grpc.gemwire_v1.messages import (
     check_options,
@@ -36,7 +35,7 @@ from gemwire_server.service.call import Call
 from gemwire_server.service.requests import CheckedOptions
 from gemwire_server.service.results import Timing, Tokenized
 from gemwire_server.service.service import Service, internal_error
-from gemwire_server.service.stream_flow import StreamFlow, groups
+from gemwire_server.service.stream_flow import StreamFlow, groups, not_computed
 
 BATCH = pb.EmbedStreamRequest.BATCH_FIELD_NUMBER
 RESULTS = b"\x12"  # EmbedStreamResponse.results
@@ -186,7 +185,7 @@ class _Stream:
         try:
             await asyncio.wait({read, goodbye}, return_when=asyncio.FIRST_COMPLETED)
             if not read.done():
-                raise stopped()
+                raise not_computed()
             return read.result()
         finally:
             read.cancel()
@@ -234,7 +233,7 @@ class _Stream:
         arrived = time.monotonic()
         tokenized: list[Tokenized]
         if refused:
-            tokenized = [stopped()] * len(batch.inputs)
+            tokenized = [not_computed()] * len(batch.inputs)
         else:
             paths = [f"batch.inputs[{i}]" for i in range(len(batch.inputs))]
             tokenized = await self._service.embedder.tokenize(
@@ -270,7 +269,7 @@ class _Stream:
                 async with asyncio.timeout(patience):
                     await self._wake_writer.wait()
             except TimeoutError:
-                raise stopped() from None
+                raise not_computed() from None
             self._wake_writer.clear()
             while self._outbox:
                 match self._outbox.popleft():
