@@ -1,4 +1,4 @@
-"""The JSON files of a checkpoint."""
+"""Reads the JSON files of a checkpoint."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from gemwire_server.errors import CheckpointError
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; CheckpointError if there is none."""
+    """The JSON object in a file. Raises CheckpointError if there is none."""
     value = load_json(path)
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: a JSON object is expected")
@@ -16,12 +16,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_json_if_there(path: Path) -> dict[str, Any]:
-    """As `read_json`, but an empty object where there is no file."""
+    """Like `read_json`, but an empty object if there is no file."""
     return read_json(path) if path.exists() else {}
 
 
 def load_json(path: Path) -> Any:
-    """The JSON value in a file; CheckpointError if there is none."""
+    """The JSON value in a file. Raises CheckpointError if there is none."""
     try:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

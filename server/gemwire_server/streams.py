@@ -1,4 +1,4 @@
-"""Standard streams as a shell may leave them: closed, full, or read by nobody any more."""
+"""Standard streams in the states a shell may leave them: closed, full, or without a reader."""
 
 import errno
 import io
@@ -8,7 +8,7 @@ from typing import IO
 
 
 def standard_input() -> IO[bytes]:
-    """Raises OSError if it is closed."""
+    """Standard input as bytes. Raises OSError if it is closed."""
     if sys.stdin is None:
         raise OSError(
             errno.EBADF, "standard input is closed: pipe something into it, or give a file"
@@ -17,7 +17,7 @@ def standard_input() -> IO[bytes]:
 
 
 class _Closed(io.RawIOBase):
-    """Standard output that was closed: what is written would be lost without a word."""
+    """Stands for a closed standard output: a write raises OSError instead of being lost silently."""
 
     def writable(self) -> bool:
         return True
@@ -27,7 +27,7 @@ class _Closed(io.RawIOBase):
 
 
 def hold_closed() -> None:
-    """Takes the numbers of closed streams, so that no file gets one and with it what is printed."""
+    """Occupies the numbers of closed streams, so that no opened file gets one and with it printed text."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -41,7 +41,7 @@ def hold_closed() -> None:
 
 
 def settle() -> None:
-    """Gives up what cannot be written any more: Python would try again at exit, and complain."""
+    """Drops output that can no longer be written: Python would try again at exit, and complain."""
     try:
         sys.stdout.flush()
         return

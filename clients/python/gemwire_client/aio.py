@@ -24,7 +24,7 @@ from gemwire_client.vectors import Vector, decode
 
 
 class AsyncClient:
-    """As `Client`, for the event loop it is made in; `interceptors` are gRPC's for asyncio."""
+    """Like `Client`, for the event loop it is made in; `interceptors` are gRPC's for asyncio."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class AsyncClient:
         await self._connection.close()
 
     async def model(self) -> Model:
-        """What the server serves; asked once."""
+        """The model of the server; the client asks for it once."""
         return await self._model_within(self._timeout)
 
     async def _model_within(self, timeout: float | None) -> Model:
@@ -208,7 +208,7 @@ class AsyncClient:
         dimensions: int | None = None,
         timeout: float | None = None,
     ) -> NDArray[np.float32]:
-        """Cosine of each target with the source; float32 [n]. See `Client.similarity`."""
+        """The cosine of each target with the source; float32 [n]. See `Client.similarity`."""
         requests.check_several(targets)
         request = requests.similarity(source, task, target_task, dimensions)
         inputs = [requests.text_input(target) for target in targets]
@@ -223,7 +223,7 @@ class AsyncClient:
         return np.array(scores, dtype=np.float32)
 
     async def tokenize(self, text: Text, **options: Unpack[Options]) -> NDArray[np.int32]:
-        """The ids the model would see; int32 [tokens]. See `Client.tokenize`."""
+        """The token ids that the model gets; int32 [tokens]. See `Client.tokenize`."""
         request = pb.TokenizeRequest(
             input=requests.text_input(text), options=requests.options(**options)
         )

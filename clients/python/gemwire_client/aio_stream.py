@@ -14,16 +14,18 @@ from gemwire_client.errors import DeadlineExceeded, GemwireError
 from gemwire_client.exchange import Answer, Exchange
 from gemwire_client.requests import Text
 
-# What a write raises where the call has ended; the receiver knows why.
+# A write raises these where the call has ended; the receiver has the reason.
 ENDED = (asyncio.InvalidStateError, grpc.RpcError)
 
 
 class Source:
-    """Reads texts in a task of its own, over all streams of an exchange: one that is slow holds up
-    neither answers nor the texts before it."""
+    """Reads texts in a task of its own, over all streams of an exchange.
+
+    So a slow text holds up neither answers nor the texts before it.
+    """
 
     def __init__(self, exchange: Exchange, texts: AsyncIterator[Text]) -> None:
-        self.wake = asyncio.Event()  # for who runs the streams
+        self.wake = asyncio.Event()  # wakes the task that runs the streams
         self._exchange = exchange
         self._texts = texts
         self._room = asyncio.Event()
@@ -31,7 +33,7 @@ class Source:
         self._task.add_done_callback(lambda _: self.wake.set())
 
     def look(self) -> None:
-        """Reads on if there is room; raises what the texts raised."""
+        """Reads on if there is room; raises the error that the texts' iterator raised."""
         if self._task.done():
             self._task.result()
         elif self._exchange.wanted:
@@ -88,7 +90,7 @@ class AsyncStream:
                 self.arrived.append(message)
                 self._wake.set()
         except grpc.RpcError as raw:
-            # INTERNAL without details of a call that ended under a write, whatever the server said.
+            # gRPC reports INTERNAL without details where a call ended under a write, whatever its status.
             self.error = self._connection.failure(raw)
         finally:
             if self._connection.closed:

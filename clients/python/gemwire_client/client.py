@@ -23,7 +23,7 @@ from gemwire_client.requests import Document, Model, Options, Text
 from gemwire_client.stream import Stream, run_stream
 from gemwire_client.vectors import Vector, decode
 
-CALLS_IN_FLIGHT = 4  # of one `embed` that is more than a request
+CALLS_IN_FLIGHT = 4  # of one `embed` that takes several requests
 
 
 class Client:
@@ -68,7 +68,7 @@ class Client:
         self._connection.close()
 
     def model(self) -> Model:
-        """What the server serves; asked once."""
+        """The model of the server; the client asks for it once."""
         return self._model_within(self._timeout)
 
     def _model_within(self, timeout: float | None) -> Model:
@@ -92,7 +92,8 @@ class Client:
     ) -> NDArray[np.float32]:
         """The vectors of documents to search in; float32 [n, dimensions].
 
-        `titles` has one for each text, "" for none; ValueError, before anything is sent, if it has not.
+        `titles` has one title for each text, "" for none. Raises ValueError, before anything is sent, for
+        another number of titles.
         """
         documents = requests.with_titles(texts, titles)
         return self.embed(documents, task="retrieval_document", dimensions=dimensions)  # type: ignore[return-value]
@@ -178,7 +179,7 @@ class Client:
 
         Reads `texts`, in the caller's thread, only as far as the server gave credit, so it may be endless.
         A text that fails raises its error and ends the iteration, or with on_error="return" is yielded as
-        its error. `on_tokens` is told the tokens of each vector as it arrives. If the server goes away,
+        its error. `on_tokens` gets the token count of each vector as it arrives. If the server goes away,
         what is unanswered is sent to the next one. `timeout` is for the longest wait for an answer.
         Closing the iterator cancels what is under way. Answers are handed out between reads of `texts`:
         while it blocks nothing is yielded, so for a live feed use `AsyncClient`.
@@ -222,7 +223,7 @@ class Client:
         dimensions: int | None = None,
         timeout: float | None = None,
     ) -> NDArray[np.float32]:
-        """Cosine of each target with the source; float32 [n].
+        """The cosine of each target with the source; float32 [n].
 
         `task` is the source's, and the targets' unless `target_task` is given: for search, use
         task="retrieval_query", target_task="retrieval_document". Any number of targets.
@@ -241,7 +242,7 @@ class Client:
         return np.array(scores, dtype=np.float32)
 
     def tokenize(self, text: Text, **options: Unpack[Options]) -> NDArray[np.int32]:
-        """The ids the model would see, prompt and special tokens included; int32 [tokens].
+        """The token ids that the model gets, with prompt and special tokens; int32 [tokens].
 
         Options as for `embed`. With truncation "error" a text over the window comes whole.
         """

@@ -1,7 +1,7 @@
-"""A client's connection: the channel, what goes with every call, and how a unary call is made.
+"""A client's connection: the channel, the metadata of every call, and how a unary call is made.
 
-gRPC itself makes no call again here: it knows the code alone, and not who said it. For clients without this
-library, which know no better, there is `SERVICE_CONFIG`.
+gRPC itself retries no call here: it knows only the code, not whether the server or a proxy sent it. Clients
+without this library cannot know it either; for them there is `SERVICE_CONFIG`.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from gemwire_client.foreign import from_rpc_error
 from gemwire_client.patience import Patience, Tries
 from gemwire_client.service_config import SERVICE_CONFIG, channel_options
 
-# An interceptor of gRPC's (its four classes have no common one), or what wraps a channel.
+# A gRPC interceptor (the four classes have no common base), or a function that wraps a channel.
 Interceptor = Any | Callable[[grpc.Channel], grpc.Channel]
 BALANCED = json.dumps({"loadBalancingConfig": SERVICE_CONFIG["loadBalancingConfig"]})
 
 
 class _Base:
-    """What both kinds have: `embedding` and `models` are the stubs."""
+    """The common part of both connections; `embedding` and `models` are the stubs."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class _Base:
         raise NotImplementedError
 
     def failure(self, raw: grpc.RpcError) -> GemwireError:
-        """The error that a failed call stands for."""
+        """Translates the exception of a failed call."""
         if self.closed:
             return closed()
         error = from_rpc_error(raw)
@@ -79,7 +79,7 @@ class _Base:
 
 
 class Connection(_Base):
-    """For threads."""
+    """A connection for threads."""
 
     def _open(
         self,
@@ -114,7 +114,7 @@ class Connection(_Base):
             return method.future(request, timeout=tries.timeout, metadata=self.metadata)
 
     def call(self, method: Any, request: Any, tries: Tries, begun: Any = None) -> Any:
-        """The answer; raises GemwireError. `begun` is a first try under way."""
+        """The response; raises GemwireError. `begun` is a first try under way."""
         while True:
             try:
                 with self._while_open():
@@ -141,7 +141,7 @@ class Connection(_Base):
 
 
 class AsyncConnection(_Base):
-    """For an event loop."""
+    """A connection for an event loop."""
 
     def _open(
         self,
@@ -167,7 +167,7 @@ class AsyncConnection(_Base):
         return self.embedding.EmbedStream(metadata=self.metadata)
 
     async def call(self, method: Any, request: Any, tries: Tries) -> Any:
-        """The answer; raises GemwireError."""
+        """The response; raises GemwireError."""
         while True:
             self._check_open()
             try:
@@ -180,10 +180,10 @@ class AsyncConnection(_Base):
                 task = asyncio.current_task()
                 if not self.closed or (task is not None and task.cancelling()):
                     raise
-                raise closed() from None  # by the channel, and not by who waits
+                raise closed() from None  # the channel cancelled the call, not the waiting task
             await asyncio.sleep(self._pause(tries, error))
 
 
 def closed() -> GemwireError:
-    """For a call whose client was closed."""
+    """The error of a call whose client was closed."""
     return GemwireError("the client was closed", code=grpc.StatusCode.CANCELLED)

@@ -1,4 +1,4 @@
-"""What a call can raise: one type for each thing a caller would do differently."""
+"""The errors that a call can raise: one type for each thing a caller would do differently."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ class GemwireError(Exception):
 
     `code` is the gRPC status; `reason`, `metadata` and `fields` (path → what is wrong with it) are the
     server's google.rpc details, empty if it gave none; `retry_after` is in seconds, None without
-    RetryInfo. `index` is the place of the text in what was asked, for an error of one text, and
+    RetryInfo. `index` is the place of the text in the request, for an error of one text, and
     `errors` maps the indices of all texts that failed with it to their errors.
     """
 
@@ -101,7 +101,7 @@ CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def from_status(status: Status, index: int | None = None) -> GemwireError:
-    """The error that a google.rpc.Status stands for."""
+    """Translates a google.rpc.Status into an error."""
     bad_request = error_details_pb2.BadRequest()
     retry_info = error_details_pb2.RetryInfo()
     retry_after = None
@@ -134,7 +134,7 @@ def error_info(status: Status) -> error_details_pb2.ErrorInfo:
 
 
 def model_changed() -> GemwireError:
-    """For vectors of two revisions in what was to be one result."""
+    """The error where one result would hold vectors of two revisions."""
     return GemwireError(
         "another server answered with another revision of the model: its vectors do not compare with "
         "those before",

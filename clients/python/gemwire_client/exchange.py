@@ -35,10 +35,10 @@ log = logging.getLogger(__name__)
 # Texts of a message: enough that a message's own cost vanishes among them.
 TEXTS_PER_MESSAGE = 64
 BYTES_PER_MESSAGE = 1 << 20
-# After so many streams that met nobody, some seconds, the log says that one waits.
+# After this many streams that met no server (some seconds), the log says that the client waits.
 SILENT_FAILURES = 5
 # Two streams in a row that answer nothing and are cut at the same age, give or take a part of it, are cut
-# by a clock. Younger ones may as well have met a server that starts.
+# by a clock. Younger streams may as well have met a server that starts.
 SAME_AGE = 0.1
 LEAST_AGE_SECONDS = 0.5
 
@@ -83,13 +83,13 @@ class Exchange:
         self._in_order: deque[_Entry] = deque()  # read, and not yet yielded
         self._by_id: dict[int, _Entry] = {}  # read, and not yet answered; in order
         self._failures = 0  # streams in a row that were opened and answered nothing
-        self._absences = 0  # streams in a row that nobody opened
+        self._absences = 0  # streams in a row that no server opened
         self._absent_since = 0.0
         self._cut_at: float | None = None  # the age at which the last one of them was cut
         self.begin()
 
     def begin(self) -> None:
-        """A new stream: nothing may be sent before the server has said how much."""
+        """Begins a new stream. Nothing may be sent before the server has granted credit."""
         self._window = self._credit = 0
         self._leaving = False
         self._under_way = 0  # texts sent on this stream and not yet answered
@@ -100,8 +100,8 @@ class Exchange:
 
     @property
     def wanted(self) -> bool:
-        """Whether one more text may be read now. At most the window is read ahead of what was yielded,
-        so that a text that takes long does not make the others pile up behind it."""
+        """Whether one more text may be read now. At most the window is read ahead of the yielded texts,
+        so that the others do not pile up behind a text that takes long."""
         if self.source_ended or self._leaving or len(self._unsent) >= self._texts_per_message:
             return False
         return self._credit > len(self._unsent) and self._window > len(self._in_order)
@@ -113,7 +113,7 @@ class Exchange:
 
     @property
     def waiting(self) -> bool:
-        """Whether it is the server's turn: it owes the stream's opening, an answer or the stream's end."""
+        """Whether the server must act next: it owes the stream's opening, an answer or the stream's end."""
         return not self._window or bool(self._by_id) or self.sending_done
 
     @property
@@ -122,7 +122,7 @@ class Exchange:
         return self.source_ended and not self._by_id
 
     def add(self, message: pb.EmbedInput) -> None:
-        """The next text."""
+        """Takes the next text."""
         entry = _Entry(self._count, message)
         self._count += 1
         self._in_order.append(entry)
@@ -156,7 +156,7 @@ class Exchange:
         return pb.EmbedStreamRequest(batch=batch) if batch.inputs else None
 
     def receive(self, message: pb.EmbedStreamResponse) -> None:
-        """Takes what the server said."""
+        """Takes a message of the server."""
         match message.WhichOneof("message"):
             case "opened":
                 if self._revision not in (None, message.opened.model_revision):
@@ -211,7 +211,7 @@ class Exchange:
         return max(pause, self._rest)
 
     def _absence(self, error: Unavailable) -> float:
-        """Nobody is there: a server that restarts may be away longer than a few tries take."""
+        """The pause while no server is there: a restart may take longer than a few tries."""
         now = time.monotonic()
         if not self._absences:
             self._absent_since = now
@@ -225,12 +225,12 @@ class Exchange:
         return min(left, max(self._rest, pause, error.retry_after or 0.0))
 
     def _idled(self, error: GemwireError | None) -> bool:
-        """Whether the stream was cut while there was nothing to answer: no sign of a bad server."""
+        """Whether the stream was cut while no answer was due, which is no sign of a bad server."""
         lost = isinstance(error, ConnectionLost) and bool(self._window) and not self._by_id
         return lost and self._age() >= LEAST_AGE_SECONDS
 
     def _age(self) -> float:
-        """Of the stream, since the server opened it, in seconds."""
+        """The stream's age in seconds, since the server opened it."""
         return time.monotonic() - self._opened_at
 
     def _check_time_limit(self, error: GemwireError | None) -> None:

@@ -31,7 +31,7 @@ LOST = {
 OWN = ("Exception serializing", "Exception deserializing", "Failed to create channel")
 # What gRPC says of a call that was cut while its connection stands.
 RESET = re.compile(r"RST_STREAM|END_STREAM")
-# Said with UNAVAILABLE of a call that no server has begun to work on.
+# Details of UNAVAILABLE for a call that no server has begun to work on.
 UNSENT = re.compile(
     r"[Ff]ailed to connect|backends failing|name resolution|DNS resolution|errors resolving"
     r"|empty address list|no healthy upstream"
@@ -41,7 +41,7 @@ HTTP_STATUS = re.compile(r"Received http2 header with status: (\d{3})")
 HTTP_TIMEOUTS = (408, 504)
 HTTP_LOST = (429, 502, 503)
 DURATION_LIMIT = "Envoy's `max_stream_duration` or `grpc_timeout_header_max`"
-# Envoy's words → whose limit ran out.
+# Envoy's words → the setting whose limit ran out.
 ENVOY_LIMITS = {
     "upstream request timeout": "Envoy's route `timeout` (15 s unless set) or `per_try_timeout`",
     "stream timeout": "Envoy's `stream_idle_timeout` (5 min unless set)",
@@ -51,7 +51,7 @@ ANY_LIMIT = "NGINX's `grpc_read_timeout`, HAProxy's `timeout server`, Envoy's ro
 
 
 def from_rpc_error(error: grpc.RpcError) -> GemwireError:
-    """The error that a failed call stands for."""
+    """Translates the exception of a failed call."""
     assert isinstance(error, grpc.Call | grpc.aio.AioRpcError)
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
@@ -62,7 +62,7 @@ def from_rpc_error(error: grpc.RpcError) -> GemwireError:
 
 
 def _foreign(code: grpc.StatusCode, said: str) -> GemwireError:
-    """What was not said by the server."""
+    """Translates a status that the server did not send: gRPC's own, or a proxy's."""
     found = HTTP_STATUS.search(said)
     http = int(found[1]) if found else 0
     quoted = f"{code.name}: {said}" if said else code.name
@@ -85,14 +85,14 @@ def _foreign(code: grpc.StatusCode, said: str) -> GemwireError:
 
 
 def cut(error: GemwireError) -> ConnectionLost:
-    """A call that was ended, and not by the server for a reason of its own."""
+    """The error of a stream that ended although the server had no reason to end it."""
     lost = ConnectionLost(f"the stream was cut ({error.code.name}: {error})", code=error.code)
     lost.reset = True
     return lost
 
 
 def cut_in_vain(error: ConnectionLost, times: int) -> ConnectionLost:
-    """For streams that are cut however often they are opened again."""
+    """The error of streams that are cut each time they are opened again."""
     return ConnectionLost(
         f"{times} streams in a row were cut without an answer: a proxy's limit of size or time (NGINX: "
         f"client_max_body_size), or servers that die of these texts; the last: {error}",
@@ -101,7 +101,7 @@ def cut_in_vain(error: ConnectionLost, times: int) -> ConnectionLost:
 
 
 def proxy_timeout(said: str, code: grpc.StatusCode, setting: str = ANY_LIMIT) -> ProxyTimeout:
-    """For a limit that is not the caller's own."""
+    """The error of a time limit that is a proxy's, not the caller's."""
     return ProxyTimeout(
         f"a proxy ended the call at a time limit of its own ({said}); raise {setting}", code=code
     )

@@ -1,4 +1,4 @@
-"""The vectors of one `embed`, put in place as its requests are answered."""
+"""Collects the vectors of one `embed` as its requests are answered."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,7 +11,7 @@ from gemwire_client.vectors import Vector, decode, empty
 
 
 class Gathered:
-    """[n, dimensions], row by row."""
+    """The vectors [n, dimensions], filled row by row."""
 
     def __init__(self, count: int, options: pb.EmbedOptions, model: Model) -> None:
         self._dimensions = options.output_dimensionality or model.default_dimensions
@@ -22,11 +22,11 @@ class Gathered:
         self._revisions: set[str] = set()
 
     def slices(self, inputs: Sequence[pb.EmbedInput]) -> Iterator[slice]:
-        """The rows of each request. Raises InvalidInput for a text that fits in none."""
+        """The rows of each request. Raises InvalidInput for a text that fits in no request."""
         return request_slices(inputs, self._limits, result_bytes(self._dimensions))
 
     def place(self, rows: slice, response: pb.BatchEmbedResponse) -> None:
-        """Takes the answer to the request for these rows. Raises GemwireError if it cannot be one."""
+        """Takes the response for these rows. Raises GemwireError if it cannot belong to them."""
         self._revisions.add(response.model_revision)
         if len(self._revisions) > 1:
             raise model_changed()
@@ -39,7 +39,7 @@ class Gathered:
                 self._errors[index] = from_status(result.error, index)
 
     def vectors(self) -> Vector:
-        """All of them; if some failed, raises the first one's error, which knows the others."""
+        """All vectors. If texts failed, raises the first one's error, whose `errors` holds all of them."""
         if self._errors:
             first = self._errors[min(self._errors)]
             first.errors = dict(sorted(self._errors.items()))

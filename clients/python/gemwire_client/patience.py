@@ -1,4 +1,4 @@
-"""When a call is made again: after what errors, how often, after how long a pause."""
+"""Retries: after which errors a call is made again, how often, and after which pause."""
 
 import math
 import random
@@ -16,18 +16,18 @@ from gemwire_client.errors import (
 )
 from gemwire_client.foreign import DURATION_LIMIT, proxy_timeout
 
-# What ends with so little of its time left, as a part of it, ends because of its own deadline. Proxies keep
-# deadlines too, and say the same of them as of their own limits. A server refuses what it could not finish.
+# A call that ends with at most this share of its time left has met its own deadline. Proxies enforce
+# deadlines too, and report them like their own limits. A server refuses what it could not finish in time.
 ENDED = 0.05
 REFUSED = 0.5
 
 
-# Thirty years; gRPC's clock has an end, and what is beyond it would be over at once.
+# Thirty years: gRPC's clock has an end, and a deadline beyond that end would have passed at once.
 FOREVER = 1e9
 
 
 def seconds(timeout: float | None) -> float | None:
-    """A timeout as the caller gave it; None waits for ever. Raises ValueError for what is no number."""
+    """A caller's timeout in seconds; None waits for ever. Raises ValueError for NaN."""
     if timeout is not None and math.isnan(timeout):
         raise ValueError("timeout is not a number of seconds")
     return None if timeout is None or timeout >= FOREVER else timeout
@@ -35,17 +35,17 @@ def seconds(timeout: float | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """When to ask again a server that has no room, or one that went away."""
+    """The retry policy for a server that has no room, or that went away."""
 
     attempts: int = 5
     longest_pause: float = 60.0
 
     def backoff(self, failures: int) -> float:
-        """Seconds to wait for a server that is away, after that many failures in a row."""
+        """The backoff in seconds after that many failures in a row to reach a server."""
         return float(min(0.1 * 2 ** min(failures, 6), 5.0) * random.uniform(1.0, 1.3))
 
     def pause(self, error: GemwireError, attempt: int, remaining: float) -> float | None:
-        """Seconds to wait before attempt `attempt` + 1, or None if there is to be none."""
+        """Seconds to wait before attempt `attempt` + 1; None if there must be no further attempt."""
         if attempt >= self.attempts or error.reason == REQUEST_TOO_LARGE:
             return None
         if isinstance(error, Overloaded):
@@ -64,9 +64,9 @@ class Patience:
 class Tries:
     """The tries of one unary call, until its deadline.
 
-    A server that has no room is asked as often as `Patience` says. One that is away is waited for, if it
-    was ever there. A call that was lost on its way is not made more than `Patience.attempts` times: it
-    may be what the servers die of.
+    A server that has no room is asked as often as `Patience` allows. The client waits for a server that is
+    away, if the server ever answered. A call that was lost on its way is made at most `Patience.attempts`
+    times: the call itself may be what crashes the servers.
     """
 
     def __init__(self, patience: Patience, timeout: float | None) -> None:
@@ -78,12 +78,14 @@ class Tries:
 
     @property
     def timeout(self) -> float | None:
-        """Seconds that are left for the next try, None without a deadline."""
+        """Seconds left for the next try; None without a deadline."""
         return None if self._timeout is None else self._deadline - time.monotonic()
 
     def pause(self, error: GemwireError, known: bool) -> float:
-        """Seconds to wait before the call is made again; raises the error where it is not to be. `known`:
-        somebody has answered at this address before."""
+        """Seconds to wait before the call is made again; raises the error if it must not be.
+
+        `known`: a server has answered at this address before.
+        """
         self._failures += 1
         remaining = self._deadline - time.monotonic()
         if isinstance(error, DeadlineExceeded):
@@ -99,7 +101,7 @@ class Tries:
         return pause
 
     def _whose_limit(self, error: DeadlineExceeded, remaining: float) -> DeadlineExceeded:
-        """The caller's own, or a proxy's, which a server may take for the caller's."""
+        """Tells the caller's deadline from a proxy's, which a server may take for the caller's."""
         if self._timeout is None:
             own = bool(error.reason)  # the server's: --call-seconds
         else:
@@ -111,6 +113,6 @@ class Tries:
         return proxy_timeout(f"{error.code.name}: {error}", error.code, DURATION_LIMIT)
 
     def _absence(self, error: Unavailable) -> float:
-        """At first nearly none: another server may be there."""
+        """The pause while no server is there: nearly none at first, for another server may answer."""
         wait = self._patience.backoff(self._failures - 1)
         return wait if self._failures == 1 else max(wait, error.retry_after or 0.0)

@@ -1,4 +1,4 @@
-"""Python values → messages, in pieces a server takes."""
+"""Builds messages of Python values, in pieces that a server takes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ Text = str | Document | Sequence[int] | NDArray[np.integer]
 
 
 def _words(enum: Any, prefix: str) -> dict[str, Any]:
-    """The names of an enum as one writes them in Python, to their numbers."""
+    """Maps the names of an enum, as Python code writes them, to their numbers."""
     words = {name.removeprefix(prefix).lower(): number for name, number in enum.items()}
     del words["unspecified"]
     return words
@@ -45,7 +45,7 @@ SCORE_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request may ask for."""
+    """The server's limits of one request."""
 
     max_inputs_per_request: int
     max_request_bytes: int
@@ -53,13 +53,13 @@ class Limits:
     max_queue_tokens: int
     max_stream_inflight_inputs: int
     max_response_bytes: int = 0
-    """0: a server older than this limit."""
+    """0 where the server is older than this limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a server serves. `dimensions` is the full size of a vector, `supported_dimensions` are all
-    sizes, and `default_dimensions` is the size where no other is asked for."""
+    """The model of a server. `dimensions` is the full size of a vector, `supported_dimensions` are all
+    sizes, and `default_dimensions` is the size where a request asks for none."""
 
     name: str
     revision: str
@@ -105,7 +105,7 @@ class Model:
 
 
 class Options(TypedDict, total=False):
-    """How texts are embedded; what is left out is the server's default.
+    """How texts are embedded; an option that is left out is the server's default.
 
     `task`, `prompt_name` and `prompt` say what goes before each text, and exclude each other: a task of the
     model card ("retrieval_query", "clustering", … or a TaskType), a name of `Model.prompts`, or a text as
@@ -137,7 +137,7 @@ def options(
     encoding: str | int = "float32",
     priority: int = 0,
 ) -> pb.EmbedOptions:
-    """EmbedOptions; ValueError, naming what there is, for a word that is none of the API's."""
+    """The EmbedOptions. Raises ValueError, which lists the known words, for a word that the API lacks."""
     if sum(given is not None for given in (task, prompt_name, prompt)) > 1:
         raise ValueError("task, prompt_name and prompt exclude each other")
     message = pb.EmbedOptions(
@@ -165,7 +165,7 @@ def _named(what: str, word: str | int, table: Mapping[str, V]) -> V:
 
 
 def text_input(text: Text) -> pb.EmbedInput:
-    """One text as a message; ValueError for text that is not Unicode, TypeError for what is no text."""
+    """One text as a message. Raises ValueError for text that is not Unicode, TypeError for other types."""
     match text:
         case Document(value, title):
             return _of_text(value, title)
@@ -188,7 +188,7 @@ def _of_text(text: str, title: str) -> pb.EmbedInput:
 
 
 def check_several(texts: object) -> None:
-    """Raises ValueError for a single text where many belong: it would be taken letter by letter."""
+    """Raises ValueError for a single text where several belong: it would be read letter by letter."""
     if isinstance(texts, str | Document):
         raise ValueError(f"this is a single {type(texts).__name__}; give a list of texts")
 
@@ -218,7 +218,7 @@ def with_titles(texts: Sequence[Text], titles: Sequence[str] | None) -> Sequence
 
 
 def result_bytes(dimensions: int) -> int:
-    """What a text takes of an answer, in any encoding, at most."""
+    """The most bytes that a text takes in a response, in any encoding."""
     return max(4 * dimensions + RESULT_OVERHEAD, ERROR_BYTES)
 
 
@@ -227,7 +227,7 @@ def request_slices(
 ) -> Iterator[slice]:
     """Neighbours that fit in one request, and their answers, of `answer_bytes` each, in one answer.
 
-    Raises InvalidInput for a text that fits in none.
+    Raises InvalidInput for a text that fits in no request.
     """
     start = size = 0
     room = room_for_texts(limits)
@@ -253,7 +253,7 @@ def room_for_texts(limits: Limits) -> int:
 
 
 def less_one(limits: Limits) -> Limits:
-    """Limits of a request whose first input is not one of many: a similarity's source."""
+    """The limits without one input: the source of a similarity, which counts besides its targets."""
     return replace(limits, max_inputs_per_request=max(1, limits.max_inputs_per_request - 1))
 
 

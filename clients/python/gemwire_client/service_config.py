@@ -1,11 +1,10 @@
-"""How channels behave: keepalive, sizes, and what gRPC itself retries.
+"""Settings of channels: keepalive, sizes, and the calls that gRPC itself retries.
 
-`SERVICE_CONFIG` is for clients that use the stubs alone. Every method is free of side effects, so a unary
-call that met a server that went away is made again. CANCELLED is among the codes for that: a server built
-on gRPC's core says it, not UNAVAILABLE, to a call that arrives in the moment it stops (grpc#41785). What
-the caller cancels is not tried again whatever stands here. This library's own clients do not use its
-retries: gRPC decides by the code alone, and a proxy's time limit has the code of a server that went away
-(`patience`).
+`SERVICE_CONFIG` is for clients that use the stubs alone. No method has side effects, so gRPC retries a
+unary call whose server went away. CANCELLED is among the codes for that: a server built on gRPC's core
+sends it, not UNAVAILABLE, to a call that arrives in the moment the server stops (grpc#41785). gRPC never
+retries a call that the caller has cancelled. This library's own clients do not use these retries: gRPC
+decides by the code alone, and a proxy's time limit has the code of a server that went away (`patience`).
 """
 
 import json
@@ -40,7 +39,7 @@ THIS_MACHINE = re.compile(r"(dns:/*)?(localhost|127\.[\d.]+|\[::1\]):\d+")
 
 
 def channel_options(address: str, extra: Sequence[tuple[str, Any]] = ()) -> list[tuple[str, Any]]:
-    """Options of a channel; `extra` ones win."""
+    """The options of a channel; `extra` options win."""
     options = {
         "grpc.service_config": json.dumps(SERVICE_CONFIG),
         "grpc.enable_retries": 1,
@@ -49,7 +48,7 @@ def channel_options(address: str, extra: Sequence[tuple[str, Any]] = ()) -> list
         "grpc.max_send_message_length": -1,
         "grpc.keepalive_time_ms": 60_000,
         "grpc.keepalive_timeout_ms": 20_000,
-        # gRPC would ask even for this machine's own addresses through $http_proxy.
+        # gRPC would reach even this machine's own addresses through $http_proxy.
         "grpc.enable_http_proxy": 0 if THIS_MACHINE.fullmatch(address) else 1,
     }
     return list((options | dict(extra)).items())

@@ -14,7 +14,7 @@ from gemwire_client.errors import DeadlineExceeded, GemwireError
 from gemwire_client.exchange import Answer, Exchange
 from gemwire_client.requests import Text
 
-# A message waits that long for texts of a slow source.
+# A message waits this long for texts of a slow source.
 GATHER_SECONDS = 0.01
 
 
@@ -68,7 +68,7 @@ def run_stream(
     try:
         call.send(opening)
         while True:
-            # What another stream left comes first: the source may take longer than a proxy waits.
+            # Texts that another stream left come first: the source may take longer than a proxy waits.
             _send(exchange, call)
             _gather(exchange, texts)
             yield from exchange.ready()
@@ -99,7 +99,7 @@ def _send(exchange: Exchange, call: Stream) -> None:
 
 
 def _gather(exchange: Exchange, texts: Iterator[Text]) -> None:
-    """Reads what a message holds, or what comes within a moment."""
+    """Reads as many texts as a message holds, or as come within a moment."""
     until = time.monotonic() + GATHER_SECONDS
     while exchange.wanted:
         try:

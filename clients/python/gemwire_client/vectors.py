@@ -1,4 +1,4 @@
-"""Embedding messages → numpy."""
+"""Decodes Embedding messages to numpy arrays."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,8 +6,9 @@ from numpy.typing import NDArray
 from gemwire.v1 import embedding_pb2 as pb
 
 Vector = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int8]
-"""float32 [dimensions], but for the encodings that an index takes as they are: "ubinary" and "ubinary_lsb"
-are uint8 and "binary" is int8 [dimensions / 8], "int8_fixed" is int8 [dimensions], 127 times the vector."""
+"""float32 [dimensions], except for the encodings that an index takes as they are: "ubinary" and
+"ubinary_lsb" are uint8 [dimensions / 8], "binary" is int8 [dimensions / 8], "int8_fixed" is int8
+[dimensions], 127 times the vector."""
 
 BITS = (
     pb.VECTOR_ENCODING_UBINARY,
@@ -17,7 +18,7 @@ BITS = (
 
 
 def decode(embedding: pb.Embedding) -> Vector:
-    """The vector as `Vector` says; ValueError for an encoding that this client does not know."""
+    """The vector, see `Vector`. Raises ValueError for an encoding that this client does not know."""
     match embedding.encoding:
         case pb.VECTOR_ENCODING_FLOAT32:
             return np.array(embedding.values, dtype=np.float32)
@@ -37,7 +38,7 @@ def decode(embedding: pb.Embedding) -> Vector:
 
 
 def empty(dimensions: int, encoding: pb.VectorEncoding) -> Vector:
-    """No vectors: [0, width]."""
+    """An array of no vectors: [0, width]."""
     width = -(-dimensions // 8) if encoding in BITS else dimensions
     match encoding:
         case pb.VECTOR_ENCODING_INT8_FIXED | pb.VECTOR_ENCODING_BINARY:

@@ -24,7 +24,7 @@ from gemwire_server.config.sources import ConfigError
 from gemwire_server.errors import CheckpointError, DeviceError, GemwireError, StartError
 
 COMMANDS = (serve, embed, tokenize, info, bench, make_checkpoint, verify, tune, token)
-# Where a missing package comes from.
+# The extra that a missing package comes with.
 EXTRAS = {
     "google": "",
     "grpc": "",
@@ -51,7 +51,7 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit code: 0, 1 if it failed, 2 if it was called wrongly."""
+    """Runs a command. Returns its exit code: 0, 1 if it failed, 2 if it was called wrongly."""
     streams.hold_closed()
     try:
         return _run(argv)
@@ -63,7 +63,7 @@ def _run(argv: Sequence[str] | None) -> int:
     args = make_parser().parse_args(argv)
     try:
         code = int(args.run(args))
-        sys.stdout.flush()  # here, where what it fails with is said
+        sys.stdout.flush()  # here, where a failure is reported
         return code
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -86,7 +86,7 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def make_parser() -> Parser:
-    """The parser of all commands; each sets `run`."""
+    """The parser of all commands; each command sets `run`."""
     parser = Parser(prog="gemwire", description="EmbeddingGemma over gRPC.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"gemwire {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -96,7 +96,7 @@ def make_parser() -> Parser:
 
 
 def _of_client(error: Exception) -> bool:
-    """Whether the client raised it; a client that was never imported did not."""
+    """Whether the client library raised the error; it did not if it was never imported."""
     client = sys.modules.get("gemwire_client")
     return client is not None and isinstance(error, client.GemwireError)
 
@@ -105,7 +105,7 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror}"
-    # A command notes of which text it was.
+    # A command adds a note with the place of the text.
     said = ": ".join([*getattr(error, "__notes__", ()), str(error) or type(error).__name__])
     return " ".join(said.split())
 

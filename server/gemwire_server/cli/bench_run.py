@@ -1,4 +1,4 @@
-"""What gemwire bench does: flags → a measurement → its result, printed and in files."""
+"""Runs gemwire bench: makes a measurement of its flags, runs it, prints and writes the result."""
 
 import argparse
 import os
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Files that take their places once they are whole; None of those not asked for."""
+    """Files that take their places once they are whole; None for those that no flag names."""
 
     output: IO[bytes] | None
     html: IO[bytes] | None
@@ -36,7 +36,7 @@ class Outputs:
 
     @classmethod
     def open(cls, args: argparse.Namespace, stack: ExitStack) -> "Outputs":
-        """Opens them, so that one that cannot be written shows before there is something to write."""
+        """Opens the files now, so that a file that cannot be written is refused before the measurement."""
         names = ("output", "html", "png", "write_golden")
         paths = [vars(args).get(name) for name in names]
         given = [path.resolve() for path in paths if path is not None]
@@ -55,7 +55,7 @@ def draw(results: list[dict[str, Any]], outputs: Outputs) -> None:
 
 
 def classes(args: argparse.Namespace) -> tuple[TrafficClass, ...]:
-    """The classes of traffic; ConfigError for what cannot be."""
+    """The classes of traffic. Raises ConfigError, which names the flag."""
     texts = args.texts or ("32" if args.mode == "batch" else "1")
     _parsed("--tokens", lengths.parse, args.tokens)
     _parsed("--texts", lengths.parse, texts)
@@ -84,7 +84,7 @@ def classes(args: argparse.Namespace) -> tuple[TrafficClass, ...]:
 
 
 def _parsed(flag: str, parse: Callable[..., T], *given: Any) -> T:
-    """ConfigError, naming the flag, for what it cannot parse."""
+    """Parses the value of a flag. Raises ConfigError, which names the flag."""
     try:
         return parse(*given)
     except ValueError as error:
@@ -103,7 +103,7 @@ def _slos(args: argparse.Namespace, mix: tuple[TrafficClass, ...]) -> tuple[Slo,
 
 
 def measure(args: argparse.Namespace) -> int:
-    """Runs it; the exit code."""
+    """Runs the measurement; returns the exit code."""
     mix = classes(args)
     slos = _slos(args, mix)
     plan = Plan(mix, args.rate, args.seconds, args.warm_up, args.seed, args.callers)
@@ -129,7 +129,7 @@ def measure(args: argparse.Namespace) -> int:
 def _result(
     args: argparse.Namespace, measurement: Measurement, outputs: Outputs
 ) -> dict[str, Any] | None:
-    """None if only a golden sample was to be written."""
+    """The result; None if only a golden sample was to be written."""
     if args.in_process:
         config = ServerConfig.load(args, os.environ)
         from gemwire_server.cli import bench_in_process  # torch, which only this mode needs

@@ -1,6 +1,6 @@
-"""Files that are compressed: told by their first bytes, read and written as what is within.
+"""Compressed files: recognised by their first bytes, read and written as their content.
 
-gzip, bzip2 and xz are Python's own; Zstandard and LZ4 are pyarrow's.
+Python's own modules do gzip, bzip2 and xz; pyarrow does Zstandard and LZ4.
 """
 
 import bz2
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 ENDINGS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd", ".lz4": "lz4"}
-# No text begins so: each but bzip2's is not UTF-8, or has a byte that no text has.
+# No text begins like this: all but bzip2's are not UTF-8, or have a byte that no text has.
 MAGICS = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -23,7 +23,7 @@ MAGICS = {
     b"\x04\x22\x4d\x18": "lz4",
 }
 BZIP2_BLOCKS = (b"1AY&SY", b"\x17rE8P\x90")  # after BZh and a digit: a block, or the end
-# What people have and this does not read, and what to do about it.
+# Files that people have and gemwire does not read, and what to do about them.
 OTHERS = {
     b"PK\x03\x04": "a ZIP archive: unpack it first (unzip)",
     b"\x1f\x9d": "compressed by `compress`: unpack it first (gzip -d)",
@@ -38,11 +38,11 @@ DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
 class CompressionError(ValueError):
-    """A file is damaged, or of a kind that is not read."""
+    """A file is of a kind that gemwire does not read."""
 
 
 def split_ending(path: str) -> tuple[str, str]:
-    """A name without the ending of its compression, and that compression, empty if there is none."""
+    """Splits a name into the name without its compression's ending and the compression, "" for none."""
     ending = Path(path).suffix.lower()
     if ending in ENDINGS:
         return path[: -len(ending)], ENDINGS[ending]
@@ -50,7 +50,10 @@ def split_ending(path: str) -> tuple[str, str]:
 
 
 def compression_of(head: bytes) -> str:
-    """Of what begins so; empty: none. Raises CompressionError, with what to do, for what is not read."""
+    """The compression of a file with these first bytes, "" for none.
+
+    Raises CompressionError, which says what to do, for a kind that gemwire does not read.
+    """
     for magic, what in OTHERS.items():
         if head.startswith(magic):
             raise CompressionError(f"is {what}")
@@ -61,7 +64,7 @@ def compression_of(head: bytes) -> str:
 
 
 def reading(file: IO[bytes], compression: str) -> IO[bytes]:
-    """What is within the open file, as a file; several compressed ones end to end are one."""
+    """The content of an open file, as a file; several compressed files end to end are one."""
     match compression:
         case "gzip":
             return cast(IO[bytes], gzip.GzipFile(fileobj=file, mode="rb"))
@@ -70,11 +73,11 @@ def reading(file: IO[bytes], compression: str) -> IO[bytes]:
         case "xz":
             return cast(IO[bytes], lzma.LZMAFile(file))
     stream = _pyarrow().input_stream(file, compression=compression)
-    return cast(IO[bytes], io.BufferedReader(stream))  # which has lines
+    return cast(IO[bytes], io.BufferedReader(stream))  # a reader that has readline
 
 
 class _KeptOpen(io.RawIOBase):
-    """Passes on what is written; pyarrow closes this instead of the file, which is its owner's."""
+    """Passes writes on. pyarrow closes this object instead of the file, which its owner closes."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -88,7 +91,7 @@ class _KeptOpen(io.RawIOBase):
 
 @contextmanager
 def writing(file: IO[bytes], compression: str) -> Iterator[IO[bytes]]:
-    """What is written goes compressed into the open file, which is whole at the end of the block."""
+    """Compresses what the block writes into the open file, which is whole at the end of the block."""
     match compression:
         case "":
             yield file
@@ -113,5 +116,5 @@ def _pyarrow() -> Any:
 
 
 def peeked(file: IO[bytes]) -> bytes:
-    """The first bytes of an open file, which are read again: fewer if it has fewer."""
+    """The first bytes of an open file (all, if it has fewer), without moving its position."""
     return cast(io.BufferedReader, file).peek(MAGIC_BYTES)[:MAGIC_BYTES]

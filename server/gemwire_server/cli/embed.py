@@ -1,4 +1,4 @@
-"""gemwire embed: a file of texts in, a file of vectors out, in order, in bounded memory."""
+"""gemwire embed: turns a file of texts into a file of vectors, in order and in bounded memory."""
 
 import argparse
 import sys
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     columns = Columns(args.text_column, args.title_column)
     with (
         ending_signals() as received,
-        # Opened first: what is wrong with a file shows before a model is loaded.
+        # Opened first, so that a bad file is refused before a model is loaded.
         open_source(args.input, args.format, columns) as source,
         server_address(args) as address,
         remote.bulk_client(address, args) as client,
@@ -145,7 +145,7 @@ def _check(args: argparse.Namespace) -> None:
 
 @dataclass(slots=True)
 class _Work:
-    """Pairs rows with their answers, which come in order, and writes them."""
+    """Pairs rows with their answers, which arrive in order, and writes them."""
 
     sink: "Sink"
     meter: "Meter"
@@ -157,7 +157,7 @@ class _Work:
     def embed(
         self, rows: "Iterable[Row]", ask: "Callable[[Iterator[Row]], Iterator[Answer]]"
     ) -> None:
-        waiting: deque[Row] = deque()  # bounded by what the client has under way
+        waiting: deque[Row] = deque()  # bounded by the texts that the client has under way
 
         def read() -> "Iterator[Row]":
             for row in rows:

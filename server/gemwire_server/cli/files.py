@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that appear whole or not at all."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A new file that takes the path's place at the end, or leaves nothing behind.
 
-    Not by tempfile: its files are for their owner only, whatever the umask.
+    tempfile would not do: its files are readable by their owner only, whatever the umask.
     """
     if path.is_dir():
         raise OSError(f"{path}: there, and not a file")

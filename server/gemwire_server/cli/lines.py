@@ -36,7 +36,7 @@ class TextSource:
         self._kind = kind
         self._columns = columns
         self.schema = None
-        # What is not a regular file has size 0, if any.
+        # Only a regular file has a size; others have 0 or none.
         self.size: int | None = None
         with suppress(OSError):
             self.size = os.fstat(file.fileno()).st_size or None
@@ -127,7 +127,7 @@ def _dump(row: Row) -> bytes:
 
 
 def _as_text(value: object) -> str:
-    """What Parquet holds and JSON has no kind for."""
+    """The text of a value that Parquet has and JSON lacks."""
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, Decimal):

@@ -1,4 +1,4 @@
-"""What this installation and this machine are, without importing anything heavy."""
+"""Facts of this installation and this machine, without importing anything heavy."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ PACKAGES = (
     "pyarrow",
     "rich",
 )
-# What the kernels and PyTorch's matrix products choose by, x86 and Arm, as the kernel spells them.
+# The features by which the kernels and PyTorch choose, x86 and Arm, as Linux spells them.
 FEATURES = (
     "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16",
     "amx_tile", "amx_bf16", "amx_int8", "asimd", "sve", "bf16", "i8mm",
@@ -54,7 +54,7 @@ def _version(package: str) -> str | None:
 
 
 def _cpuinfo() -> list[dict[str, str]]:
-    """A dict for each thread of the machine; empty where the system tells none."""
+    """A dict for each hardware thread; empty where the system lists none."""
     if not CPUINFO.exists():
         return []
     blocks = CPUINFO.read_text("utf-8", "replace").strip().split("\n\n")
@@ -73,14 +73,14 @@ def _physical_cores(cpu: list[dict[str, str]]) -> int | None:
 
 
 def _gpus() -> list[str]:
-    """Models, as NVIDIA's driver lists them."""
+    """The GPU models that NVIDIA's driver lists."""
     said = [path.read_text("utf-8", "replace") for path in sorted(NVIDIA.glob("*/information"))]
     lines = [line.partition(":") for text in said for line in text.splitlines()]
     return [value.strip() for key, _, value in lines if key.strip() == "Model"]
 
 
 def _quota() -> float | None:
-    """How many threads' worth of time a container may use."""
+    """How many CPUs' worth of time the container may use; None without a quota."""
     try:
         quota, period = CPU_QUOTA.read_text().split()
         return int(quota) / int(period)

@@ -1,4 +1,4 @@
-"""gemwire make-checkpoint: random weights in the shape of a real checkpoint."""
+"""gemwire make-checkpoint: writes random weights in the shape of a real checkpoint."""
 
 import argparse
 from pathlib import Path

@@ -18,7 +18,7 @@ class NpySink:
         self._rows = 0
 
     def write_header(self) -> None:
-        """NumPy pads it so that the first axis may grow in place, up to 21 digits."""
+        """Writes the header, which NumPy pads so that the first axis may grow in place, up to 21 digits."""
         header = {"descr": "<f4", "fortran_order": False, "shape": (self._rows, self._dimensions)}
         np.lib.format.write_array_header_1_0(self._file, header)
 

@@ -1,4 +1,4 @@
-"""Parquet as a source and a sink: batch by batch, the other columns as they came."""
+"""Parquet as a source and a sink, batch by batch; the other columns stay as they are."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,16 +12,16 @@ import pyarrow.parquet as pq
 from gemwire_server.cli.rows import EMBEDDING, Columns, Row, TableError, Vector, listed
 
 BATCH_ROWS = 1024
-# 12 MiB of vectors of 768 is what the writer holds.
+# The writer holds a group: 12 MiB of vectors of 768 dimensions.
 GROUP_ROWS = 4096
 # Without a buffer, pyarrow reads a whole row group of a column at once.
 READ_BYTES = 1 << 20
-# JSON's kinds of values but objects and lists.
+# JSON's kinds of values, without objects and lists.
 KINDS = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
 
 
 class ArrowColumns(Mapping[str, Any]):
-    """One row of a batch. Values become Python's only when asked for."""
+    """One row of a batch. Its values become Python objects only when they are read."""
 
     __slots__ = ("batch", "index")
 
@@ -89,7 +89,7 @@ def _holds_strings(kind: Any) -> bool:
 
 @contextmanager
 def parquet_source(path: str, columns: Columns) -> Iterator[ParquetSource]:
-    # Opened here: pyarrow takes a name for an address of another filesystem if it looks like one.
+    # Opened here, for pyarrow takes some names for addresses of other filesystems.
     with open(path, "rb") as opened:
         try:
             file = pq.ParquetFile(opened, buffer_size=READ_BYTES)
@@ -100,7 +100,7 @@ def parquet_source(path: str, columns: Columns) -> Iterator[ParquetSource]:
 
 
 class ParquetSink:
-    """Gathers rows into row groups. With the source's schema its columns stay what they were.
+    """Gathers rows into row groups. With the source's schema, columns keep their types.
 
     Without one, the first row group's values give the types, an object or list is kept as its JSON,
     and a later value that does not fit is refused: the file has one schema from its first row on.
@@ -124,7 +124,7 @@ class ParquetSink:
             self.flush()
 
     def flush(self) -> None:
-        """Writes a row group of what is gathered, and the schema even of nothing."""
+        """Writes the gathered rows as a row group; without rows it writes the schema alone."""
         table = self._dict_table() if self._source_schema is None else self._arrow_table()
         count = len(self._rows)
         vectors = pa.FixedSizeListArray.from_arrays(
@@ -179,7 +179,7 @@ class ParquetSink:
         ]
 
     def _infer(self, name: str) -> Any:
-        # Ordered, so that of several types the first value's is what the others do not fit.
+        # In order: if the types differ, the error names the row that does not fit the first value's type.
         types = list(
             dict.fromkeys(type(value) for value in self._values(name) if value is not None)
         )
@@ -189,7 +189,7 @@ class ParquetSink:
 
     def _convert(self, name: str, kind: Any) -> Any:
         values = self._values(name)
-        # Not left to pyarrow: it makes 2 of 2.5 for a column of whole numbers, without a word.
+        # pyarrow would turn 2.5 into 2 for a column of whole numbers without an error.
         for row, value in zip(self._rows, values, strict=True):
             if not _fits(value, kind):
                 raise TableError(

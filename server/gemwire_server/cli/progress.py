@@ -1,4 +1,4 @@
-"""Progress for a person at a terminal; silence for a pipe."""
+"""Shows progress to a person at a terminal, and nothing in a pipe."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-# A terminal shows no more, and a row must not cost a redraw.
+# A redraw for every row would cost more than the row, and a terminal cannot show it.
 REDRAW_SECONDS = 0.1
 
 
@@ -17,7 +17,7 @@ class Bar(Protocol):
 
 @dataclass(slots=True)
 class Meter:
-    """Counts what is done, and draws it if there is a bar."""
+    """Counts texts and tokens, and draws them if there is a bar."""
 
     bar: Bar | None = None
     texts: int = 0
@@ -26,14 +26,14 @@ class Meter:
     _drawn: float = 0.0
 
     def add(self, position: int) -> None:
-        """One more text; the source has been read up to `position`."""
+        """Counts one more text; the source has been read up to `position`."""
         self.texts += 1
         if self.bar is not None and time.monotonic() - self._drawn >= REDRAW_SECONDS:
             self._drawn = time.monotonic()
             self.bar.draw(position, self.rates())
 
     def count_tokens(self, tokens: int) -> None:
-        """That many more tokens were computed."""
+        """Counts computed tokens."""
         self.tokens += tokens
 
     def rates(self) -> str:
@@ -48,7 +48,7 @@ class Meter:
 def metering(size: int | None) -> Iterator[Meter]:
     """A meter that draws on standard error where that is a terminal. `size` is the last position.
 
-    At the end of the block, unless by an exception, a terminal gets one line that sums it up.
+    If the block ends without an exception, a terminal gets a line of summary.
     """
     if not sys.stderr.isatty():
         yield Meter()
@@ -61,7 +61,7 @@ def metering(size: int | None) -> Iterator[Meter]:
 
 @contextmanager
 def bar(size: int | None) -> Iterator[Bar | None]:
-    """On standard error, which is a terminal; None without rich."""
+    """A bar on standard error, which is a terminal; None without the package rich."""
     try:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -70,7 +70,7 @@ def bar(size: int | None) -> Iterator[Bar | None]:
         yield None
         return
     columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    # Gone at the end: the summary takes its place.
+    # The bar vanishes at the end, and the summary takes its place.
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=size)
 

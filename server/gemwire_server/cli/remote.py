@@ -1,4 +1,4 @@
-"""What the commands ask of a server: the only file here that knows the client library."""
+"""Calls of the commands to a server: the only file here that imports the client library."""
 
 import argparse
 import string
@@ -16,21 +16,21 @@ from gemwire_client.connection import Connection
 from gemwire_server.cli.rows import Row, Vector
 from gemwire_server.security.certificates import check_pair, check_roots
 
-# The longest wait for the next vector of a bulk run. Other people's work may be before it.
+# The longest wait for the next vector of a bulk run: other callers' texts may be ahead in the queue.
 BULK_SECONDS = 600.0
 CALL_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A vector, or the problem that there is none for."""
+    """A vector, or the problem because of which there is none."""
 
     vector: Vector | None
     problem: str = ""
 
 
 def access(args: argparse.Namespace) -> dict[str, Any]:
-    """What a Client takes beside the address; raises OSError or ValueError for a file."""
+    """Arguments of Client besides the address. Raises OSError or ValueError for a file."""
     given: dict[str, Any] = {}
     found = files(args)
     if args.tls or args.tls_ca or args.client_cert:
@@ -45,14 +45,14 @@ def access(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def files(args: argparse.Namespace) -> dict[str, Any]:
-    """What the files of the flags hold, None for those not given; raises OSError or ValueError."""
+    """The contents of the flags' files, None for flags not given. Raises OSError or ValueError."""
     found: dict[str, Any] = {
         "tls_ca": _content(args.tls_ca),
         "client_cert": _content(args.client_cert),
         "client_key": _content(args.client_key),
         "token": _token(args.token_file) if args.token_file else None,
     }
-    # Else gRPC cannot connect, and says nothing of why.
+    # Without these checks gRPC fails to connect and gives no reason.
     if found["tls_ca"] is not None:
         check_roots(found["tls_ca"], args.tls_ca)
     if found["client_cert"] is not None:
@@ -81,9 +81,9 @@ def answers(
     on_tokens: Callable[[int], None],
     rows: Iterator[Row],
 ) -> Iterator[Answer]:
-    """One answer a row, in order; raises GemwireError for what is no fault of the row's.
+    """One answer for each row, in order. Raises GemwireError for errors that no row caused.
 
-    A row that has no text is sent too, empty: the server refuses it in its turn.
+    A row without a text is sent as an empty text, which the server refuses in its turn.
     """
     texts = (Document(row.text, row.title) if row.title else row.text for row in rows)
     embedded = client.embed_iter(
@@ -111,7 +111,7 @@ def model(address: str, args: argparse.Namespace) -> Model:
 
 
 class Tokenizer:
-    """Token ids with their pieces, which `Client.tokenize` leaves out."""
+    """Asks a server for token ids and their pieces, which `Client.tokenize` leaves out."""
 
     def __init__(self, address: str, args: argparse.Namespace) -> None:
         self._connection = Connection(address, **access(args))

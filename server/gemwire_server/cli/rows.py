@@ -1,4 +1,4 @@
-"""Rows of texts, and what reads and writes them one at a time.
+"""Rows of texts, and the protocols that read and write them one at a time.
 
 A source yields rows, a sink takes each with its vector. Neither holds more than a few of them.
 """
@@ -16,7 +16,7 @@ Vector = NDArray[np.float32]
 
 
 class TableError(ValueError):
-    """A table cannot be read or written; names the row, never what is in it."""
+    """A table cannot be read or written; the message names the row, never its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where text and title are; without a name for the title there is none."""
+    """The columns of text and title; `title` is None where texts have no titles."""
 
     text: str
     title: str | None

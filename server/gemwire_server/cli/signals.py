@@ -1,4 +1,4 @@
-"""Signals that end a command, so that it leaves nothing half done behind."""
+"""Signals that end a command without leaving partial files behind."""
 
 import signal
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 @contextmanager
 def ending_signals() -> Iterator[list[int]]:
     """SIGTERM, SIGINT and SIGHUP end the block as an exception does, so that no partial file stays behind.
-    What the process was started to ignore (nohup, a script's background job) it goes on to ignore.
+    Signals that the process was started to ignore (nohup, a script's background job) stay ignored.
 
-    Yields those received: what a handler raises is lost where Python happens to run a callback that may
-    not raise (of grpc's, or a finalizer), and then the list is how the work learns of it.
+    Yields the list of received signals. An exception of a handler is lost where Python happens to run a
+    callback that may not raise (of grpc, or a finalizer); the work then learns of the signal by the list.
     """
     received: list[int] = []
 

@@ -80,7 +80,7 @@ def open_sink(path: str, dimensions: int, schema: Any = None) -> Iterator[Sink]:
 
 
 def check_output(path: str) -> tuple[str, str]:
-    """The format and compression that an output's name tells. Raises TableError where it has none."""
+    """The format and the compression of an output, by its name. Raises TableError for other names."""
     if path == "-":
         return "jsonl", ""
     inner, compression = compressed.split_ending(path)

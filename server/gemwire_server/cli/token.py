@@ -1,4 +1,4 @@
-"""gemwire token: a bearer token and its line for the tokens file."""
+"""gemwire token: makes a bearer token and its line for the tokens file."""
 
 import argparse
 import sys

@@ -1,6 +1,6 @@
-"""Kinds of values that flags take: each returns the value, or says what is expected instead.
+"""Kinds of values that flags take: each function returns the value, or raises what is expected instead.
 
-What is raised is argparse's own error, so that the message names the flag: `--rate is 'x': must be …`.
+The error is argparse's own, so that the message names the flag: `--rate is 'x': must be …`.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 from gemwire_server.config.sources import check_text, shown
 
 REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-# What the client passes on to gRPC as it is, beside host:port and unix:/path.
+# The client passes these on to gRPC unchanged, besides host:port and unix:/path.
 TARGET_SCHEMES = ("dns:", "ipv4:", "ipv6:", "xds:", "unix-abstract:")
 
 
@@ -52,7 +52,7 @@ def number(least: float, most: float, *, above: bool = False) -> Callable[[str],
 
 
 def text(value: str) -> str:
-    """Unicode."""
+    """Text without zero bytes and half surrogate pairs; it may be empty."""
     try:
         check_text(value)
     except ValueError as error:
@@ -61,14 +61,14 @@ def text(value: str) -> str:
 
 
 def name(value: str) -> str:
-    """Unicode, at least a character of it."""
+    """Text of at least one character."""
     if not value:
         raise _refuse(value, "must not be empty")
     return text(value)
 
 
 def readable(value: str) -> str:
-    """The path of a file, or of what reads like one (a pipe)."""
+    """The path of a file that can be read, which may be a pipe."""
     _local(value, "download it first, and give the file")
     try:
         if os.path.isdir(value):
@@ -88,7 +88,7 @@ def readable_path(value: str) -> Path:
 
 
 def writable(value: str) -> str:
-    """The path of a file to write; what is there stays until the new one is whole."""
+    """The path of a file to write; an old file stays until the new one is whole."""
     _local(value, "write a file, and upload it then")
     target = Path(os.path.realpath(value))
     if value.endswith("/") or target.is_dir():
@@ -107,7 +107,7 @@ def writable_path(value: str) -> Path:
 
 
 def new_folder(value: str) -> Path:
-    """The path of a folder that is to be made."""
+    """The path of a folder to make."""
     _local(value, "write a folder, and upload it then")
     above = Path(os.path.realpath(value))
     while not above.exists():
@@ -132,7 +132,7 @@ def _local(value: str, advice: str) -> None:
 
 
 def server(value: str) -> str:
-    """Where a server is."""
+    """The address of a server."""
     from gemwire_server.config.checks import check_address
 
     if value.startswith(TARGET_SCHEMES):
@@ -146,5 +146,5 @@ def server(value: str) -> str:
     except ValueError:
         raise _refuse(value, "must be host:port, [IPv6]:port or unix:/path") from None
     if value.endswith(":0"):
-        raise _refuse(value, "port 0 is nobody's")
+        raise _refuse(value, "no server listens on port 0")
     return value

@@ -299,7 +299,10 @@ class ServerConfig:
 
     @classmethod
     def load(cls, args: argparse.Namespace, environ: Mapping[str, str]) -> "ServerConfig":
-        """Flag, else environment, else file, else default. A ConfigError names the source."""
+        """Takes each value from the flag, else the environment, else the file, else the default.
+
+        Raises ConfigError, which names the source.
+        """
         values, origins = sources.gather(fields(cls), args, environ)
         try:
             return cls(**values)
@@ -308,6 +311,6 @@ class ServerConfig:
 
 
 def add_flags(parser: argparse.ArgumentParser, names: Iterable[str] = ()) -> None:
-    """Adds --config and a flag for each field, or for the named ones."""
+    """Adds --config and a flag for each option, or for the named options."""
     wanted = set(names) or {option.name for option in fields(ServerConfig)}
     sources.add_flags(parser, [option for option in fields(ServerConfig) if option.name in wanted])

@@ -1,8 +1,8 @@
-"""Values for a dataclass of options from flags, the environment and a TOML file.
+"""Reads the values of a dataclass of options from flags, the environment and a TOML file.
 
 A field named max_queue_tokens is the flag --max-queue-tokens, the variable
 GEMWIRE_MAX_QUEUE_TOKENS and the TOML key max_queue_tokens. Every source is read and checked whole,
-also where a stronger one overrides it: a wrong value shows now, not on the day the flag is dropped.
+also where a stronger one overrides it: a wrong value is refused now, not on the day the flag is dropped.
 """
 
 import argparse
@@ -19,7 +19,7 @@ PREFIX = "GEMWIRE_"
 CONFIG_VARIABLE = "GEMWIRE_CONFIG"
 LONGEST_SHOWN = 200
 BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-# Every type an option may have: how it reads from a string, and what it is called.
+# Every type of an option: how it is read from a string, and its name in errors.
 KINDS: dict[Any, tuple[Callable[[str], object], str]] = {
     str: (str, "text"),
     int: (int, "a whole number"),
@@ -34,14 +34,14 @@ Value = tuple[str, object, str]
 
 
 class ConfigError(ValueError):
-    """The options cannot be as they are; `names` are those it is about."""
+    """The options are wrong, alone or together; `names` are the options concerned."""
 
     def __init__(self, message: str, *names: str) -> None:
         super().__init__(message)
         self.names = names
 
     def with_origins(self, origins: Origins) -> "ConfigError":
-        """The same error, saying where each of its options was set."""
+        """The same error with the sources of its options."""
         where = [origins[name] for name in self.names if name in origins]
         message = f"{self} (set by {', '.join(where)})" if where else str(self)
         return ConfigError(message, *self.names)
@@ -56,7 +56,7 @@ def variable(name: str) -> str:
 
 
 def check(option: Option, value: object) -> None:
-    """Raises ValueError with the reason."""
+    """Raises ValueError with the reason if the option does not take the value."""
     # bool is an int to isinstance, but `threads = true` is a mistake.
     if type(value) is not option.type:
         raise ValueError(f"must be {KINDS[option.type][1]}")
@@ -69,7 +69,7 @@ def check(option: Option, value: object) -> None:
 
 
 def check_text(value: str) -> None:
-    """Raises ValueError for what no path, name or message can hold."""
+    """Raises ValueError for a text that no path, name or message can hold."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -79,7 +79,7 @@ def check_text(value: str) -> None:
 
 
 def shown(value: object) -> str:
-    """A value in an error: its beginning, if it is long."""
+    """A value as errors show it: only its beginning, if it is long."""
     try:
         said = repr(value)
     except ValueError:  # a whole number of more digits than Python prints
@@ -88,7 +88,7 @@ def shown(value: object) -> str:
 
 
 def add_flags(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:
-    """Adds --config and the options, absent from the namespace unless given.
+    """Adds --config and the options; flags that are not given are absent from the namespace.
 
     Values stay strings until `gather`, so that every source is parsed and refused alike.
     """
@@ -133,7 +133,7 @@ def _metavar(option: Option) -> str:
 def gather(
     options: Sequence[Option], args: argparse.Namespace, environ: Mapping[str, str]
 ) -> tuple[dict[str, Any], Origins]:
-    """The values that some source sets, and the name of that source in the user's words."""
+    """The values that any source sets, and each one's source as errors name it."""
     by_name = {option.name: option for option in options}
     values: dict[str, Any] = {}
     origins: Origins = {}
@@ -176,7 +176,7 @@ def _file_values(path: str, known: Mapping[str, Option]) -> Iterator[Value]:
         yield key, value, f"{path}: {key}"
 
 
-# What Kubernetes tells every pod of a service whose name begins with gemwire.
+# Kubernetes sets these variables in every pod for a service whose name begins with gemwire.
 SERVICE_LINK = re.compile(
     r"GEMWIRE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
 )
@@ -208,7 +208,7 @@ def _meant(name: str, known: Iterable[str]) -> str:
 
 
 def _parse(option: Option, raw: str) -> object:
-    """A string as the option's type; one that does not read so stays, for `check` to refuse."""
+    """A string as the option's type; `check` refuses a string that cannot be converted."""
     try:
         return KINDS[option.type][0](raw)
     except ValueError:

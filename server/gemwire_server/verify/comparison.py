@@ -37,7 +37,7 @@ class Errors:
 
 
 def gate(engine: Errors, bf16: Errors) -> list[str]:
-    """What is outside the gate, in words."""
+    """Describes each figure that is outside the gate."""
     return _over(
         [
             ("mean", engine.mean, bf16.mean, "the bf16 reference's"),
@@ -49,7 +49,7 @@ def gate(engine: Errors, bf16: Errors) -> list[str]:
 
 
 def gate_int8(engine: Errors) -> list[str]:
-    """The same for int8 weights, which bf16 is no measure of."""
+    """Like `gate`, for int8 weights, to which the bf16 reference is no measure."""
     return _over(
         [
             ("mean", engine.mean, INT8_MEAN_LIMIT, "the limit"),
@@ -72,7 +72,7 @@ def gate_bf16(errors: Errors, int8: bool) -> list[str]:
 
 
 def overlap(vectors: Vectors, reference: Vectors) -> float:
-    """Of each text's nearest other texts, the share that the reference finds too; the mean."""
+    """The share of each text's nearest other texts that the reference finds too, as a mean."""
     found, expected = _nearest(vectors), _nearest(reference)
     shares = [len(set(a) & set(b)) / len(b) for a, b in zip(found, expected, strict=True) if b]
     return float(np.mean(shares)) if shares else 1.0
@@ -88,7 +88,7 @@ def _nearest(vectors: Vectors) -> list[list[int]]:
 def print_table(
     rows: dict[str, tuple[Vectors, Vectors]], lengths: NDArray[np.int64], against: str
 ) -> None:
-    """One block a length range, one line a contender; everything against the same reference."""
+    """Prints a block for each range of lengths, with a line for each row's name."""
     print(f"1 - cos against the {against} reference")
     print(f"{'tokens':>11} {'n':>5}  {'':22} {'mean':>9} {'p99':>9} {'max':>9} {'max abs':>9}")
     for low, high in RANGES:

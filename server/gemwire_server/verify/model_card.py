@@ -18,7 +18,7 @@ CARD_TOLERANCE = 0.01
 
 
 def card_row(runner: Runs, checkpoint: Checkpoint, tokenizer: Tokenizer) -> Vectors:
-    """Similarities of the model card's documents with its query; fp32 [4]."""
+    """Similarities of the card's documents with its query; fp32 [4]."""
     prompts = checkpoint.prompts
     query = tokenizer.encode(CARD_QUERY, prompt=prompts.for_task("retrieval_query"))
     documents = [

@@ -22,7 +22,7 @@ def reference_vectors(
     batch_size: int = 1,
     device: torch.device = CPU,
 ) -> Vectors:
-    """What sentence-transformers makes of the texts, prompts already in front; fp32 [n, dimensions]."""
+    """Vectors of texts that begin with their prompts, by sentence-transformers; fp32 [n, dimensions]."""
     import transformers
     from sentence_transformers import SentenceTransformer
 
@@ -35,7 +35,7 @@ def reference_vectors(
     reference.truncate_dim = None  # whole vectors are compared
     if checkpoint.rereads_window:
         _set_window(reference, checkpoint.config.window)
-    if _reads_small(checkpoint.load_tokenizer()):
+    if _lowercases(checkpoint.load_tokenizer()):
         # transformers 5 forgets a Lowercase of tokenizer.json when it loads a Gemma tokenizer.
         texts = [lowered(text) for text in texts]
     vectors = reference.encode(
@@ -49,8 +49,8 @@ def reference_vectors(
     return result
 
 
-def _reads_small(tokenizer: Tokenizer) -> bool:
-    """Whether texts are read in small letters."""
+def _lowercases(tokenizer: Tokenizer) -> bool:
+    """Whether the tokenizer lowercases texts."""
     return np.array_equal(tokenizer.encode("A").ids, tokenizer.encode("a").ids)
 
 

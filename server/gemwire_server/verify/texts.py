@@ -1,4 +1,4 @@
-"""Texts to compare by: of a file, or of every length."""
+"""The texts to compare with: the lines of a file, or samples of every length."""
 
 import itertools
 from importlib.resources import files
@@ -14,7 +14,7 @@ LENGTHS = (
 
 
 def read_texts(path: Path) -> list[str]:
-    """One text a line. Raises CheckpointError, naming the file, for what cannot be read so."""
+    """The texts of a file, one a line. Raises CheckpointError, which names the file."""
     try:
         texts = [line for line in path.read_text("utf-8").splitlines() if line]
     except UnicodeDecodeError as error:
@@ -44,13 +44,13 @@ def sample_texts(tokenizer: Tokenizer) -> list[str]:
 
 
 def sample_source(tokenizer: Tokenizer) -> str:
-    """The package's sample text, as often as fills the window from any start in its first eighth."""
+    """The package's sample text, repeated to fill the window from any start in its first eighth."""
     source = files("gemwire_server.checkpoints").joinpath("sample.txt").read_text("utf-8")
     return source * (2 + 16 * tokenizer.max_tokens // len(source))
 
 
 def text_of(tokenizer: Tokenizer, prompt: str, source: str, length: int) -> str:
-    """The prompt and as much of the source as makes `length` tokens, or the next smaller number."""
+    """The prompt and the part of the source that makes `length` tokens, or the next smaller number."""
     low, high = 1, min(len(source), 16 * length)
     while high - low > 1:
         middle = (low + high) // 2

@@ -33,7 +33,7 @@ def run(
     against: str,
     load: Callable[[Checkpoint, ServerConfig], Runner] = load_runner,
 ) -> int:
-    """Prints the table; 0 inside the gate, 1 outside. `against` is "fp32" or "bf16"."""
+    """Prints the table. Returns 0 inside the gate, 1 outside. `against` is "fp32" or "bf16"."""
     given = read_texts(texts) if texts else None
     checkpoint = open_configured(config)
     tokenizer = checkpoint.load_tokenizer()
