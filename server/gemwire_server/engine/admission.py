@@ -64,7 +64,7 @@ class QueueState:
             )
 
     def check_deadline(self, wait_seconds: float, seconds_left: float) -> None:
-        """Refuses what would wait past its deadline. A deadline that has passed is not an admission's."""
+        """Refuses what would wait past its deadline. A deadline in the past is the queue's to answer."""
         if is_too_long(wait_seconds, seconds_left):
             raise self.refusal(
                 DEADLINE_UNREACHABLE,
