@@ -1,31 +1,31 @@
-"""What the processes of a server load: a front no PyTorch, an engine no gRPC, a supervisor neither."""
+"""Each process of a running server has mapped only the large libraries that it needs."""
 
-import re
 from pathlib import Path
 
-import pytest
-
-from faults.processes import descendants
+from gemwire_client import Client
 from support.serving import serving
 
-LIBRARIES = {"torch": r"/libtorch_cpu|/torch/lib/", "grpc": r"/grpc/_cython/cygrpc"}
+# What each package maps into a process that imports it.
+GRPC, TORCH = "/grpc/_cython/", "/libtorch_cpu.so"
 
 
-def _loaded(pid: int) -> set[str]:
-    """The libraries whose shared objects the running process has mapped."""
+def libraries(pid: int) -> set[str]:
+    """Which of GRPC and TORCH the process has mapped."""
     maps = Path(f"/proc/{pid}/maps").read_text()
-    return {name for name, path in LIBRARIES.items() if re.search(path, maps)}
+    return {library for library in (GRPC, TORCH) if library in maps}
 
 
-def _kind(pid: int) -> str:
-    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-    return next((kind for kind in ("engine", "front") if kind in words), "other")
-
-
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="/proc is not here")
-def test_each_process_loads_what_it_needs(tiny_checkpoint: Path) -> None:
-    with serving(tiny_checkpoint) as (process, _, _):
-        assert _loaded(process.pid) == set()
-        found = {_kind(child): _loaded(child) for child in descendants(process.pid)}
-    assert found["engine"] == {"torch"}
-    assert found["front"] == {"grpc"}
+def test_engines_map_no_grpc_fronts_no_torch_and_the_supervisor_neither(
+    tiny_checkpoint: Path,
+) -> None:
+    flags = ("--fronts", "2", "--metrics-address", "127.0.0.1:0")
+    with serving(tiny_checkpoint, *flags) as (supervisor, address, _):
+        with Client(address) as client:
+            assert len(client.embed("a text")) > 0  # so that late imports are done
+        found = {"supervisor": [libraries(supervisor.pid)]}
+        children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text()
+        for pid in map(int, children.split()):
+            command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+            kind = command[command.index("gemwire_server.processes.child") + 1]
+            found.setdefault(kind, []).append(libraries(pid))
+    assert found == {"supervisor": [set()], "engine": [{TORCH}], "front": [{GRPC}, {GRPC}]}
