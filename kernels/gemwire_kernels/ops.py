@@ -1,8 +1,9 @@
-"""The operations a Gemma 3 encoder is made of, cut where kernels fuse.
+"""The operations of a text encoder, cut where kernels fuse.
 
-A backend offers these functions, as a module or an object. T is the number of rows of a packed batch, n
-of its texts. "dtype" is the serving dtype of weights and activations (bfloat16 or float32); what is
-written as fp32 is float32 in every backend. Norm weights arrive as fp32 with Gemma's 1 + w already added.
+A backend offers these functions, as a module or an object. T is the number of rows of a packed
+batch, n the number of its texts. "dtype" is the serving dtype of activations (bfloat16 or float32);
+fp32 is float32 in every backend. Norm weights are the factors themselves, in fp32: a family has
+added its 1 already.
 """
 
 from typing import Any, NamedTuple, Protocol
@@ -18,21 +19,21 @@ Weight = Any
 """A matrix in the layout of the backend that packed it."""
 
 Embedding = Any
-"""The embedding table, likewise."""
+"""The embedding table in the layout of the backend that packed it."""
 
 
 class RotaryTable(NamedTuple):
-    """cos and sin of every angle, [max positions, head_dim / 2] of the backend's `rotary_dtype`."""
+    """The cosine and sine of every angle, [max positions, head_dim / 2] in the backend's `rotary_dtype`."""
 
     cos: Tensor
     sin: Tensor
 
 
 class Batch(NamedTuple):
-    """A packed batch where the operations run.
+    """A packed batch on the device of the operations.
 
-    input_ids and positions: int32 [T]; cu_seqlens: int32 [n + 1], where each text starts; plan: what
-    the backend that placed the batch made of cu_seqlens for its own operations.
+    input_ids and positions: int32 [T]; cu_seqlens: int32 [n + 1], the start of each text; plan:
+    data that the backend derived from cu_seqlens for its own operations.
     """
 
     input_ids: Tensor
@@ -42,7 +43,7 @@ class Batch(NamedTuple):
 
 
 class Ops(Protocol):
-    """What a backend offers."""
+    """The interface of a backend."""
 
     @property
     def rotary_dtype(self) -> torch.dtype:

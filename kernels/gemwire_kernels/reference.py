@@ -1,4 +1,4 @@
-"""`Ops` in plain PyTorch: the oracle of every other backend, and what runs where none is faster.
+"""`Ops` in plain PyTorch, the oracle of every other backend.
 
 Rounding to the serving dtype happens only where a tensor leaves an operation; norms, rotary angles,
 residual, pooling and head are fp32. Formulas: Gemma 3 report, arXiv:2503.19786, and the model's
@@ -38,7 +38,7 @@ pack_embedding = pack
 def place(
     input_ids: NDArray[np.int32], positions: NDArray[np.int32], cu_seqlens: NDArray[np.int32]
 ) -> Batch:
-    """The plan is the bounds of each text."""
+    """Places the batch on the CPU; its plan is the bounds of each text."""
     return Batch(
         input_ids=torch.from_numpy(input_ids),
         positions=torch.from_numpy(positions),
@@ -48,7 +48,7 @@ def place(
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """x / sqrt(mean(x^2) + eps) * weight over the last axis, in fp32 (arXiv:1910.07467)."""
+    """Computes x / sqrt(mean(x^2) + eps) * weight over the last axis, in fp32 (arXiv:1910.07467)."""
     return F.rms_norm(x.float(), weight.shape, weight, eps)
 
 
@@ -119,7 +119,7 @@ def attention(
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None) -> Tensor:
-    """softmax(q k^T * scale + mask) v per head; q [m, heads, d], k and v [s, kv heads, d]."""
+    """Computes softmax(q k^T * scale + mask) v per head; q [m, heads, d], k and v [s, kv heads, d]."""
     num_heads, num_kv_heads = q.shape[1], k.shape[1]
     group = num_heads // num_kv_heads
     # The query heads of one kv head become rows of one product: keys are read once for all of them.
@@ -137,7 +137,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, scale: float, mask: Tensor | None) 
 def window_mask(
     offset: int, rows: int, keys: int, window: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """0 where |offset + row - key| <= window, else -inf; [rows, keys]."""
+    """Returns [rows, keys]: 0 where |offset + row - key| <= window, else -inf."""
     row, key = torch.arange(rows, device=device), torch.arange(keys, device=device)
     seen = (row[:, None] + offset - key).abs() <= window
     return torch.zeros_like(seen, dtype=dtype).masked_fill_(~seen, -torch.inf)

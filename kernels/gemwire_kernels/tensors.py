@@ -1,4 +1,4 @@
-"""Weights in torch's own formats, as tensors of the same memory."""
+"""Converts between `Stored` and tensors of the same memory, in formats that PyTorch has a dtype for."""
 
 import numpy as np
 import torch
@@ -12,15 +12,14 @@ DTYPE_OF = {each: dtype for dtype, each in FORMAT_OF.items()}
 
 
 def from_tensor(tensor: Tensor) -> Stored:
-    """A contiguous matrix [rows, columns] in the CPU's memory, float32 or bfloat16."""
+    """Wraps a contiguous matrix [rows, columns] in the CPU's memory, float32 or bfloat16."""
     rows, columns = tensor.shape
     return Stored(FORMAT_OF[tensor.dtype], (rows, columns), tensor.view(torch.uint8).numpy())
 
 
 def to_tensor(stored: Stored, formats: tuple[WeightFormat, ...], by: str) -> Tensor:
-    """The matrix [rows, columns], if its format is among `formats`, which backend `by` takes.
-
-    Raises FormatError otherwise.
+    """Returns the matrix [rows, columns]. Raises FormatError unless its format is among `formats`,
+    those that the backend `by` takes.
     """
     check_offered(stored.format, formats, by)
     return torch.from_numpy(np.ascontiguousarray(stored.data)).view(DTYPE_OF[stored.format])

@@ -1,7 +1,8 @@
-"""What the keys of a checkpoint's JSON files may be.
+"""Checks the keys of a checkpoint's JSON files.
 
-A key is followed, or it changes no vector, or it has the one value that is implemented. Anything else
-is refused by name: serving without it would give other vectors than the checkpoint's author meant.
+A key is followed, or it changes no vector, or it has the one value that is implemented. Anything
+else is refused by name: serving without it would give other vectors than the checkpoint's author
+meant.
 """
 
 from collections.abc import Collection, Mapping

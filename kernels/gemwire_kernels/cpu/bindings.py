@@ -1,4 +1,6 @@
-"""The native library's functions, by ctypes: no Python headers to build with, and calls free the GIL."""
+"""Binds the native library's functions by ctypes, which needs no Python headers and frees the GIL
+in calls.
+"""
 
 import ctypes
 from ctypes import POINTER, Structure, c_float, c_int, c_void_p
@@ -9,7 +11,7 @@ from gemwire_kernels.cpu import build
 
 
 class Kind(IntEnum):
-    """How a weight is packed; weights.h has the same numbers."""
+    """How a weight is packed. The numbers are those of weights.h."""
 
     FLOAT32 = 0
     BFLOAT16 = 1
@@ -50,7 +52,7 @@ TYPES = {"i": c_int, "f": c_float, "p": c_void_p, "w": POINTER(CWeight)}
 
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL:
-    """The library, built and loaded once. Raises build.BuildError."""
+    """Returns the library, which is built and loaded once. Raises build.BuildError."""
     path = build.library()
     try:
         loaded = ctypes.CDLL(str(path))

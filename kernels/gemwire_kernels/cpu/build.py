@@ -1,7 +1,9 @@
-"""Builds the native library for this CPU with the compiler that is here, once; later starts find it.
+"""Builds the native library for this CPU with an installed compiler, once; later starts find the
+file.
 
-The library lies in the user's cache, named by what it was made of: its sources, the compiler, the flags
-and what the CPU can do. Processes that start at the same time wait for one of them to build it.
+The library lies in the user's cache, named by what it was made of: its sources, the compiler, the
+flags and what the CPU can do. Processes that start at the same time wait for one of them to build
+it.
 """
 
 import fcntl
@@ -17,8 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 COMPILERS = ("c++", "g++", "clang++")
-# Errno and traps are nobody's here, and loops that may set them are not vectorized. Nothing that
-# reorders sums or assumes finite numbers: NaN must come through, and a row's sums have one order.
+# No caller reads errno or traps, and compilers do not vectorize loops that may set them. No flag may
+# reorder sums or assume finite numbers: NaN must come through, and a row's sums have one order.
 FLAGS = (
     "-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC", "-shared",
 )  # fmt: skip
@@ -28,11 +30,11 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 class BuildError(Exception):
-    """Why there is no library, in one line."""
+    """The native library cannot be built. The message gives the reason in one line."""
 
 
 def library() -> Path:
-    """The library for this machine, built if it is not there. Raises BuildError."""
+    """Returns the path of the library for this machine, and builds a missing one. Raises BuildError."""
     compiler = find_compiler()
     command = [compiler, *FLAGS, *machine_flags()]
     target = cache_folder() / f"gemwire-{_key(command)}.so"
@@ -44,7 +46,7 @@ def library() -> Path:
 
 
 def find_compiler() -> str:
-    """$CXX, else the first of the usual names."""
+    """Returns the path of $CXX, or of the first usual compiler that is installed. Raises BuildError."""
     named = os.environ.get("CXX")
     for name in (named,) if named else COMPILERS:
         if found := shutil.which(name):
@@ -58,7 +60,9 @@ def machine_flags() -> tuple[str, ...]:
 
 
 def cache_folder() -> Path:
-    """A folder of this user's own: who may write there decides what this process runs."""
+    """Returns a folder that this user alone may write to, as this process runs what lies there.
+    Raises BuildError.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     folder = Path(base).expanduser() / "gemwire"
     try:
@@ -86,7 +90,7 @@ def _key(command: list[str]) -> str:
 
 
 def _cpu_features() -> str:
-    """What the CPU can do, as the kernel lists it: a cache may be shared by unlike machines."""
+    """Returns the kernel's list of the CPU's features, as machines of different kinds may share a cache."""
     if not CPUINFO.exists():
         return platform.processor()
     lines = CPUINFO.read_text("utf-8", "replace").splitlines()

@@ -1,4 +1,4 @@
-"""Which operations this CPU gets, and in which dtype."""
+"""Chooses the operations for this CPU, and their dtype."""
 
 import logging
 
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def best_dtype() -> torch.dtype:
-    """bfloat16 where the CPU multiplies it natively; emulated it is slower than float32."""
+    """Returns bfloat16 where the CPU multiplies it natively; emulated, it is slower than float32."""
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if native else torch.float32
 
@@ -24,7 +24,7 @@ def make_ops(dtype: torch.dtype, *, weights: WeightFormat, threads: int) -> Nati
     `dtype` is that of activations, `weights` the format that weights are multiplied in; `threads` counts
     the calling thread. Raises FormatError for a format that the CPU's operations do not multiply.
     """
-    # oneDNN uses AMX, which multiplies bfloat16 several times as fast as what the library uses.
+    # oneDNN uses AMX, which multiplies bfloat16 several times as fast as the library's instructions.
     products = dtype is not torch.bfloat16 or not torch.cpu._is_amx_tile_supported()
     try:
         return NativeOps(dtype, weights=weights, threads=threads, products=products)

@@ -1,7 +1,7 @@
-"""`Ops` by the native library: every operation one pass, products on packed weights.
+"""`Ops` by the native library: every operation is one pass, and products take packed weights.
 
-A row's result does not depend on the other rows of its batch, to the bit, where the library multiplies
-itself: a sum runs in one order whatever the batch.
+Where the library multiplies, a row's result has the same bits whatever the other rows of its batch
+are: a sum has one order in every batch.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ PER_WORD = {Kind.FLOAT32: 1, Kind.BFLOAT16: 2, Kind.INT8: 4}
 
 @dataclass(frozen=True, slots=True)
 class NativeWeight:
-    """A weight [out, in] in the library's layout; `memory` is what `address` points to."""
+    """A weight [out, in] in the library's layout; `address` points into `memory`."""
 
     address: CWeight
     out_features: int
@@ -108,7 +108,9 @@ class NativeOps:
         positions: NDArray[np.int32],
         cu_seqlens: NDArray[np.int32],
     ) -> Batch:
-        """The bounds are all that the library plans by; the rest is for the reference's operations."""
+        """Places the batch as the reference does; the library itself reads the bounds of the texts
+        alone.
+        """
         return reference.place(input_ids, positions, cu_seqlens)
 
     def embed_norm(

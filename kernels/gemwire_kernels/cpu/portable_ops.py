@@ -1,8 +1,9 @@
-"""`Ops` by PyTorch alone: oneDNN's products on weights it has packed, the rest as the reference does it.
+"""`Ops` by PyTorch alone: oneDNN multiplies weights that it has packed, the reference does the
+rest.
 
-oneDNN compiles code for every number of rows that it multiplies, some 0.5 MB for each shape of weight,
-and PyTorch keeps it for good. So products have one of a few numbers of rows (`ROWS`): rows of zeros
-fill the last product up. Attention is computed in fp32, whose products are not oneDNN's.
+oneDNN compiles code for every number of rows that it multiplies, some 0.5 MB for each shape of
+weight, and PyTorch keeps it for good. So products have one of a few numbers of rows (`ROWS`): rows
+of zeros fill the last product up. Attention is computed in fp32, whose products are not oneDNN's.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from gemwire_kernels.ops import Batch, RotaryTable
 from gemwire_kernels.tensors import FORMAT_OF, to_tensor
 
 NAME = "the CPU's operations"
-# Rows that oneDNN is told of when it packs a weight; the layout it chooses serves any number.
+# The number of rows that oneDNN packs a weight for; the layout serves any number.
 PACKING_ROWS = 256
 # Numbers of rows of a product, ascending; more rows are several products. A product takes as long as its
 # weight takes to read (as some 30 rows on a Zen 5) and its rows to multiply: so sizes are closer where
@@ -64,10 +65,10 @@ class PortableOps:
         return self.pack_tensor(to_tensor(weight, self.formats, NAME))
 
     def pack_tensor(self, weight: Tensor) -> PortableWeight:
-        """`pack` for a weight [out, in] in the dtype of activations."""
+        """Packs a weight [out, in] in the dtype of activations, as `pack` does."""
         packed = self._pack(weight)
         if weight.shape not in self._prepared:
-            # Takes the memory of every product now, not while it serves.
+            # Allocates the memory of every product at load, not in service.
             self._prepared.add(weight.shape)
             for rows in ROWS:
                 self._multiply(weight.new_zeros(rows, weight.shape[1], dtype=self._dtype), packed)
@@ -158,9 +159,9 @@ class PortableOps:
 
 
 def in_few_sizes(multiply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """multiply(x) for x [n, m], by products whose numbers of rows are in `ROWS`.
+    """Computes multiply(x) for x [n, m] by products whose numbers of rows are in `ROWS`.
 
-    `multiply` gives a row for each row, whatever the others are.
+    `multiply` must compute each row independently of the others.
     """
     products = []
     for part in x.split(ROWS[-1]):
@@ -171,7 +172,7 @@ def in_few_sizes(multiply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def quantize(x: Tensor) -> tuple[Tensor, Tensor]:
-    """(int8 [n, m], fp32 scales [n]): each row's largest magnitude becomes 127."""
+    """Returns int8 [n, m] and fp32 scales [n]; the largest magnitude of each row becomes 127."""
     rows = x.float()
     scales = rows.abs().amax(dim=1) / 127
     return (rows / scales.clamp_min(1e-30)[:, None]).round_().to(torch.int8), scales

@@ -12,7 +12,7 @@ def row_bytes(columns: int) -> int:
 
 
 def quantize(values: Rows) -> Bytes:
-    """Rounds to nearest, ties to even. Every NaN becomes one NaN."""
+    """Rounds to nearest, ties to even. Every NaN becomes the same NaN."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     rounded = bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))
     halves = (rounded >> np.uint32(16)).astype(np.uint16)

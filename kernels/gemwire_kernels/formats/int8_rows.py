@@ -1,7 +1,7 @@
 """int8 by row: a block is a row, with one scale.
 
-A row is its scale, fp32, and then its integers, one byte a column. A number is scale * integer; the
-largest magnitude of a row is 127.
+A row holds its scale, fp32, and then its integers, one byte a column. A number is scale * integer;
+the largest magnitude of a row is 127 steps.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ def row_bytes(columns: int) -> int:
 
 
 def quantize(values: Rows) -> Bytes:
-    """A row that is not finite gets a scale of NaN, and zeros."""
+    """Rounds each row by its own scale. A row that is not finite gets a scale of NaN, and zeros."""
     values = np.ascontiguousarray(values, np.float32)
     scales = np.abs(values).max(axis=1, initial=0) / np.float32(127)
     scales[~np.isfinite(values).all(axis=1)] = np.nan
@@ -36,7 +36,7 @@ def dequantize(data: Bytes) -> Rows:
 
 
 def split(data: Bytes) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """The scales [rows] and the integers [rows, columns]."""
+    """Returns the scales, fp32 [rows], and the integers, int8 [rows, columns]."""
     scales = np.ascontiguousarray(data[:, :SCALE_BYTES]).view(np.float32)[:, 0]
     return scales, data[:, SCALE_BYTES:].view(np.int8)
 

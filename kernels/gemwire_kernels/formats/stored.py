@@ -27,10 +27,10 @@ class Stored:
 
     @classmethod
     def quantized(cls, values: Rows, to: WeightFormat) -> "Stored":
-        """fp32 [rows, columns], rounded to a format."""
+        """Rounds fp32 [rows, columns] to a format."""
         rows, columns = values.shape
         return cls(to, (rows, columns), to.quantize(values))
 
     def dequantized(self) -> Rows:
-        """The fp32 values [rows, columns] that the bytes stand for."""
+        """Returns the fp32 values [rows, columns] that the bytes stand for."""
         return self.format.dequantize(self.data)

@@ -1,4 +1,4 @@
-"""What a format of weights is."""
+"""Defines what a format of weights is."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass

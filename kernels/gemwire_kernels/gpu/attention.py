@@ -66,7 +66,7 @@ def _rows(
     pointer, begin, length, first_row, kv_head,
     NUM_KV_HEADS: tl.constexpr, GROUP: tl.constexpr, HEAD_DIM: tl.constexpr, BLOCK_M: tl.constexpr,
 ):  # fmt: skip
-    """Where the rows of a tile lie in q and in the output, and which of them are a token's."""
+    """Returns the places of a tile's rows in q and in the output, and which rows belong to a token."""
     row = tl.arange(0, BLOCK_M)
     if NUM_KV_HEADS == 1:
         # One block of memory: nothing but constants to hold through the loop.

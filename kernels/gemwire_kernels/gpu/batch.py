@@ -16,7 +16,7 @@ from torch import Tensor
 from gemwire_kernels.gpu.tiles import TileSet
 from gemwire_kernels.ops import Batch
 
-# Sections start at multiples of 16 bytes, as vector loads want.
+# Sections start at multiples of 16 bytes, as vector loads require.
 ALIGNMENT = 4
 
 Ids = NDArray[np.int32]
@@ -24,7 +24,7 @@ Ids = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
-    """The sizes of attention, by which tiles and values are laid out."""
+    """The sizes of attention, which decide the layout of tiles and values."""
 
     num_heads: int
     num_kv_heads: int
@@ -32,7 +32,7 @@ class Attention:
 
     @property
     def group(self) -> int:
-        """Query heads of one kv head."""
+        """The number of query heads that share a kv head."""
         return self.num_heads // self.num_kv_heads
 
 
@@ -59,12 +59,12 @@ class Plan(NamedTuple):
     tile_row: Tensor
 
     def programs(self, work: int, per_multiprocessor: int = 1) -> tuple[int]:
-        """A grid for at most `work` pieces, which the kernel walks with a stride of the grid."""
+        """Returns a grid for at most `work` pieces, which the kernel walks with a stride of the grid."""
         return (max(1, min(work, per_multiprocessor * self.multiprocessors)),)
 
 
 class Block:
-    """Room for batches of up to `capacity` tokens on the device."""
+    """Memory on the device for batches of up to `capacity` tokens."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Block:
         self.batch = Batch(ids, positions, cu_seqlens, plan)
 
     def host(self) -> Tensor:
-        """Memory to `fill` and `upload` from; pinned where that makes the copy asynchronous."""
+        """Returns host memory for `fill` and `upload`, pinned where that makes the copy asynchronous."""
         return torch.zeros(self._size, dtype=torch.int32, pin_memory=self._memory.is_cuda)
 
     def fill(self, host: Tensor, input_ids: Ids, positions: Ids, cu_seqlens: Ids) -> None:

@@ -1,8 +1,9 @@
-"""Which tiles `gemwire tune` tries, and which of what it measured it takes. Pure: no GPU, no clock.
+"""Lists the tiles that `gemwire tune` tries, and selects among the measured ones. Pure: no GPU, no
+clock.
 
 A matrix operation has one BLOCK_K in all its sizes and attention has one tile, or bits would differ
-between batches (see gemwire_kernels.gpu.tiles). So the search is: for each BLOCK_K the best tile of each
-size, then the BLOCK_K whose tiles are best together.
+between batches (see gemwire_kernels.gpu.tiles). So the search is: for each BLOCK_K the best tile of
+each size, then the BLOCK_K whose tiles are best together.
 """
 
 import itertools
@@ -22,14 +23,14 @@ PER_MULTIPROCESSOR = (1, 2)
 # fp32 a thread in the accumulators; beyond it the epilogue has no registers.
 MOST_ACCUMULATORS = 128
 MOST_ATTENTION_ACCUMULATORS = 192
-# Of the default's time: what is less of a gain is within the spread of two measurements.
+# Share of the default's time: a smaller gain is within the spread of two measurements.
 WORTH = 0.98
-# Of a program, beside its operands: barriers and what an epilogue stages.
+# Bytes of a program beside its operands, for barriers and the epilogue's staging.
 RESERVED_BYTES = 2048
 
 
 def block_ks(tile: MatmulTile) -> tuple[int, ...]:
-    """The default's first: it is what time is left for if there is little."""
+    """Orders the values of BLOCK_K, the default's first, as there may be time for that one alone."""
     return tile.block_k, 2 * tile.block_k
 
 
@@ -65,7 +66,7 @@ def matmul_candidates(
 def attention_candidates(
     default: AttentionTile, head_dim: int, shared_memory: int, element_size: int
 ) -> list[AttentionTile]:
-    """Tiles that may fit, the default first."""
+    """Lists the tiles that may fit, the default first."""
     found = []
     for block_m, block_n, num_warps, stages, per in itertools.product(
         BLOCK_MS, ATTENTION_BLOCK_NS, WARPS, ATTENTION_STAGES, PER_MULTIPROCESSOR
@@ -88,7 +89,7 @@ def attention_candidates(
 def better(
     default: Tile | None, seconds: Mapping[Tile, float], worth: float = WORTH
 ) -> Tile | None:
-    """The fastest, but the default unless something is clearly faster; None if there is none."""
+    """Returns the fastest tile, but the default unless another is clearly faster; None without tiles."""
     if not seconds:
         return None
     fastest = min(seconds, key=seconds.__getitem__)
@@ -122,7 +123,9 @@ def choose(
 
 
 def _nearest_first(found: Iterable[Tile], default: Tile, *, with_default: bool) -> list[Tile]:
-    """Least changed from the default first: where time ends the search, it has seen the likely ones."""
+    """Puts the least changed from the default first, so that a search cut short has seen the likely
+    ones.
+    """
 
     def steps(tile: Tile) -> float:
         pairs = zip(astuple(tile), astuple(default), strict=True)

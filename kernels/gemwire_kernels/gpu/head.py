@@ -10,7 +10,7 @@ from gemwire_kernels.gpu.launch import chain, chaining
 from gemwire_kernels.gpu.rows import ROWS, row_warps
 
 PROGRAMS_PER_MULTIPROCESSOR = 4
-# Few columns a program: for a single text, the matrix is read by as many multiprocessors as there are.
+# Few columns a program, so that all multiprocessors read the matrix even for a single text.
 BLOCK_M, BLOCK_N, BLOCK_K = 16, 16, 64
 
 
@@ -45,7 +45,7 @@ def _normalize_kernel(
     x_ptr, counts_ptr,
     N: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
-    """x / max(|x|, 1e-12) of each row, in place; as torch.nn.functional.normalize."""
+    """Divides each row x by max(|x|, 1e-12), in place, as torch.nn.functional.normalize does."""
     chain(CHAINED)
     column = tl.arange(0, BLOCK)
     num_texts = tl.load(counts_ptr + 1)

@@ -11,9 +11,11 @@ from gemwire_kernels.gpu.batch import Plan
 
 @triton.jit
 def chain(CHAINED: tl.constexpr):
-    """At the start of every kernel, before it reads what another wrote: lets the next one come up, and
-    waits until what is before has ended and its results are in memory. As every kernel waits, so has all
-    that came before those."""
+    """Starts every kernel, before any read of another kernel's output.
+
+    Lets the programs of the next kernel come up, and waits until the kernel before has ended and
+    its results are in memory. As every kernel waits, all earlier kernels have ended too.
+    """
     if CHAINED:
         tl.extra.cuda.gdc_launch_dependents()
         tl.extra.cuda.gdc_wait()
@@ -21,9 +23,12 @@ def chain(CHAINED: tl.constexpr):
 
 @triton.jit
 def fetch(pointer, BYTES: tl.constexpr):
-    """Before `chain`: BYTES from the pointer on, a multiple of 16, are brought to the L2 while the kernel
-    before still runs. For a program's first weights, which no kernel writes and of which a small batch's
-    reads mostly are. By one thread, and nobody waits for it."""
+    """Prefetches BYTES from the pointer on, a multiple of 16, into the L2 while the kernel before
+    still runs.
+
+    Called before `chain`, for a program's first weights: no kernel writes them, and they are most
+    of the reads of a small batch. One thread issues the prefetch, and no thread waits for its end.
+    """
     if BYTES > 0:
         tl.inline_asm_elementwise(
             """
@@ -43,12 +48,15 @@ def fetch(pointer, BYTES: tl.constexpr):
 
 
 def fetched(plan: Plan, weight: Tensor, rows: int) -> int:
-    """Bytes of that many rows for `fetch`; 0, of nothing, where a last block would reach beyond the end."""
+    """Returns the bytes of that many rows for `fetch`; 0 where a last block would reach beyond the end."""
     whole = plan.chained and len(weight) % rows == 0
     return rows * weight.stride(0) * weight.element_size() if whole else 0
 
 
 def chaining(plan: Plan) -> dict[str, Any]:
-    """Options of a launch, whose kernel begins with `chain`. A product and a sum are one instruction with
-    one rounding: not left to Triton's default, which would change a text's bits from version to version."""
+    """Returns the options of a launch whose kernel begins with `chain`.
+
+    A product and a sum are one instruction with one rounding. This is set here, as Triton's default
+    may change between versions, and a text's bits with it.
+    """
     return {"CHAINED": plan.chained, "launch_pdl": plan.chained, "enable_fp_fusion": True}

@@ -22,7 +22,7 @@ from gemwire_kernels.gpu.batch import Plan
 
 @triton.jit
 def halves(tile, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """The left and the right columns; each element stays in its register."""
+    """Splits the left from the right columns; each element stays in its register."""
     return tl.split(tl.permute(tl.reshape(tile, (ROWS, 2, COLUMNS // 2)), (0, 2, 1)))
 
 
@@ -37,7 +37,7 @@ def opened(matrix, shape, strides, block, COPY_ENGINE: tl.constexpr):
 
 
 def has_copy_engine(major: int) -> bool:
-    """By the compute capability's first number: Hopper and newer."""
+    """Whether cards of this major compute capability have a copy engine: Hopper and newer."""
     return major >= 9
 
 

@@ -41,8 +41,9 @@ EPS = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Of one compiled kernel: registers a thread, spilled and shared bytes, the matrix instruction, and
-    the places where it is waited for."""
+    """One compiled kernel: registers a thread, spilled and shared bytes, the matrix instruction,
+    and the number of places that wait for that instruction.
+    """
 
     registers: int
     spilled: int
@@ -74,7 +75,7 @@ class Resources:
 
 
 class _Target:
-    """Stands in for a driver: a device that there is not."""
+    """Stands in for a driver, of a device that this machine lacks."""
 
     def __init__(self, capability: int) -> None:
         self.capability = capability
@@ -92,7 +93,9 @@ class _Target:
 def compile_all(
     capability: int, shared_memory: int, dtype: torch.dtype, chained: bool = False
 ) -> dict[str, Resources]:
-    """By name, every kernel of every size. The process can run no kernel after it."""
+    """Compiles every kernel of every size, and returns them by name. Afterwards the process can run
+    no kernel.
+    """
     driver.set_active(_Target(capability))
     compiled: list[tuple[str, Any]] = []
     run = JITFunction.run
@@ -121,7 +124,7 @@ def compile_all(
 def _operations(
     table: TileTable, tokens: int, dtype: torch.dtype, copy_engine: bool
 ) -> Iterator[str]:
-    """Calls every operation on tensors without memory, and after each says what was special."""
+    """Calls every operation on tensors without memory, and yields after each how it was specialized."""
     device = torch.device("meta")
     ops = GpuOps(
         ATTENTION, table, dtype=dtype, device=device, multiprocessors=132, copy_engine=copy_engine
@@ -155,7 +158,7 @@ def _operations(
 
 
 def faults(found: dict[str, Resources], capability: int, shared_memory: int) -> list[str]:
-    """What must not be, in words."""
+    """Returns the faults of the kernels, in words."""
     wrong = []
     for name, resources in found.items():
         if resources.spilled:

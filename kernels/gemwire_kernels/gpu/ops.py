@@ -79,7 +79,7 @@ class GpuOps:
         residual_dtype: torch.dtype = torch.float32,
         deterministic: bool = True,
     ) -> "GpuOps":
-        """For a CUDA device, with the tile sizes for its model."""
+        """Makes the operations for a CUDA device, with the tile sizes for its model."""
         properties = torch.cuda.get_device_properties(device)
         table = find_table(
             properties.name,
@@ -103,7 +103,7 @@ class GpuOps:
         return ROTARY_DTYPES[self._dtype]
 
     def block(self, capacity: int) -> Block:
-        """Room for batches of up to `capacity` tokens."""
+        """Allocates memory for batches of up to `capacity` tokens."""
         return Block(
             capacity,
             self.table.for_tokens(capacity),
@@ -111,7 +111,7 @@ class GpuOps:
             self._multiprocessors,
             self._dtype,
             self._device,
-            chained=self.table.chained and self._copy_engine,  # the same cards can
+            chained=self.table.chained and self._copy_engine,  # cards with an engine can chain
             copy_engine=self._copy_engine,
         )
 
@@ -120,7 +120,7 @@ class GpuOps:
         return (FORMAT_OF[self._dtype],)
 
     def pack(self, weight: Stored) -> Tensor:
-        """The rows on the device. Raises ValueError if the copy engine cannot address them."""
+        """Copies the rows to the device. Raises ValueError if the copy engine cannot address them."""
         rows = self.pack_embedding(weight)
         if rows.shape[1] * rows.element_size() % ROW_ALIGNMENT:
             raise ValueError(
@@ -138,7 +138,7 @@ class GpuOps:
         positions: NDArray[np.int32],
         cu_seqlens: NDArray[np.int32],
     ) -> Batch:
-        """In a block of its own, of just the size."""
+        """Places the batch in a block of its own, of just the size."""
         block = self.block(max(1, len(input_ids), len(cu_seqlens) - 1))
         host = block.host()
         block.fill(host, input_ids, positions, cu_seqlens)

@@ -15,7 +15,7 @@ from gemwire_kernels.gpu.launch import chain, chaining, fetch, fetched
 from gemwire_kernels.gpu.matmul import opened, operand
 from gemwire_kernels.ops import RotaryTable
 
-# Of the rotary tables, by the serving dtype.
+# The dtype of the rotary tables, by the serving dtype.
 ROTARY_DTYPES = {torch.bfloat16: torch.float16, torch.float32: torch.float32}
 LARGEST = tl.constexpr(3.38e38)  # just under bfloat16's and float32's
 

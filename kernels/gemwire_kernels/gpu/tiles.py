@@ -21,7 +21,7 @@ import triton
 
 Tile = TypeVar("Tile", "MatmulTile", "AttentionTile")
 TRITON = ".".join(triton.__version__.split(".")[:2])
-# What a table is found by.
+# The fields that identify a table.
 KEYS = {"measured": ("gpu", "triton", "dtype"), "fitting": ("shared_memory", "dtype")}
 
 
@@ -56,7 +56,7 @@ class AttentionTile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileSet:
-    """The sizes of every tiled kernel for batches of up to `max_tokens`; None: of any size."""
+    """The tiles of every tiled kernel for batches of up to `max_tokens`; None: for batches of any size."""
 
     qkv: MatmulTile
     linear: MatmulTile
@@ -91,10 +91,11 @@ class TileTable:
 
 
 def find_table(gpu: str, shared_memory: int, dtype: str, extra: Path | None = None) -> TileTable:
-    """The table for a card by name, its largest shared memory of a program in bytes, and a dtype.
+    """Returns the table for a card by name, its largest shared memory of a program in bytes, and a
+    dtype.
 
-    `extra` is a file that `gemwire tune` wrote; its tables go first. Raises ValueError if nothing fits,
-    or for a file that is no table.
+    `extra` is a file that `gemwire tune` wrote; its tables go first. Raises ValueError if nothing
+    fits, or for a file that is no table.
     """
     documents = [("tiles.json", files("gemwire_kernels.gpu").joinpath("tiles.json").read_text())]
     if extra is not None:
@@ -114,7 +115,7 @@ def find_table(gpu: str, shared_memory: int, dtype: str, extra: Path | None = No
 def to_entry(
     sets: Sequence[TileSet], gpu: str, dtype: str, chained: bool = False
 ) -> dict[str, Any]:
-    """A `measured` entry of the file's form; the inverse of reading one."""
+    """Makes a `measured` entry of the file; the inverse of reading one."""
     attention = astuple(sets[0].attention)
     rows = [
         {"max_tokens": s.max_tokens}
@@ -151,7 +152,9 @@ def merge(path: Path, entry: dict[str, Any]) -> None:
 
 
 def read_tables(path: Path) -> dict[str, list[Any]]:
-    """What `merge` adds to: nothing where there is no file. Raises ValueError for one that is no table."""
+    """Reads the tables that `merge` adds to; none where there is no file. Raises ValueError for a
+    file that is no table.
+    """
     return _read(str(path), path.read_text("utf-8")) if path.exists() else {"measured": []}
 
 
@@ -187,7 +190,7 @@ def _table(source: str, entry: dict[str, Any]) -> TileTable:
 
 
 def _tile(kind: type[Tile], numbers: Sequence[int]) -> Tile:
-    """From its fields in their order."""
+    """Makes a tile of its fields, in their order."""
     names = [field.name for field in fields(kind)]
     if len(numbers) != len(names) or not all(isinstance(number, int) for number in numbers):
         raise TypeError(f"{numbers} for {', '.join(names)}")

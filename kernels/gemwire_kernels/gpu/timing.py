@@ -21,19 +21,19 @@ Call = Callable[[], object]
 
 
 class Replay(NamedTuple):
-    """A graph and the number of calls in it."""
+    """A graph, and the number of calls that the graph holds."""
 
     graph: torch.cuda.CUDAGraph
     calls: int
 
 
 def input_sets(bytes_of_one: int, l2_bytes: int) -> int:
-    """How many sets of inputs are twice the L2, within reason."""
+    """Returns how many sets of inputs fill the L2 twice, within limits."""
     return max(2, min(64, -(-2 * l2_bytes // max(bytes_of_one, 1))))
 
 
 def capture(calls: Sequence[Call]) -> Replay:
-    """The calls in order, and again until there are enough of them."""
+    """Repeats the calls in order until there are enough of them."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -49,7 +49,7 @@ def capture(calls: Sequence[Call]) -> Replay:
 
 
 def interleave(replays: Mapping[str, Replay], seconds: float) -> dict[str, float]:
-    """Median seconds of one call of each, from rounds in which they take turns for about `seconds`."""
+    """Returns the median seconds of one call of each; they take turns in rounds for about `seconds`."""
     for replay in replays.values():
         replay.graph.replay()
     torch.cuda.synchronize()
@@ -74,7 +74,7 @@ def _timed(replay: Replay) -> tuple[torch.cuda.Event, torch.cuda.Event]:
 
 @contextmanager
 def poisoned():
-    """Inside, memory that was not written is NaN, so that an output with a hole is seen."""
+    """Fills new memory with NaN inside the context, so that an output with a hole is seen."""
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -85,6 +85,6 @@ def poisoned():
 
 
 def relative_error(out: torch.Tensor, truth: torch.Tensor) -> float:
-    """|out - truth| / |truth|, NaN if any is NaN."""
+    """Returns |out - truth| / |truth|, which is NaN if a number is NaN."""
     difference = torch.linalg.vector_norm(out.double() - truth.double())
     return float(difference / torch.linalg.vector_norm(truth.double()))

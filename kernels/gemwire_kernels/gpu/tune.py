@@ -34,15 +34,15 @@ from gemwire_kernels.gpu.workbench import Inputs, Workbench, lengths_of, mixed_l
 from gemwire_kernels.ops import Batch
 
 MATMULS = ("qkv", "linear", "gate_up")
-# Tokens at which the sizes of a table are measured: as many as there are sizes, the largest last.
+# Tokens of the batches that a table's sizes are measured on: one number a size, the largest last.
 MEASURED_TOKENS = (64, 512, 2816, 5632)
 LARGEST_TOKENS = 16896
-# Of |out - default's| / |default's|: bfloat16 rounds once in both.
+# Limit of |out - default's| / |default's|: bfloat16 rounds once in both.
 CLOSE = 1e-2
 EPS = 1e-6
-# Of a step's time, what its candidates may take to compile and to compare; the rest is for timing.
+# Share of a step's time for compiling and comparing its candidates; the rest is for timing.
 COMPILING = 0.7
-# Sliding layers to a full one, as in the model.
+# Sliding layers per full layer, as in the model.
 SLIDING_TO_FULL = 5
 
 Report = Callable[[int, int, str], None]
@@ -50,7 +50,7 @@ Report = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What was measured of one operation at one size, in seconds; `before` is the table's tile."""
+    """The measurement of one operation at one size, in seconds; `before` is that of the table's tile."""
 
     operation: str
     tokens: int
@@ -62,16 +62,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """The sets found, and how they compare with those that were there."""
+    """The sets that the search found, and their comparison with the former ones."""
 
     sets: tuple[TileSet, ...]
     changes: tuple[Change, ...]
 
 
 def tune(bench: Workbench, table: TileTable, seconds: float, report: Report) -> Tuned:
-    """Searches for about `seconds`; `report` is told of steps done, of all, and what comes.
-
-    Raises ValueError if an operation has no tile that works.
+    """Searches for about `seconds`. Calls `report` with the number of steps done, that of all
+    steps, and the name of the next. Raises ValueError if an operation has no tile that works.
     """
     search = _Search(bench, table, time.monotonic() + seconds, report)
     sets, changes = list(table.sets), []
@@ -90,7 +89,7 @@ def with_tile(tile_set: TileSet, operation: str, tile: MatmulTile) -> TileSet:
 
 
 class _Search:
-    """One run, which divides its time among its steps."""
+    """One search, which divides its time among its steps."""
 
     def __init__(self, bench: Workbench, table: TileTable, deadline: float, report: Report) -> None:
         self._bench, self._table = bench, table
@@ -159,7 +158,7 @@ class _Search:
         return matmul_candidates(default, block_k, self._bench.shared_memory, self._element, half)
 
     def _run(self, operation: str, i: int, tile: MatmulTile, inputs: Inputs) -> list[Tensor] | None:
-        """The outputs for the first rows of the inputs, or None."""
+        """Returns the outputs for the first rows of the inputs, or None if the kernel does not run."""
         tokens = self._tokens[i]
         batch = self._batch(tokens, i)
         part = inputs._replace(
@@ -295,7 +294,7 @@ def _attention_call(
 
 
 def _outputs(call: Callable[[], list[Tensor]]) -> list[Tensor] | None:
-    """What the call gives, or None if its kernel does not compile, does not fit or spills."""
+    """Returns the call's outputs, or None if its kernel does not compile, does not fit or spills."""
     try:
         with launched() as kernels, poisoned():
             out = [tensor.clone() for tensor in call()]
@@ -332,7 +331,7 @@ def _close(out: Sequence[Tensor], truth: Sequence[Tensor]) -> bool:
 
 
 def _same(out: Sequence[Tensor], anchor: Sequence[Tensor]) -> bool:
-    """Bit for bit, for as many rows as `out` has."""
+    """Compares bit for bit, for as many rows as `out` has."""
     return all(torch.equal(a, b[: len(a)]) for a, b in zip(out, anchor, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Random batches and weights of a model's sizes, to time and check its operations on."""
+"""Makes random batches and weights of a model's sizes, to time and check operations."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from gemwire_kernels.ops import Batch, RotaryTable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """What the operations need to know of a model."""
+    """The sizes of a model that its operations depend on."""
 
     attention: Attention
     hidden: int
@@ -41,7 +41,7 @@ EMBEDDINGGEMMA = Sizes(
 
 
 class Inputs(NamedTuple):
-    """Random, of one set of sizes; weights as the encoder has them, norms as 1 + w."""
+    """Random inputs of one set of sizes; weights are laid out as the encoder's, norms are 1 + w."""
 
     x: Tensor
     h: Tensor
@@ -66,7 +66,7 @@ class Workbench:
         self.shared_memory = properties.shared_memory_per_block_optin
         self.l2_bytes = properties.L2_cache_size
         self.copy_engine = has_copy_engine(properties.major)
-        # Other ids in each batch: the same rows of the embedding would come from the L2.
+        # Each batch has other ids, as repeated rows of the embedding would come from the L2.
         self._ids = np.random.default_rng(seed)
         self._generator = torch.Generator(device).manual_seed(seed)
 
@@ -76,7 +76,7 @@ class Workbench:
         return values.to(dtype or self.dtype)
 
     def weight(self, rows: int, columns: int) -> Tensor:
-        """Products of normal values are normal again."""
+        """Makes a random weight whose products with normal values are normal again."""
         return self.normal(rows, columns, scale=columns**-0.5)
 
     def norm(self, size: int) -> Tensor:
@@ -89,7 +89,7 @@ class Workbench:
         return RotaryTable(*(t.to(self.device, dtype) for t in (angles.cos(), angles.sin())))
 
     def batch(self, lengths: NDArray[np.int32], tiles: TileSet, vocabulary: int = 1 << 16) -> Batch:
-        """Texts of these lengths in a block of just their size, ids random."""
+        """Makes texts of these lengths with random ids, in a block of just their size."""
         cu_seqlens = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
         tokens = int(cu_seqlens[-1])
         block = Block(
@@ -106,7 +106,7 @@ class Workbench:
         host = block.host()
         block.fill(host, ids, positions, cu_seqlens)
         block.upload(host)
-        torch.cuda.synchronize(self.device)  # before the host's block goes
+        torch.cuda.synchronize(self.device)  # before the host's block is freed
         return block.batch
 
     def inputs(self, tokens: int, rotary: RotaryTable) -> Inputs:
@@ -126,13 +126,15 @@ class Workbench:
 
 
 def lengths_of(tokens: int, length: int) -> NDArray[np.int32]:
-    """As many texts of `length` as `tokens` hold, and what is left over."""
+    """Returns as many texts of `length` as `tokens` hold, and one of the tokens left over."""
     lengths = [length] * (tokens // length) + [tokens % length] * (tokens % length > 0)
     return np.array(lengths, dtype=np.int32)
 
 
 def mixed_lengths(tokens: int, seed: int = 0) -> NDArray[np.int32]:
-    """Lognormal: median 40 tokens, sigma 0.9, 8 to 600; the last is cut so that they sum to `tokens`."""
+    """Draws lognormal lengths: median 40 tokens, sigma 0.9, 8 to 600. The last is cut so that they
+    sum to `tokens`.
+    """
     random = np.random.default_rng(seed)
     lengths = np.clip(random.lognormal(np.log(40), 0.9, tokens), 8, 600).astype(np.int32)
     ends = np.minimum(np.cumsum(lengths), tokens)

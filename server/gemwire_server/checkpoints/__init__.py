@@ -1,4 +1,4 @@
-"""Checkpoints as they are published: sentence-transformers folders of a Gemma 3 text encoder."""
+"""Checkpoints as they are published: sentence-transformers folders of a text encoder."""
 
 from gemwire_server.checkpoints.opened import Checkpoint, open_checkpoint, open_configured
 

@@ -1,4 +1,4 @@
-"""Which files a checkpoint's vectors depend on."""
+"""Finds the files that a checkpoint's vectors depend on."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ SUFFIXES = (".json", ".safetensors", ".model")
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """model.safetensors, or the shards that its index names. Raises CheckpointError."""
+    """Returns model.safetensors, or the shards that its index names. Raises CheckpointError."""
     index = folder / INDEX
     if (single := folder / "model.safetensors").exists():
         return [single]
@@ -38,10 +38,11 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def digest(root: Path, modules: Iterable[Path]) -> str:
-    """A digest of the names and the content of the files in `root` and in the modules' folders.
+    """Returns a digest of the names and the content of the files in `root` and in the modules'
+    folders.
 
-    Files, and folders on the way to them, may be links. Other folders below `root` do not count. The
-    function reads all files.
+    Files, and folders on the way to them, may be links. Other folders below `root` do not count.
+    The function reads all files.
     """
     paths = set[Path]()
     for folder in {root, *modules}:

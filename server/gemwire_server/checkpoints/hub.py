@@ -1,4 +1,6 @@
-"""A model's name → its folder: ours, one that is there, or a snapshot of a Hugging Face repository."""
+"""Finds the folder of a model's name: gemwire-mini's, an existing one, or a snapshot of a Hugging
+Face repository.
+"""
 
 import re
 from dataclasses import dataclass
@@ -19,13 +21,13 @@ from gemwire_server.config.options import MINI
 from gemwire_server.errors import CheckpointError
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
-# What the layout is made of; repositories also hold the same weights in other formats.
+# The files of the layout; repositories also hold the same weights in other formats.
 FILES = ["*.json", "*.safetensors", "*tokenizer.model"]
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedCheckpoint:
-    """A checkpoint's folder; `revision` is the hub's commit, None for a folder of one's own."""
+    """A checkpoint's folder; `revision` is the hub's commit, None for a local folder."""
 
     path: Path
     name: str
@@ -47,8 +49,8 @@ def resolve(model: str, revision: str | None = None) -> ResolvedCheckpoint:
         raise CheckpointError(f"{model!r} is neither a folder nor a hub id such as org/name")
     try:
         snapshot = Path(snapshot_download(model, revision=revision, allow_patterns=FILES))
-    except Exception as error:  # beside its own, the library lets those of its transports through
-        # "Not in the cache" is what follows; the hub's answer is what went wrong.
+    except Exception as error:  # the library raises its transports' errors beside its own
+        # "Not in the cache" is the consequence; the hub's answer is the cause.
         cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else None
         raise CheckpointError(f"{model}: {_explain(model, revision, cause or error)}") from error
     return ResolvedCheckpoint(snapshot, model, snapshot.name)

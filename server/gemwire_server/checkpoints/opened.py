@@ -1,4 +1,4 @@
-"""A checkpoint on disk, read but for its weights."""
+"""Opens a checkpoint on disk: everything but its weights is read."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +30,9 @@ GEMMA_DIMENSIONS = (768, 512, 256, 128)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """What a checkpoint says of itself. `dimensions` are the sizes of its vectors, largest first;
-    `default_dimensions` is the size where nobody asks for one."""
+    """An opened checkpoint. `dimensions` are the sizes of its vectors, largest first;
+    `default_dimensions` is the size for requests that name none.
+    """
 
     path: Path
     name: str
@@ -55,7 +56,7 @@ class Checkpoint:
         )
 
     def load_encoder(self, ops: "Ops", dtype: "torch.dtype", device: "torch.device") -> "Encoder":
-        """The encoder over `ops`, with matrices in `dtype`; its vectors are computed on `device`.
+        """Loads the encoder over `ops`, with matrices in `dtype` and vectors on `device`.
 
         Raises CheckpointError for weights that are damaged or of another model.
         """
@@ -67,20 +68,21 @@ class Checkpoint:
 
     @property
     def rereads_window(self) -> bool:
-        """Whether the window is another than transformers reads in config.json."""
+        """Whether the window differs from the one that transformers reads in config.json."""
         return bool(self.config.reinterpreted)
 
     def revision(self) -> str:
-        """The hub's commit, or a digest of every file a vector depends on (reads them all).
+        """Returns the hub's commit, or a digest of every file a vector depends on (reads them all).
 
-        If the window is read otherwise than config.json says, which changes vectors, it is added.
+        If config.json is read otherwise than transformers reads it, which changes vectors, a suffix
+        says so.
         """
         revision = self.commit or digest(self.path, self.pipeline.folders)
         return "-".join(filter(None, (revision, self.config.reinterpreted)))
 
 
 def open_configured(config: ServerConfig) -> Checkpoint:
-    """The configured checkpoint. Raises CheckpointError with what to do."""
+    """Opens the configured checkpoint. Raises CheckpointError with what to do."""
     return open_checkpoint(config.model, config.revision or None, config.sliding_window)
 
 
@@ -93,7 +95,7 @@ def open_checkpoint(model: str, revision: str | None = None, sliding_window: int
     try:
         return _read(resolved, sliding_window)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, OSError) as error:
-        # A value of another kind than its key has; what is only not implemented has been named.
+        # A value of a wrong type. Values that are only not implemented have been refused by name.
         raise CheckpointError(
             f"{resolved.path}: its configuration is damaged: {type(error).__name__}: {error}"
         ) from error
@@ -109,7 +111,7 @@ def _read(resolved: ResolvedCheckpoint, sliding_window: int) -> Checkpoint:
     full = config.hidden_size
     for folder in pipeline.dense:
         full = int(read_json(folder / "config.json")["out_features"])
-    # As sentence-transformers cuts: to any size, and a larger one than there is cuts nothing.
+    # sentence-transformers cuts to any size; a size larger than the vector cuts nothing.
     default = min(settings.truncate_dim or full, full)
     return Checkpoint(
         path=resolved.path,
@@ -136,6 +138,6 @@ def _dimensions(trained: list[int] | None, full: int, default: int) -> tuple[int
         raise CheckpointError(
             f"config.json: matryoshka_dimensions {trained} are no sizes of vectors"
         )
-    # With other Dense layers put behind it an encoder keeps the sizes of its former vectors.
+    # An encoder whose Dense layers were replaced keeps the sizes of its former vectors in config.json.
     fitting = {size for size in trained if size <= full}
     return tuple(sorted({full, default, *fitting}, reverse=True))

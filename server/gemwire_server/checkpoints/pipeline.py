@@ -1,8 +1,8 @@
-"""modules.json of a sentence-transformers folder → Pipeline: which modules a vector goes through.
+"""Reads modules.json of a sentence-transformers folder: the modules that a vector goes through.
 
 Pooling takes the mean of a text's tokens, then come matrices, and a vector ends at length one. So a
-factor before that end changes nothing, and matrices that follow each other are one matrix. Whatever is
-not of that form is refused by name.
+factor before that end changes nothing, and matrices that follow each other are one matrix. Whatever
+is not of that form is refused by name.
 """
 
 import json
@@ -14,7 +14,7 @@ from gemwire_server.errors import CheckpointError
 from gemwire_server.json_files import load_json, read_json
 from gemwire_server.json_keys import Keys
 
-# A vector of a text: the input and output of every module after Pooling.
+# The input and output of every module after Pooling: the vector of a text.
 SENTENCE = ("sentence_embedding", None)
 POOLING = Keys(
     file="Pooling/config.json",
@@ -51,7 +51,7 @@ ORDER = "Transformer and Pooling, then Dense and Normalize in any number and ord
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The encoder's folder, the Dense folders in order, and the folders of all modules."""
+    """The modules of a checkpoint: the encoder's folder, the Dense folders in order, and all folders."""
 
     encoder: Path
     dense: tuple[Path, ...]

@@ -1,5 +1,6 @@
-"""How sentence-transformers reads a text for its encoder: sentence_bert_config.json and what newer
-versions keep in the tokenizer's files instead."""
+"""Reads how sentence-transformers reads a text: sentence_bert_config.json, and the keys that newer
+versions keep in the tokenizer's files instead.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ READING = Keys(
 LOADING = {
     "model_args", "model_kwargs", "tokenizer_args", "processor_kwargs", "config_args", "config_kwargs",
 }  # fmt: skip
-# Those arguments that decide how fast, where and in which dtype transformers computes, and no more.
+# Arguments that decide only how fast, where and in which dtype transformers computes.
 INERT_LOADING = {
     "attn_implementation", "device_map", "dtype", "low_cpu_mem_usage", "torch_dtype",
     "trust_remote_code", "use_cache", "use_safetensors",
@@ -49,8 +50,9 @@ INERT_CALLING = {
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """`max_tokens` of a text, special tokens counted, None where nothing limits them; `lower`: texts
-    are read in small letters."""
+    """How a text is read. `max_tokens` counts special tokens, and is None where no file sets a
+    limit; `lower`: texts are lowercased.
+    """
 
     max_tokens: int | None
     lower: bool

@@ -1,7 +1,8 @@
-"""Reads safetensors files into memory that is laid out already: each tensor is used exactly once, or named.
+"""Reads safetensors files into memory that is laid out already. Each tensor must be used exactly
+once.
 
-Files are read a slice at a time. The memory needed beyond the weights is one slice: a mapped page counts
-until its mapping goes, so the mapping is renewed as reading goes on.
+Files are read a slice at a time, so that reading needs the memory of one slice beyond the weights.
+A mapped page counts until its mapping is closed, so each slice has a mapping of its own.
 """
 
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ def read_into(targets: dict[str, Tensor], files: list[Path]) -> None:
     """
     for file in files:
         names = _names(file)
-        # Saved from the causal class, all names carry its prefix.
+        # In files saved from the causal class, all names carry its prefix.
         prefix = "model." if all(name.startswith("model.") for name in names) else ""
         for name in names:
             target = targets.pop(name.removeprefix(prefix), None)
@@ -47,7 +48,7 @@ def _names(file: Path) -> list[str]:
 
 
 def _slices(file: Path, name: str, target: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """The values of a tensor, some rows at a time, each from a mapping of its own."""
+    """Yields the values of a tensor, some rows at a time, each part from a mapping of its own."""
     step = max(1, SLICE_BYTES // max(4, target[0].numel() * 4))
     for first in range(0, len(target), step):
         with safe_open(file, "pt") as opened:

@@ -1,4 +1,4 @@
-"""config_sentence_transformers.json: the prompts, and the size of a vector."""
+"""Reads config_sentence_transformers.json: the prompts, and the size of a vector."""
 
 import logging
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ SETTINGS = Keys(
     fixed={"model_type": ("SentenceTransformer", None)},
     ignored={"__version__", "requirements"},
 )
-# On vectors of length one these say what the cosine says.
+# On vectors of length one these order texts as the cosine does.
 COSINE = ("cosine", "dot", None)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`truncate_dim` is the size of a vector where nobody asks for another, None for the full size."""
+    """The settings of the file. `truncate_dim` is the default size of a vector, None for the full size."""
 
     prompts: PromptTable
     truncate_dim: int | None

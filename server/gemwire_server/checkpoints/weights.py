@@ -1,4 +1,4 @@
-"""A checkpoint's weights → its family's encoder."""
+"""Loads a checkpoint's weights into its family's encoder."""
 
 from pathlib import Path
 
@@ -34,7 +34,9 @@ def load_encoder(
 
 
 def _fold_dense(folders: tuple[Path, ...], hidden: int) -> Tensor:
-    """The Dense layers have no activation between them: their product in fp64, as fp32 [out, hidden]."""
+    """Folds the Dense layers, which have no activation between them, to one product: fp32 [out,
+    hidden], computed in fp64.
+    """
     product = torch.eye(hidden, dtype=torch.float64)
     for folder in folders:
         settings = read_json(folder / "config.json")

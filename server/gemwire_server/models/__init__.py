@@ -1,4 +1,4 @@
-"""Families of models: each is a configuration, a plan of its weights and an encoder."""
+"""Families of models. Each reads its configuration, plans its weights and has an encoder."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +14,10 @@ ARCHITECTURES: dict[str, Family] = {
 
 
 def find_family(raw: Mapping[str, Any]) -> Family:
-    """The family of a config.json; without a `model_type`, the first. Raises CheckpointError."""
+    """Returns the family of a config.json; without a `model_type`, the first. Raises CheckpointError."""
     names = list(ARCHITECTURES)
     name = raw.get("model_type", names[0])
-    if name not in names:  # a list, as the value may be unhashable
+    if name not in names:  # `names` is a list, as the value may be unhashable
         verb = "is" if len(names) == 1 else "are"
         raise CheckpointError(
             f"config.json: model_type is {name!r}; only {' and '.join(map(repr, names))} {verb} "

@@ -34,11 +34,11 @@ class EncoderConfig:
     max_position_embeddings: int
     rms_norm_eps: float
     reinterpreted: str = ""
-    """What is read otherwise than transformers reads it in config.json, as a suffix of the revision."""
+    """A suffix of the revision, where the reader takes config.json otherwise than transformers does."""
 
     @property
     def embedding_scale(self) -> float:
-        # The fp32 reference's value. In bf16, transformers rounds it (27.75 for 768): not followed.
+        # As in the fp32 reference. In bf16, transformers rounds the value (27.75 for 768): not followed.
         return math.sqrt(self.hidden_size)
 
     @property

@@ -1,4 +1,4 @@
-"""What an encoder of any family offers to the runners."""
+"""Defines what a runner calls on an encoder of any family."""
 
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,7 +29,7 @@ class Encoder(Protocol):
         """The size of a vector."""
 
     def forward(self, batch: "Batch") -> "Tensor":
-        """A batch that `ops.place` made, to fp32 [n, dimensions] of length one."""
+        """Turns a batch that `ops.place` made into fp32 [n, dimensions], rows of length one."""
 
     def with_ops(self, ops: "Ops") -> "Encoder":
-        """The same weights, as they are packed, with the operations of another backend."""
+        """Returns an encoder of the same packed weights that calls the operations of another backend."""

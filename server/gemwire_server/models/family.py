@@ -1,4 +1,4 @@
-"""What a family of models provides."""
+"""Defines what a family of models provides."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,5 +21,4 @@ class Family(Protocol):
         """
 
     def plan_weights(self, config: EncoderConfig, dtype: "torch.dtype") -> "WeightPlan":
-        """The tensors that the encoder needs, and the memory that takes them; `dtype` is that of
-        matrices."""
+        """Lays out the memory for the tensors that the encoder needs; `dtype` is that of matrices."""

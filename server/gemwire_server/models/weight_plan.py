@@ -1,4 +1,4 @@
-"""Which tensors of a checkpoint an encoder needs, and where their values go."""
+"""Defines which tensors of a checkpoint an encoder needs, and where their values go."""
 
 from abc import ABC, abstractmethod
 
@@ -12,16 +12,17 @@ from gemwire_server.models.encoder import Encoder
 
 
 class WeightPlan(ABC):
-    """A family's tensors. A matrix is in `dtype`, a vector in fp32.
+    """The tensors of an encoder, and the memory that takes their values.
 
-    Tensors that the files hold apart and an operation wants fused are parts of one matrix. The reader
-    fills every view in `targets`; then `make_encoder` may be called, once.
+    A matrix is in `dtype`, a vector in fp32. Tensors that the files hold apart and an operation
+    multiplies at once are parts of one matrix. The reader fills every view in `targets`; then
+    `make_encoder` may be called, once.
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
         self.targets: dict[str, Tensor] = {}
-        """The name of a tensor in the files, and a view of its shape that takes its values."""
+        """By a tensor's name in the files, a view of the tensor's shape that takes its values."""
 
     def matrix(self, columns: int, rows: dict[str, int]) -> Stored:
         """Plans one matrix of the rows of some tensors, each named with its number of rows."""

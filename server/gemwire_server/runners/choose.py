@@ -1,4 +1,4 @@
-"""Where the engine runs: the one place that chooses."""
+"""Chooses the device of the engine. No other module does."""
 
 import json
 import logging
@@ -24,11 +24,12 @@ OLDEST_TRITON = (3, 6)
 
 
 def load_runner(checkpoint: Checkpoint, config: ServerConfig) -> Runner:
-    """The checkpoint on the configured device, warmed up for steps of `batch_tokens(runner, config)`.
+    """Loads the checkpoint on the configured device, and warms up for steps of
+    `batch_tokens(runner, config)`.
 
-    "auto" takes the first GPU if it can serve, and says why if it is there and cannot. Raises DeviceError
-    where a GPU is asked for by name and cannot, and for a tile table that cannot be read; CheckpointError
-    for weights that give no vectors.
+    "auto" takes the first GPU if it can serve, and logs the reason if it cannot. Raises DeviceError
+    if a GPU that is asked for by name cannot serve, and for a tile table that cannot be read;
+    CheckpointError for weights that give no vectors.
     """
     if config.tile_table:
         _check_tile_table(config.tile_table)
@@ -49,7 +50,7 @@ def load_runner(checkpoint: Checkpoint, config: ServerConfig) -> Runner:
 
 
 def _check_tile_table(path: str) -> None:
-    """Also where no GPU reads it: that it cannot be read should not show on the day one does."""
+    """Raises DeviceError for a file that is no tile table, also on machines where no GPU reads the file."""
     try:
         json.loads(Path(path).read_text("utf-8"))["measured"]
     except OSError as error:
@@ -59,7 +60,7 @@ def _check_tile_table(path: str) -> None:
 
 
 def batch_tokens(runner: Runner, config: ServerConfig) -> int:
-    """Tokens of a step: as configured, or what suits the device."""
+    """Returns the tokens of a step: as configured, or as suits the device."""
     return config.max_batch_tokens or runner.batch_tokens
 
 

@@ -1,4 +1,4 @@
-"""The CPU's owner: gives a packed batch to the encoder and takes its vectors back."""
+"""Owns the CPU: gives a packed batch to the encoder and takes its vectors back."""
 
 import logging
 import time
@@ -28,7 +28,7 @@ class CpuRunner:
 
     device = torch.device("cpu")
     depth = 1
-    # Half a second on two cores: more gains little, and holds up what comes next for longer.
+    # Half a second on two cores: a larger step gains little, and delays the next one for longer.
     batch_tokens = 512
 
     def __init__(self, encoder: Encoder) -> None:
@@ -38,9 +38,11 @@ class CpuRunner:
     def load(
         cls, checkpoint: Checkpoint, *, dtype: str, threads: int, weights: str = "auto"
     ) -> "CpuRunner":
-        """`dtype` is "auto", "bfloat16" or "float32"; `threads` 0 leaves PyTorch's choice, the cores.
+        """Loads a checkpoint. `dtype` is "auto", "bfloat16" or "float32"; `threads` 0 leaves
+        PyTorch's choice, the cores.
 
-        `weights` is the name of the format that weights are multiplied in; "auto" is that of `dtype`.
+        `weights` is the name of the format that weights are multiplied in; "auto" is that of
+        `dtype`.
         """
         if threads:
             torch.set_num_threads(threads)
@@ -58,16 +60,18 @@ class CpuRunner:
 
     @property
     def description(self) -> str:
-        """Where and with what it runs, for people."""
+        """The device and the operations, for people."""
         name = getattr(self.encoder.ops, "name", "reference")
         return f"cpu, {self.dtype_name}, {torch.get_num_threads()} threads, {name} operations"
 
     def start(self, batch: PackedBatch) -> Callable[[], NDArray[np.float32]]:
-        """As the engine wants it. Nothing is gained by beginning early: the owner is the device."""
+        """Returns a call that computes the batch. The thread that owns the runner computes, so
+        starting early gains nothing.
+        """
         return partial(self.run, batch)
 
     def run(self, batch: PackedBatch) -> NDArray[np.float32]:
-        """fp32 [n, dimensions], rows of length one."""
+        """Computes fp32 [n, dimensions], rows of length one."""
         placed = self.encoder.ops.place(batch.input_ids, batch.positions, batch.cu_seqlens)
         result: NDArray[np.float32] = self.encoder.forward(placed).numpy()
         return result
@@ -78,7 +82,7 @@ class CpuRunner:
 
 
 def warm_up_batch(tokens: int, config: EncoderConfig) -> PackedBatch:
-    """A text of `tokens`, or as long as the window, and a short one."""
+    """Makes a batch of a text of `tokens`, or as long as the window, and a short text."""
     longest = min(tokens, config.max_position_embeddings)
     vocabulary = np.arange(longest, dtype=np.int32) % config.vocab_size
     return pack([vocabulary, vocabulary[:8]])

@@ -1,7 +1,8 @@
-"""The GPU's owner: each batch is one copy, one graph replay and one copy back, and nothing waits before.
+"""Owns the GPU: each batch is one copy, one graph replay and one copy back, queued without waiting.
 
-Batches go through buckets: room of a fixed size whose kernels were captured once as a CUDA graph. Counts
-and lengths are data (see gemwire_kernels.gpu.batch), so a bucket runs every batch that fits it.
+Batches go through buckets: room of a fixed size whose kernels were captured once as a CUDA graph.
+Counts and lengths are data (see gemwire_kernels.gpu.batch), so a bucket runs every batch that fits
+it.
 """
 
 import ctypes
@@ -66,7 +67,9 @@ class CudaRunner:
     def load(
         cls, checkpoint: Checkpoint, config: ServerConfig, device: torch.device
     ) -> "CudaRunner":
-        """Raises DeviceError if the device has no room for it, or the kernels not its sizes."""
+        """Loads a checkpoint. Raises DeviceError if the device has no room, or if the kernels lack
+        the model's sizes.
+        """
         dtype = torch.bfloat16 if config.dtype == "auto" else DTYPES[config.dtype]
         residual = {"fp32": torch.float32, "bf16": torch.bfloat16}[config.residual]
         started = time.monotonic()
@@ -81,7 +84,7 @@ class CudaRunner:
                     deterministic=config.deterministic,
                 )
                 encoder = checkpoint.load_encoder(ops, dtype, device)
-            except ValueError as error:  # sizes that the kernels do not have
+            except ValueError as error:  # the kernels lack these sizes
                 raise DeviceError(f"{device}: {error}") from None
         log.info("loaded %s in %.1f s", checkpoint.name, time.monotonic() - started)
         return cls(encoder, ops, device, graphs=config.cuda_graphs)
@@ -92,7 +95,7 @@ class CudaRunner:
 
     @property
     def description(self) -> str:
-        """Where and with what it runs, for people."""
+        """The device and the operations, for people."""
         name = torch.cuda.get_device_properties(self.device).name
         graphs = "graphs" if self._graphs else "no graphs"
         table = self._ops.table
@@ -110,7 +113,7 @@ class CudaRunner:
         largest = max(tokens, config.max_position_embeddings)
         sizes = [size for size in BUCKETS if size < largest] + [largest]
         with _starting(self.device):
-            # The largest first: the smaller find their memory in its pool.
+            # The largest first: the smaller ones take their memory from its pool.
             for size in reversed(sizes):
                 self._buckets.insert(0, self._make_bucket(size))
             shape = largest, self.encoder.dimensions
@@ -136,8 +139,9 @@ class CudaRunner:
         return bucket
 
     def _check_against_reference(self) -> None:
-        """In every bucket: a card, driver or compiler that none of this was tried on must not serve wrong
-        vectors."""
+        """Compares every bucket's vectors: an untried card, driver or compiler must not serve wrong
+        ones.
+        """
         config = self.encoder.config
         random = np.random.default_rng(0)
         lengths = [n for n in CHECKED_LENGTHS if n <= config.max_position_embeddings]
@@ -160,11 +164,13 @@ class CudaRunner:
                 )
 
     def run(self, batch: PackedBatch) -> NDArray[np.float32]:
-        """fp32 [n, dimensions], rows of length one."""
+        """Computes fp32 [n, dimensions], rows of length one."""
         return self.start(batch)()
 
     def start(self, batch: PackedBatch) -> Wait:
-        """As the engine wants it: begun only once the step `depth` before has been waited for."""
+        """Queues the batch and returns a call that waits for its vectors. The step `depth` before
+        must have been waited for.
+        """
         rows = max(batch.num_tokens, batch.num_texts)
         bucket = next((b for b in self._buckets if rows <= b.size), None)
         if bucket is None:
@@ -194,7 +200,7 @@ class CudaRunner:
         return vectors
 
     def _verdict(self, error: RuntimeError) -> Exception:
-        """The error itself, or DeviceLost: after a fault every later call of the context fails."""
+        """Returns the error itself, or DeviceLost: after a fault every later call of the context fails."""
         try:
             torch.cuda.synchronize(self.device)
         except RuntimeError as fault:
@@ -206,7 +212,7 @@ class CudaRunner:
 
 
 class _Bucket:
-    """Room for batches of up to `size` tokens, and the graph that runs them."""
+    """Memory for batches of up to `size` tokens, and the graph that runs them."""
 
     def __init__(self, encoder: Encoder, ops: GpuOps, size: int, depth: int) -> None:
         self.size = size
@@ -224,7 +230,9 @@ class _Bucket:
         self._block.upload(host)
 
     def forward(self) -> torch.Tensor:
-        """Vectors of the batch that was filled in, then of older ones; fp32 [size, dimensions]."""
+        """Returns the vectors of the batch that was filled in, then of older ones; fp32 [size,
+        dimensions].
+        """
         if self._graph is None or self._vectors is None:
             return self._encoder.forward(self._block.batch)
         self._graph.replay()
@@ -238,7 +246,9 @@ class _Bucket:
 
 
 def attention_of(config: EncoderConfig) -> Attention:
-    """The sizes of attention. Raises DeviceError if they differ by layer: the kernels plan for one."""
+    """Returns the sizes of attention. Raises DeviceError if they differ by layer, as a batch is
+    planned for one size.
+    """
     sizes = {(layer.num_key_value_heads, layer.head_dim) for layer in config.layers}
     if len(sizes) > 1:
         raise DeviceError(
@@ -253,13 +263,13 @@ def attention_of(config: EncoderConfig) -> Attention:
 
 @contextmanager
 def _starting(device: torch.device) -> Iterator[None]:
-    """What CUDA and Triton raise before anything is served, as DeviceError."""
+    """Turns the errors that CUDA and Triton raise at start into DeviceError."""
     try:
         yield
     except torch.OutOfMemoryError:
         raise _no_room(device) from None
     except (RuntimeError, TritonError, DeviceLost) as error:
-        # RuntimeError is also Triton's, where it finds no C compiler for its launchers.
+        # Triton raises RuntimeError too, where no C compiler is found for its launchers.
         raise DeviceError(f"{device}: {one_line(error)}") from error
 
 

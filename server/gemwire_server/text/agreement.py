@@ -24,7 +24,7 @@ TABLE_BITS = 24
 
 
 class Disagreement(Exception):
-    """What differs, or is not certain to be equal, as a clause."""
+    """The two tokenizers differ, or may differ. The message is a clause that says where."""
 
 
 def agree(
@@ -35,10 +35,11 @@ def agree(
     *,
     lower: bool = False,
 ) -> SpaceRuns | None:
-    """What SentencePiece needs to be told of spaces in a row, if all ids are equal.
+    """Returns how SentencePiece must treat spaces in a row, if all ids are equal; raises
+    Disagreement if not.
 
-    `model` is the section of tokenizer.json, of BPE; of `added` those below `vocab_size` count. With
-    `lower` texts are read in small letters. Raises Disagreement.
+    `model` is the section of tokenizer.json, of BPE. Tokens of `added` below `vocab_size` count.
+    With `lower` texts are lowercased.
     """
     vocabulary: dict[str, int] = model["vocab"]
     count = len(pieces.names)
@@ -66,7 +67,7 @@ def agree(
 
 
 def uncertain(pieces: Pieces, *, lower: bool = False) -> str | None:
-    """What of the vocabulary itself SentencePiece may read otherwise than a conversion of it."""
+    """Raises Disagreement for pieces that SentencePiece may read otherwise than a conversion of them."""
     chosen = pieces.kinds == KIND.NORMAL
     normal = list(compress(pieces.names, chosen.tolist()))
     known, symbols = {*normal}, pieces.named(KIND.USER_DEFINED)
@@ -92,7 +93,7 @@ def uncertain(pieces: Pieces, *, lower: bool = False) -> str | None:
     special = pieces.named(KIND.CONTROL, KIND.UNKNOWN).keys()
     if _overlap(special | runs, symbols.keys() - runs):
         return "symbols overlap"
-    # HF finds symbols before it makes letters small, and pieces after that.
+    # HF finds symbols before it lowercases, and pieces after that.
     if lower and any(symbol.lower() != symbol.upper() for symbol in symbols):
         return "a symbol has letters, and texts are read in small ones"
     if lower and any(_cuts(token, known) for token in special):
@@ -106,7 +107,7 @@ def _cuts(word: str, pieces: Collection[str]) -> bool:
 
 
 def _overlap(some: Collection[str], others: Collection[str]) -> bool:
-    """Whether one of each may share characters of a text."""
+    """Whether a piece of one group and one of the other may share characters of a text."""
 
     def heads(words: Collection[str]) -> set[str]:
         return {word[:i] for word in words for i in range(1, len(word) + 1)}
@@ -124,7 +125,7 @@ def _overlap(some: Collection[str], others: Collection[str]) -> bool:
 def _space_runs(
     pieces: Pieces, merges: Sequence[Sequence[str]], results: NDArray[np.int64]
 ) -> SpaceRuns | None:
-    """What the merges make of spaces in a row; None where no piece is a run of them."""
+    """Returns what the merges make of spaces in a row; None where no piece is a run of spaces."""
     if not (ids := pieces.runs):
         return None
     chosen = np.flatnonzero(np.isin(results, list(ids.values()))).tolist()
@@ -150,7 +151,7 @@ def _check_merges(
     # SentencePiece never breaks a run for another piece.
     if any(SPACE in merges[i][0] for i in other[other > first].tolist()):
         raise Disagreement(f"a merge of '{SPACE}' comes late")
-    # By falling score, and of one piece the longest left part first.
+    # Sorted by falling score, and for one piece with the longest left part first.
     results = results[normal]
     cuts = np.array([len(left) for left, _ in merges], np.int64)[normal]
     falls = np.diff(pieces.scores[results]) < 0
@@ -164,7 +165,8 @@ def _check_merges(
 def _missing(
     pieces: Pieces, results: NDArray[np.int64], cuts: NDArray[np.int64]
 ) -> Iterator[tuple[str, str]]:
-    """Two pieces that make a third, which no merge does: merge i cuts piece `results[i]` at `cuts[i]`.
+    """Finds two pieces that make a third, which no merge does: merge i cuts piece `results[i]` at
+    `cuts[i]`.
 
     There are millions of places to cut. A table of hashes says of most that one side is no piece;
     it is never wrong in that, and the others are looked up.

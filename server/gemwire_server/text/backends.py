@@ -1,9 +1,11 @@
-"""The two libraries that make token ids, behind one face.
+"""The two libraries that make token ids, behind one interface.
 
-HF's reads tokenizer.json, which decides. SentencePiece on tokenizer.model is faster, and is taken where
-it gives the same ids for every text. Both leave text as it is but for " " → "▁" and, where the
-checkpoint says so, small letters, and fall back to bytes. A checkpoint that does otherwise is refused:
-a text could then be longer, in characters, than its tokens say.
+HF's reads tokenizer.json, which decides. SentencePiece on tokenizer.model is faster, and is taken
+where it gives the same ids for every text.
+
+Both change " " to "▁", lowercase where the checkpoint asks for it, change nothing else, and fall
+back to bytes. A checkpoint that does otherwise is refused: a text could then have more characters
+than its tokens account for.
 """
 
 import logging
@@ -24,7 +26,7 @@ from gemwire_server.text.tokenizer_files import TokenizerFiles, parse
 
 log = logging.getLogger(__name__)
 
-# EmbeddingGemma's own, of Gemma's pictures: the only one that is to have no row.
+# EmbeddingGemma's own, for Gemma's pictures: the only token that may lack a row.
 IMAGE = "<image_soft_token>"
 
 
@@ -48,10 +50,10 @@ class Backend(Protocol):
 
 
 def load_backend(files: TokenizerFiles, vocab_size: int, *, lower: bool = False) -> Backend:
-    """The engine for a folder's files. Raises CheckpointError.
+    """Returns the engine for a folder's files. Raises CheckpointError.
 
-    With `lower`, or where tokenizer.json says so, a text is read in small letters, but for special
-    tokens that it spells.
+    With `lower`, or where tokenizer.json asks for it, a text is lowercased, but for special tokens
+    that it spells.
     """
     path = files.path("tokenizer.json")
     backend: Backend | None
@@ -101,7 +103,7 @@ def _from_model_alone(
 def _from_model(
     files: TokenizerFiles, tokenizer: dict[str, Any], vocab_size: int, lower: bool
 ) -> "SentencePieceBackend | None":
-    """SentencePiece on the tokenizer.model beside a tokenizer.json, if it gives the same ids."""
+    """Returns SentencePiece on the tokenizer.model beside a tokenizer.json, if both give the same ids."""
     path = files.path("tokenizer.model")
     if not path.exists():
         return None
@@ -122,7 +124,7 @@ def _from_model(
 
 
 def lowered(text: str) -> str:
-    """Letter by letter, as HF's Lowercase: `str.lower` looks at a sigma's neighbours."""
+    """Lowercases letter by letter, as HF's Lowercase does: `str.lower` looks at a sigma's neighbours."""
     return text.lower() if text.isascii() else "".join(map(str.lower, text))
 
 

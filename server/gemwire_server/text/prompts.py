@@ -1,4 +1,4 @@
-"""What is put before a text: the tasks of the model card and the checkpoint's own table."""
+"""The prompts that precede a text: the tasks of the model card and the checkpoint's own table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ TASKS: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class PromptTable:
-    """The checkpoint's prompts by name, and the prompt of requests that ask for none."""
+    """The checkpoint's prompts by name, and the prompt of requests that name none."""
 
     prompts: Mapping[str, str]
     default: str = ""
 
     def for_task(self, task: str, title: str = "") -> str:
-        """The prompt of a task of `TASKS`; a title takes the place of "none" in a document's."""
+        """Returns the prompt of a task of `TASKS`; a title takes the place of "none" in a document's."""
         name, card = TASKS[task]
         prompt = self.prompts.get(name, card)
         if not title:

@@ -1,4 +1,4 @@
-"""What a tokenizer.model holds: a SentencePiece vocabulary, by id."""
+"""Reads a tokenizer.model: a SentencePiece vocabulary, by id."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,9 @@ SPACE = "▁"
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """names, kinds int32 [pieces] and scores float64 [pieces]; `serialized` is the whole file."""
+    """A vocabulary: names, kinds int32 [pieces] and scores float64 [pieces]; `serialized` is the
+    whole file.
+    """
 
     names: list[str]
     kinds: NDArray[np.int32]
@@ -25,7 +27,9 @@ class Pieces:
 
     @classmethod
     def read(cls, path: Path) -> "Pieces":
-        """Raises CheckpointError for a model that changes a text in a way that is not implemented."""
+        """Reads a file. Raises CheckpointError for a model that changes a text in a way that is not
+        implemented.
+        """
         serialized = path.read_bytes()
         try:
             model = ModelProto.FromString(serialized)
@@ -49,16 +53,16 @@ class Pieces:
         return {name: number for number, name in enumerate(self.names)}
 
     def named(self, *kinds: int) -> dict[str, int]:
-        """The ids of the pieces of some kinds, by name."""
+        """Returns the ids of the pieces of some kinds, by name."""
         numbers = np.flatnonzero(np.isin(self.kinds, kinds)).tolist()
         return {self.names[number]: number for number in numbers}
 
     @property
     def symbols(self) -> dict[str, int]:
-        """The pieces that are one token wherever a text spells them."""
+        """Returns the pieces that are one token wherever a text spells them."""
         return self.named(KIND.CONTROL, KIND.UNKNOWN, KIND.USER_DEFINED)
 
     @property
     def runs(self) -> dict[str, int]:
-        """The symbols of spaces: of two and more."""
+        """Returns the symbols that are runs of spaces, of two and more."""
         return {name: i for name, i in self.named(KIND.USER_DEFINED).items() if SPACE in name}

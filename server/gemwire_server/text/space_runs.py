@@ -29,7 +29,8 @@ class SpaceRuns:
         return all(self._tokenizer.encode(run).ids == [i] for run, i in self._pieces.items())
 
     def split(self, length: int) -> tuple[int, NDArray[np.int32], int]:
-        """Spaces left for the text before, the ids of the run, and spaces left for the text after.
+        """Returns the spaces left for the text before, the ids of the run, and the spaces left for
+        the text after.
 
         A lone space at an end may become one piece with its neighbours.
         """

@@ -1,4 +1,4 @@
-"""Text → token ids: the prompt before it, special tokens around it, cut to the model's window."""
+"""Turns a text into token ids, with its prompt and special tokens, cut to the model's window."""
 
 import enum
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ SLACK = 1024
 
 
 class Truncation(enum.Enum):
-    """What becomes of a text that is longer than the window."""
+    """Which part of a text that is longer than the window is kept."""
 
     ERROR = "error"
     END = "end"
@@ -54,14 +54,14 @@ class Tokenizer:
         self._vocab_size = vocab_size
         self._room = max_tokens - len(self._before) - len(self._after)
         self._max_characters = max_tokens * backend.longest
-        # Tokens of so many characters and SLACK, but for white space that belongs to some of them.
+        # The fewest tokens of that many characters and SLACK, apart from white space that some tokens take.
         self._fewest = max_tokens + SLACK // backend.longest
 
     @classmethod
     def load(
         cls, directory: Path, *, max_tokens: int, vocab_size: int, lower: bool = False
     ) -> "Tokenizer":
-        """Reads the tokenizer files of a folder. With `lower` texts are read in small letters.
+        """Reads the tokenizer files of a folder. With `lower` texts are lowercased.
 
         Raises CheckpointError if they are missing, contradict each other or are not implemented.
         """
@@ -120,7 +120,7 @@ class Tokenizer:
             raise self._too_long(len(ids))
         if truncation is None and len(ids) > self._max_characters:
             raise self._too_long(len(ids))
-        # One more than fit shows that they are cut; the rest is not worth a look.
+        # One id more than fits shows that the input is cut; the rest need not be read.
         if truncation is Truncation.END:
             ids = ids[: self.max_tokens + 1]
         elif truncation is Truncation.START:
@@ -137,7 +137,7 @@ class Tokenizer:
         return Encoded(given[: self.max_tokens] if end else given[-self.max_tokens :], True)
 
     def pieces(self, ids: Sequence[int] | NDArray[np.int32]) -> list[str]:
-        """The piece of each id, with "▁" for a space; "" for an id that has none."""
+        """Returns the piece of each id, with "▁" for a space; "" for an id that has none."""
         return [self._backend.piece_of(int(token)) for token in ids]
 
     def _checked(self, ids: Sequence[int]) -> NDArray[np.int32]:
@@ -162,7 +162,7 @@ class Tokenizer:
         prompt: str,
         truncation: Truncation | None,
     ) -> Encoded:
-        """Cuts `joint`, prompt and text, if it must be; `end` are the text's last tokens."""
+        """Cuts `joint`, the tokens of prompt and text, to the window; `end` are the text's last tokens."""
         fits = len(joint) <= self._room
         if not fits and truncation is not None:
             prompt_ids = self._encode(prompt)
@@ -184,7 +184,7 @@ class Tokenizer:
             index = error.start
         else:
             return self._backend.encode(text)
-        # Raised out here, for the first error holds the text.
+        # Raised outside of the handler, as the first error holds the text.
         raise InvalidInput(
             "INVALID_TEXT", f"character {index} of prompt and text is half a surrogate pair"
         )

@@ -1,8 +1,8 @@
-"""What the tokenizer files of a folder say together, read as transformers reads them.
+"""Reads the tokenizer files of a folder together, as transformers reads them.
 
-tokenizer.json decides wherever it lies; tokenizer.model alone does only without it. What a file says
-that changes ids and is not implemented, or that transformers' versions read differently, is refused
-by name. docs/tokenizers.md has the rules.
+tokenizer.json decides wherever it lies; tokenizer.model alone does only without it. What a file
+says that changes ids and is not implemented, or that transformers' versions read differently, is
+refused by name. docs/tokenizers.md has the rules.
 """
 
 import gc
@@ -70,7 +70,9 @@ class TokenizerFiles:
     gemma: bool
     """Whether transformers reads the folder with its GemmaTokenizer."""
     added: tuple[AddedToken, ...]
-    """Of tokenizer.json, or without it of tokenizer_config.json; some may lie past the embedding."""
+    """The tokens of tokenizer.json, or without it of tokenizer_config.json; some may lie past the
+    embedding.
+    """
 
     @property
     def split_special_tokens(self) -> bool:
@@ -79,14 +81,14 @@ class TokenizerFiles:
 
     @property
     def lower(self) -> bool:
-        """Whether tokenizer.json reads a text in small letters."""
+        """Whether tokenizer.json lowercases a text."""
         return self.tokenizer is not None and LOWERCASE in _steps(self.tokenizer["normalizer"])
 
     def path(self, name: str) -> Path:
         return self.directory / name
 
     def special_tokens(self) -> dict[str, str]:
-        """Every special token that a file names, by its key; as transformers reads them."""
+        """Returns every special token that a file names, by its key, as transformers reads them."""
         named = dict(_named(self.config))
         if "added_tokens_decoder" not in self.config:
             named |= dict(_named(read_json_if_there(self.path("special_tokens_map.json"))))
@@ -126,7 +128,7 @@ def read_files(directory: Path, vocab_size: int) -> TokenizerFiles:
     if path.exists():
         tokenizer = read_json(path)
         added = _check_tokenizer(path, tokenizer)
-        # In the order of their ids: so transformers adds them.
+        # Sorted by id, the order in which transformers adds them.
         added = tuple(sorted(added, key=lambda token: token.id))
         _check_listed(directory, config, listed, added, vocab_size)
         for token in added:
@@ -161,7 +163,9 @@ def _refuse_settings(path: Path, config: dict[str, Any]) -> None:
 
 
 def _check_tokenizer(path: Path, raw: dict[str, Any]) -> tuple[AddedToken, ...]:
-    """The added tokens of a tokenizer.json. Raises CheckpointError for what is not implemented."""
+    """Returns the added tokens of a tokenizer.json. Raises CheckpointError for a setting that is
+    not implemented.
+    """
     try:
         model, split = raw["model"], raw["pre_tokenizer"]
         if model["type"] != "BPE" or not model["byte_fallback"]:
@@ -196,7 +200,7 @@ def _steps(normalizer: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def _listed(directory: Path, config: dict[str, Any]) -> tuple[AddedToken, ...]:
-    """The added tokens of tokenizer_config.json, or of the older added_tokens.json."""
+    """Returns the added tokens of tokenizer_config.json, or of the older added_tokens.json."""
     path = directory / "tokenizer_config.json"
     try:
         if (decoder := config.get("added_tokens_decoder")) is not None:
@@ -225,7 +229,7 @@ def _check_listed(
     whole = "added_tokens_decoder" in config
     name = "tokenizer_config.json's added_tokens_decoder" if whole else "added_tokens.json"
 
-    def told(tokens: Sequence[AddedToken]) -> set[AddedToken]:
+    def named_tokens(tokens: Sequence[AddedToken]) -> set[AddedToken]:
         rows = [token for token in tokens if token.id < vocab_size]
         if not whole:
             return {AddedToken(token.content, token.id) for token in rows}
@@ -233,7 +237,8 @@ def _check_listed(
             return {*rows}
         return {replace(token, special=False) for token in rows}  # no id depends on it
 
-    differing = told(listed) ^ told(added) if whole else told(listed) - told(added)
+    named, known = named_tokens(listed), named_tokens(added)
+    differing = named ^ known if whole else named - known
     if differing:
         raise CheckpointError(
             f"{directory}: {name} and tokenizer.json differ in the added token "
@@ -257,7 +262,9 @@ def _text(token: object) -> str:
 
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """While a vocabulary is read: the collector would go through its millions of values many times."""
+    """Stops the garbage collector while a vocabulary is read: it would scan millions of values many
+    times.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -268,7 +275,9 @@ def without_garbage_collection() -> Iterator[None]:
 
 
 def parse(path: Path, raw: dict[str, Any] | None = None) -> tokenizers.Tokenizer:
-    """HF's engine for a tokenizer.json, or for `raw`, an edited one. It neither cuts nor pads."""
+    """Returns HF's engine, which neither cuts nor pads, for a tokenizer.json, or for `raw`, an
+    edited one.
+    """
     try:
         if raw is None:
             parsed = tokenizers.Tokenizer.from_file(str(path))

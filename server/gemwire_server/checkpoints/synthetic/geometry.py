@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Geometry:
-    """The sizes of a model; config.json's names where it has one."""
+    """The sizes of a model, named as in config.json where config.json names them."""
 
     vocab_size: int
     hidden_size: int
@@ -17,14 +17,14 @@ class Geometry:
     query_pre_attn_scalar: int
     dense: int
     embedding_size: int
-    """Of a vector at its full size, what the last Dense layer gives."""
+    """The size of a whole vector, the output of the last Dense layer."""
     matryoshka_dimensions: tuple[int, ...] = ()
     lower_case: bool = False
-    """Texts are read in small letters."""
+    """Texts are lowercased."""
 
     @property
     def layer_types(self) -> list[str]:
-        """Of each layer, as config.json names them: every sixth sees the whole text."""
+        """The kind of each layer, as config.json names it: every sixth layer sees the whole text."""
         layers = range(1, self.num_hidden_layers + 1)
         return ["sliding_attention" if i % 6 else "full_attention" for i in layers]
 

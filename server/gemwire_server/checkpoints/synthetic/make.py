@@ -20,7 +20,8 @@ def make_checkpoint(
     dtype: str = "bfloat16",
     shard_bytes: int | None = None,
 ) -> None:
-    """Writes a checkpoint into a folder that is new or empty. The same arguments, the same bytes.
+    """Writes a checkpoint into a folder that is new or empty. The same arguments give the same
+    bytes.
 
     `tokenizer` is a SentencePiece model to copy; without one, one is trained from sample.txt.
     `dtype` is bfloat16 or float32. With `shard_bytes` the encoder's tensors go into several files
@@ -31,7 +32,7 @@ def make_checkpoint(
         raise CheckpointError(f"no geometry {geometry!r}; there are {', '.join(GEOMETRIES)}")
     if dtype not in ("bfloat16", "float32"):
         raise CheckpointError(f"dtype {dtype!r}: a checkpoint is bfloat16 or float32")
-    # Beside its place until it is whole: half a checkpoint must not look like one.
+    # Written under another name until it is whole: half a checkpoint must not look like one.
     partial = directory.with_name(f".{directory.name}.{os.getpid()}.part")
     try:
         _write(partial, GEOMETRIES[geometry], seed, tokenizer, dtype, shard_bytes)

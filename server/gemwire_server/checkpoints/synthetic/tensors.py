@@ -21,7 +21,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def encoder_shapes(sizes: Geometry) -> Shapes:
-    """The encoder's tensors by name, as `Gemma3TextModel` names them."""
+    """Returns the shapes of the encoder's tensors, by the names of `Gemma3TextModel`."""
     hidden, inner = sizes.hidden_size, sizes.intermediate_size
     queries = sizes.num_attention_heads * sizes.head_dim
     keys = sizes.num_key_value_heads * sizes.head_dim
@@ -48,7 +48,7 @@ def encoder_shapes(sizes: Geometry) -> Shapes:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Writes random tensors: each depends on the seed and its name, not on its file."""
+    """Writes random tensors. Each depends on the seed and its name, not on its file."""
 
     seed: int
     dtype: str
@@ -77,7 +77,9 @@ class Draw:
                     file.write(chunk)
 
     def _values(self, name: str, shape: tuple[int, ...]) -> Iterator[memoryview]:
-        """Norms vary around 0, so that a missing (1 + w) shows; matrices keep a row's variance."""
+        """Draws the values of a tensor. Norms vary around 0, so that a missing (1 + w) shows;
+        matrices keep a row's variance.
+        """
         scale = np.float32(shape[-1] ** -0.5 if len(shape) > 1 else 0.2)
         rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
         count = math.prod(shape)

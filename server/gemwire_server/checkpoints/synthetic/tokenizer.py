@@ -1,4 +1,4 @@
-"""The tokenizer files of a synthetic checkpoint: tokenizer.model and what follows from it."""
+"""Writes the tokenizer files of a synthetic checkpoint, which all derive from tokenizer.model."""
 
 import io
 import json
@@ -16,13 +16,13 @@ from gemwire_server.errors import CheckpointError
 SPECIAL = {"pad_token": "<pad>", "eos_token": "<eos>", "bos_token": "<bos>", "unk_token": "<unk>"}
 # Gemma's whitespace runs; a lone space is an ordinary piece.
 RUNS = [char * n for char in "\n▁\t" for n in range(1, 32) if (char, n) != ("▁", 1)]
-# Pieces trained at most: the sample has text for a few more.
+# The most pieces to train: the sample has text for a few more.
 TRAINED_PIECES = 4096
 SAMPLE = Path(__file__).parents[1] / "sample.txt"
 
 
 def write_tokenizer(directory: Path, model: Path | None, vocab_size: int) -> None:
-    """Writes the five files; `model` is a SentencePiece model to copy, else one is trained."""
+    """Writes the five files. `model` is a SentencePiece model to copy; None trains one."""
     if model is None:
         lines = iter(SAMPLE.read_text("utf-8").splitlines())
         serialized = train_pieces(lines, min(vocab_size, TRAINED_PIECES))
@@ -56,7 +56,7 @@ def write_tokenizer(directory: Path, model: Path | None, vocab_size: int) -> Non
 
 
 def train_pieces(lines: Iterator[str], vocab_size: int) -> bytes:
-    """A SentencePiece model as Gemma's is made, of that many pieces."""
+    """Trains a SentencePiece model of that many pieces, with Gemma's settings."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=lines,
@@ -78,14 +78,14 @@ def train_pieces(lines: Iterator[str], vocab_size: int) -> bytes:
         remove_extra_whitespaces=False,
         normalization_rule_name="identity",
         split_digits=True,
-        num_threads=1,  # more make the same pieces, but slower on so little text
+        num_threads=1,  # more threads give the same pieces, and are slower on so little text
         minloglevel=2,
     )
     return model.getvalue()
 
 
 def convert(serialized: bytes, vocab_size: int) -> tokenizers.Tokenizer:
-    """The same for HF `tokenizers`, in the structure of Gemma's published tokenizer.json."""
+    """Converts the model for HF `tokenizers`, in the structure of Gemma's published tokenizer.json."""
     kind = ModelProto.SentencePiece
     try:
         pieces = ModelProto.FromString(serialized).pieces

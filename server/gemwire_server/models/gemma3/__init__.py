@@ -14,7 +14,7 @@ __all__ = ["plan_weights", "read_config"]
 
 
 def plan_weights(config: "EncoderConfig", dtype: "torch.dtype") -> "Gemma3Weights":
-    """The tensors that the encoder needs, and the memory that takes them."""
+    """Lays out the memory for the tensors that the encoder needs; `dtype` is that of matrices."""
     # Imported here: a process that only tokenizes needs no PyTorch.
     from gemwire_server.models.gemma3.weights import Gemma3Weights
 

@@ -1,4 +1,4 @@
-"""config.json of a Gemma 3 text encoder → EncoderConfig. What is not implemented is refused by name."""
+"""Reads config.json of a Gemma 3 text encoder. Keys that are not implemented are refused by name."""
 
 import enum
 import math
@@ -12,7 +12,7 @@ from gemwire_server.models.gemma3.window import literal_window, read_window
 
 
 class LayerKind(enum.Enum):
-    """How far the tokens of a layer see; valued as in config.json's `layer_types`."""
+    """How far the tokens of a layer see. The values are those of config.json's `layer_types`."""
 
     SLIDING = "sliding_attention"
     FULL = "full_attention"
@@ -62,7 +62,7 @@ CONFIG = Keys(
     },
     ignored_prefixes=("unsloth_",),
 )  # fmt: skip
-# The older key of each kind's theta, and what both libraries take where no key says it.
+# The older key of each kind's theta, and the value that both libraries take without any key.
 THETA = {
     LayerKind.SLIDING: ("rope_local_base_freq", 10_000.0),
     LayerKind.FULL: ("rope_theta", 1_000_000.0),
@@ -75,7 +75,7 @@ def read_config(raw: Mapping[str, Any], sliding_window: int = 0) -> EncoderConfi
     Raises CheckpointError, naming the key, for anything unknown, missing or not implemented.
     """
     CONFIG.check(CONFIG.file, raw)
-    # Absent, it is transformers' default: a causal decoder.
+    # Without the key, transformers builds a causal decoder.
     if raw.get("use_bidirectional_attention") is not True:
         raise CheckpointError(
             "config.json: use_bidirectional_attention is "
@@ -138,14 +138,14 @@ def _layer_types(raw: Mapping[str, Any]) -> tuple[LayerKind, ...]:
 
 
 def _rope_theta(raw: Mapping[str, Any]) -> dict[LayerKind, float]:
-    """From `rope_parameters` of each kind of layer (transformers 5), or else the two older keys."""
+    """Reads `rope_parameters` of each kind of layer (transformers 5), or else the two older keys."""
     if not _is_plain(raw.get("rope_scaling")):
         raise CheckpointError(
             f"config.json: rope_scaling is {raw['rope_scaling']}: only plain RoPE is implemented"
         )
     parameters = raw.get("rope_parameters") or {}
     if other := sorted(set(parameters) - {kind.value for kind in LayerKind}):
-        # transformers reads nothing there.
+        # transformers ignores them.
         raise CheckpointError(
             f"config.json: rope_parameters.{other[0]} is of no kind of layer: give rope_parameters as "
             "{full_attention: {rope_theta: ...}, sliding_attention: {rope_theta: ...}}"
@@ -162,6 +162,6 @@ def _rope_theta(raw: Mapping[str, Any]) -> dict[LayerKind, float]:
 
 
 def _is_plain(rope: dict[str, Any] | None) -> bool:
-    """Whether nothing scales the rotation; `type` is the older name of `rope_type`."""
+    """Whether no key scales the rotation; `type` is the older name of `rope_type`."""
     rest = {key: value for key, value in (rope or {}).items() if value is not None}
     return all(key in ("rope_type", "type") and rest[key] == "default" for key in rest)

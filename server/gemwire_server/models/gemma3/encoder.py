@@ -14,7 +14,7 @@ from gemwire_server.models.config import EncoderConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
-    """One layer. Norms are fp32 and hold 1 + w; projections are packed in the serving dtype."""
+    """The weights of a layer. Norms are fp32 and hold 1 + w; projections are packed by the backend."""
 
     input_layernorm: Tensor
     qkv_proj: Weight
@@ -30,7 +30,9 @@ class LayerWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderWeights:
-    """dtype: of activations; dense: the Dense layers folded into one, fp32."""
+    """The weights of an encoder. `dtype` is that of activations; `dense` is the folded Dense
+    layers, fp32 [dimensions, hidden].
+    """
 
     dtype: torch.dtype
     embed_tokens: Embedding
@@ -40,7 +42,7 @@ class EncoderWeights:
 
 
 class Encoder:
-    """Token ids in, one unit vector a text out."""
+    """Turns token ids into one unit vector a text."""
 
     def __init__(self, config: EncoderConfig, weights: EncoderWeights, ops: Ops) -> None:
         self.config = config
@@ -55,7 +57,7 @@ class Encoder:
         self._rotary = [tables[layer.head_dim, layer.rope_theta] for layer in config.layers]
 
     def with_ops(self, ops: Ops) -> "Encoder":
-        """The same weights, as they are packed, with the operations of another backend."""
+        """Returns an encoder of the same packed weights that calls the operations of another backend."""
         return Encoder(self.config, self.weights, ops)
 
     @property
@@ -68,7 +70,7 @@ class Encoder:
 
     @torch.inference_mode()
     def forward(self, batch: Batch) -> Tensor:
-        """A batch that `ops.place` made, to fp32 [n, dimensions] of length one."""
+        """Turns a batch that `ops.place` made into fp32 [n, dimensions], rows of length one."""
         ops, config, weights, eps = self.ops, self.config, self.weights, self.config.rms_norm_eps
         layers = weights.layers
         residual, x = ops.embed_norm(
@@ -103,7 +105,7 @@ def rotary_table(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
 ) -> RotaryTable:
-    """Angles position * theta^(-2i / head_dim), i < head_dim / 2, computed in fp64."""
+    """Computes the angles position * theta^(-2i / head_dim), i < head_dim / 2, in fp64."""
     frequencies = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
     angles = torch.outer(torch.arange(max_positions, dtype=torch.float64), frequencies)
     return RotaryTable(angles.cos().to(device, dtype), angles.sin().to(device, dtype))

@@ -1,4 +1,4 @@
-"""The plan of the weights of a Gemma 3 text encoder."""
+"""Plans the weights of a Gemma 3 text encoder."""
 
 from typing import Any
 
@@ -18,12 +18,14 @@ NORMS = (
 
 
 class Gemma3Weights(WeightPlan):
-    """Names are those of transformers' Gemma3TextModel. q, k and v are one matrix, gate and up another."""
+    """The plan, by the names of transformers' Gemma3TextModel. q, k and v are one matrix, gate and
+    up another.
+    """
 
     def __init__(self, config: EncoderConfig, dtype: torch.dtype) -> None:
         super().__init__(dtype)
         self._config = config
-        # In lists and dicts that lose what is packed, so that packing frees it.
+        # Lists and dicts hold the weights, so that a packed weight can be removed and freed.
         self._table = [self.matrix(config.hidden_size, {"embed_tokens.weight": config.vocab_size})]
         self._norm = self.vector("norm.weight", config.hidden_size)
         self._layers = [self._layer(f"layers.{i}.", each) for i, each in enumerate(config.layers)]

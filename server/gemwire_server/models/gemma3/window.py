@@ -1,8 +1,8 @@
-"""config.json's sliding_window → how far a token sees.
+"""Reads config.json's sliding_window: how far a token sees.
 
-transformers lets token i see token j if |i - j| <= sliding_window // 2. Its versions before 5.16 save
-sliding_window // 2 + 1 in place of the value that they loaded: EmbeddingGemma's 512 becomes 257, and 129
-when the folder is saved once more. From then on transformers reads half of the window.
+transformers lets token i see token j if |i - j| <= sliding_window // 2. Its versions before 5.16
+save sliding_window // 2 + 1 in place of the value that they loaded: EmbeddingGemma's 512 becomes
+257, and 129 when the folder is saved once more. From then on transformers reads half of the window.
 """
 
 import logging
@@ -13,15 +13,15 @@ log = logging.getLogger(__name__)
 
 PUBLISHED = 512
 OPTION = "--sliding-window"
-# More than any text has; kernels add it to positions in 32 bits.
+# More tokens than any text has; kernels add the reach to positions in 32 bits.
 LONGEST_REACH = 1 << 24
 
 
 def read_window(written: int, chosen: int = 0) -> int:
-    """The reach to each side. `chosen` is what the user says that config.json means; 0: nothing.
+    """Returns the reach to each side. `chosen` replaces the written value unless it is 0.
 
-    257 is taken for a re-saved 512, with a warning. Raises CheckpointError for other odd values unless
-    one is chosen, and for what is no whole number.
+    257 is taken for a re-saved 512, with a warning. Raises CheckpointError for other odd values
+    unless one is chosen, and for a value that is no whole number.
     """
     if type(written) is not int:
         raise CheckpointError(
@@ -51,12 +51,12 @@ def read_window(written: int, chosen: int = 0) -> int:
 
 
 def literal_window(sliding_window: int) -> int:
-    """The reach to each side as transformers reads it, or LONGEST_REACH, which no text tells from more."""
+    """Returns the reach to each side as transformers reads it, at most LONGEST_REACH."""
     return min(sliding_window // 2, LONGEST_REACH)
 
 
 def resaved(sliding_window: int) -> int:
-    """What transformers before 5.16 saves in place of it."""
+    """Returns the value that transformers before 5.16 saves in place of this one."""
     return sliding_window // 2 + 1
 
 
