@@ -19,7 +19,7 @@ Call = Callable[[], Tensor]
 
 
 def lazily(make: Callable[[], Call]) -> Call:
-    """Made at the first call: a peer that cannot be made fails alone, and not the others with it."""
+    """Makes a peer at its first call, so that a peer that cannot be made fails alone."""
     made = cache(make)
     return lambda: made()()
 
@@ -46,8 +46,11 @@ def attention_truth(
 def padded_sdpa(
     q: Tensor, k: Tensor, v: Tensor, lengths: Lengths, scale: float, window: int | None
 ) -> Call:
-    """[texts, heads, longest, head_dim] and a mask: as models without packing do it. The timed call is
-    without padding; unpadding is in it, a gather that costs little."""
+    """Attends over padded texts, [texts, heads, longest, head_dim] and a mask, as models without
+    packing do.
+
+    Padding is not timed. Unpadding is timed: a gather that costs little.
+    """
     device, longest = q.device, int(lengths.max())
     counts = torch.from_numpy(lengths).to(device)
     real = torch.arange(longest, device=device) < counts[:, None]
@@ -80,7 +83,9 @@ def padded_sdpa(
 def flex(
     q: Tensor, k: Tensor, v: Tensor, lengths: Lengths, scale: float, window: int | None
 ) -> Call:
-    """FlexAttention over the packed batch, a mask of texts and window; compiled at the first call."""
+    """Attends by FlexAttention over the packed batch with a mask of texts and window; compiled at
+    the first call.
+    """
     from torch.nn.attention.flex_attention import create_block_mask
 
     text = torch.repeat_interleave(
@@ -113,7 +118,9 @@ def _compiled_flex() -> Callable[..., Tensor]:
 def varlen(
     q: Tensor, k: Tensor, v: Tensor, lengths: Lengths, scale: float, window: int | None
 ) -> Call:
-    """torch's varlen_attn, keys and values repeated in advance: its 2.11 does not promise fewer heads."""
+    """Attends by torch's varlen_attn. Keys and values are repeated in advance: torch 2.11 does not
+    promise fewer heads.
+    """
     from torch.nn.attention.varlen import varlen_attn
 
     cu_seqlens = torch.from_numpy(np.concatenate(([0], np.cumsum(lengths))).astype(np.int32))

@@ -36,7 +36,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="a file for the last line")
     parser.add_argument("--plot", type=Path, help="a PNG file; needs matplotlib")
     args = parser.parse_args()
-    if args.plot and find_spec("matplotlib") is None:  # said now, not after ten minutes
+    if args.plot and find_spec("matplotlib") is None:  # fails now, not after ten minutes
         parser.error("--plot needs matplotlib: pip install '.[peers]'")
     names = chosen(args.only)
     checkpoint = open_checkpoint(args.model or str(full_checkpoint()))
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def chosen(only: list[str] | None) -> list[str]:
-    """The contenders of the libraries or names given, or all."""
+    """Returns the contenders of the libraries or names given, or all."""
     for choice in only or []:
         if not any(choice in (name, name.partition("/")[0]) for name in EVERYONE):
             raise SystemExit(f"no contender {choice}; there are {', '.join(EVERYONE)}")

@@ -1,4 +1,4 @@
-"""The GPU that figures are from, and what it can do at most."""
+"""Describes the GPU that figures are from, and its ceilings."""
 
 import argparse
 import subprocess
@@ -18,14 +18,14 @@ DESIGN_FLOPS = 798e12
 
 
 def require_cuda() -> torch.device:
-    """The first GPU; a program that needs one ends here where there is none."""
+    """Returns the first GPU; ends the program on a machine without one."""
     if not torch.cuda.is_available():
         raise SystemExit("this benchmark needs a CUDA device, and PyTorch sees none here")
     return torch.device("cuda", torch.cuda.current_device())
 
 
 def gpu_parser(description: str | None, seconds: float) -> argparse.ArgumentParser:
-    """What every benchmark of a GPU can be told; `seconds` is how long it takes if it is not."""
+    """Adds the options of every benchmark of a GPU; `seconds` is the default of the time it takes."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument(
         "--seconds", type=float, default=seconds, help=f"when to stop (default: {seconds:g})"
@@ -42,7 +42,7 @@ def print_goals(goals: Iterable[Mapping[str, Any]]) -> None:
 
 
 def card() -> dict[str, Any]:
-    """For the JSON line; clocks as they are now."""
+    """Returns the facts for the JSON line, with the present clocks."""
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     return {
         "gpu": properties.name,
@@ -57,8 +57,11 @@ def card() -> dict[str, Any]:
 
 
 def ceilings(device: torch.device) -> dict[str, float]:
-    """Bytes a second of a large copy, read plus written, and operations a second of a large product in
-    bfloat16 through cuBLAS, on random values: zeros run faster."""
+    """Measures bytes a second of a large copy, read plus written, and operations a second of a
+    large product in bfloat16 through cuBLAS.
+
+    Both take random values, as zeros run faster.
+    """
     source = torch.empty(COPY_BYTES, dtype=torch.uint8, device=device).random_()
     target = torch.empty_like(source)
     a, b = (torch.randn(MATRIX, MATRIX, device=device).bfloat16() for _ in range(2))

@@ -1,4 +1,4 @@
-"""Who takes part, on what, and how it went."""
+"""Runs contenders on workloads and records the results."""
 
 from typing import Any
 
@@ -22,10 +22,10 @@ SERVED = CpuRunner.batch_tokens
 
 
 class Contest:
-    """Contenders on one checkpoint, in turns."""
+    """A run of contenders on one checkpoint, in turns."""
 
     def __init__(self, checkpoint: Checkpoint, seed: int, names: list[str] | None = None) -> None:
-        """With the workloads named, or all."""
+        """Takes the workloads named, or all."""
         self.checkpoint = checkpoint
         self.seed = seed
         tokenizer = checkpoint.load_tokenizer()
@@ -92,7 +92,7 @@ class Contest:
         return [entry for entry in self.entries if entry.workload is workload]
 
     def result(self) -> dict[str, Any]:
-        """All of it, as JSON takes it."""
+        """Returns the results in JSON's types."""
         figures = {
             workload.name: {entry.contender: entry.figures for entry in self._of(workload)}
             for workload in self.workloads
@@ -132,6 +132,6 @@ class Contest:
 
 
 def reason(error: Exception) -> str:
-    """Why a contender is not run, in a line."""
+    """Returns in one line why a contender is not run."""
     text = (str(error).strip() or "no reason given").splitlines()[0]
     return text if isinstance(error, NotRun) else f"{type(error).__name__}: {text}"

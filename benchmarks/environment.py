@@ -1,4 +1,4 @@
-"""What a figure depends on besides the code: the machine, the versions, the revision."""
+"""Records what a figure depends on: the machine, the versions, the revision."""
 
 import os
 import platform
@@ -29,7 +29,7 @@ PACKAGES = (
 )
 
 
-# Of the CPU's flags, those that matrix products are written for.
+# The CPU's flags that matrix products are written for.
 FLAGS = ("avx", "amx", "fma", "f16c", "asimd", "bf16", "i8mm", "sve")
 
 
@@ -52,7 +52,7 @@ def environment() -> dict[str, Any]:
 
 
 def cpu_info() -> dict[str, str]:
-    """What Linux says of the last processor."""
+    """Returns the fields that Linux lists for the last processor."""
     if not (path := Path("/proc/cpuinfo")).exists():
         return {}
     lines = [line.split(":", 1) for line in path.read_text().splitlines() if ":" in line]
@@ -60,7 +60,7 @@ def cpu_info() -> dict[str, str]:
 
 
 def full_checkpoint() -> Path:
-    """The seeded checkpoint of the full geometry, made once."""
+    """Returns the seeded checkpoint of the full geometry, which is made once."""
     folder = ROOT / ".cache" / "embeddinggemma-300m-seed0"
     if not folder.exists():
         vocabulary = os.environ.get("GEMMA_TOKENIZER")  # the path of Gemma 3's tokenizer.model
@@ -81,7 +81,7 @@ def _version(name: str) -> str | None:
 
 
 def _git(*arguments: str) -> str:
-    """Empty where there is no git, or what is here came without its history."""
+    """Returns the revision, or an empty string without git or without the repository's history."""
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""What the CPU engine is to reach, as ratios within one run."""
+"""The goals of the CPU engine, as ratios within one run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,14 +10,14 @@ from peers.contender import Precision
 from peers.products import NAME as PRODUCTS
 
 Rounds = Mapping[str, Sequence[float]]
-"""Of one workload: contender → its figure in each round."""
+"""The figures of one workload: by contender, one of each round."""
 
 ORDER: tuple[Precision, ...] = ("int8", "bfloat16", "float32")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """`theirs` None is the best baseline of the same or a higher precision."""
+    """A goal of one workload. `theirs` None is the best baseline of the same or a higher precision."""
 
     workload: str
     ours: str
@@ -46,7 +46,7 @@ GOALS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """ratio and met are None where one of both was not run."""
+    """The result of a goal. `ratio` and `met` are None unless both contenders were run."""
 
     workload: str
     ours: str
@@ -65,7 +65,9 @@ def evaluate(
     precisions: Mapping[str, Precision],
     mean_errors: Mapping[str, float],
 ) -> list[Verdict]:
-    """`rounds` by workload; precisions and mean errors by contender, for those that make vectors."""
+    """Judges the goals. `rounds` is by workload; precisions and mean errors are by contender, for
+    those that make vectors.
+    """
     return [
         _verdict(goal, rounds.get(goal.workload, {}), precisions, mean_errors) for goal in goals
     ]
@@ -97,7 +99,7 @@ def _verdict(
 
 
 def best_baseline(goal: Goal, rounds: Rounds, precisions: Mapping[str, Precision]) -> str | None:
-    """Against which this engine's median ratio is the worst."""
+    """Returns the baseline against which this engine's median ratio is the worst."""
     if goal.ours not in rounds:
         return None
     least = ORDER.index(precisions[goal.ours])

@@ -1,12 +1,12 @@
-"""What gRPC takes of the engine's speed: a server process at saturation against the engine alone.
+"""Measures the cost of gRPC: a server process at saturation against the engine alone.
 
-The same texts of mixed lengths, in turns: through one EmbedStream; as unary calls of concurrent callers;
-each from a server with its engine in a process of its own and from one with its engine in a thread; and as
-token ids straight into the engine, in this process. Client and server share the cores. The vectors are
-first checked to be the same.
+The same texts of mixed lengths, in turns: through one EmbedStream; as unary calls of concurrent
+callers; each from a server with its engine in a process of its own and from one with its engine in
+a thread; and as token ids straight into the engine, in this process. Client and server share the
+cores. The vectors are first checked to be the same.
 
-    python benchmarks/grpc_overhead.py [--model DIR] [--rounds 5] [--texts 192] [--callers 64]
-        [--output FILE]
+python benchmarks/grpc_overhead.py [--model DIR] [--rounds 5] [--texts 192] [--callers 64] [--output
+FILE]
 
 Prints a table; the last line is JSON, which --output also writes to a file.
 """
@@ -106,7 +106,7 @@ def main() -> int:
 def measure(
     ways: dict[str, Callable[[], Vectors]], tokens: int, rounds: int
 ) -> dict[str, list[float]]:
-    """Tokens/s of each way in each round, after each has given the same vectors."""
+    """Returns tokens/s of each way in each round, after each way has given the same vectors."""
     progress("checking")
     truth = ways["engine"]()
     for name, way in ways.items():
@@ -122,7 +122,7 @@ def measure(
 
 
 def alone(engine: ThreadEngine, sequences: Sequence[TokenIds]) -> Vectors:
-    """All of them submitted at once, without a server."""
+    """Submits all texts at once to the engine, without a server."""
     vectors: dict[int, NDArray[np.float32]] = {}
     answered, done = 0, threading.Event()
 
@@ -148,7 +148,7 @@ def callers(address: str, texts: Sequence[str], count: int) -> Vectors:
 
 
 async def unary(address: str, texts: Sequence[str], callers: int) -> Vectors:
-    """Each caller asks for one text after the other, of those that nobody asked for yet."""
+    """Sends unary calls: each caller takes the next text that no caller has taken."""
     vectors: dict[int, NDArray[np.float32]] = {}
     waiting = iter(enumerate(texts))
     async with AsyncClient(address) as client:

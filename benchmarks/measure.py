@@ -1,4 +1,4 @@
-"""Timing in turns: a machine that slows down slows every contender, and ratios stay."""
+"""Times contenders in turns: a machine that slows down slows all of them, and ratios stay."""
 
 import json
 import statistics
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-# Threads of who ran last may still spin, waiting for more work.
+# The last contender's threads may still spin, waiting for more work.
 PAUSE = 0.1
 
 
 def seconds(run: Callable[[], object], repeats: int = 1) -> float:
-    """Of one run; the median of several."""
+    """Returns the seconds of one run, the median of several."""
     time.sleep(PAUSE)
     times = []
     for _ in range(repeats):
@@ -25,19 +25,21 @@ def seconds(run: Callable[[], object], repeats: int = 1) -> float:
 
 
 def turns(entries: Sequence[T], number: int) -> Iterator[T]:
-    """All of them, each round from another one on: nobody always follows the same."""
+    """Yields the contenders, from another start in each round, so that no contender always follows
+    the same one.
+    """
     first = number % len(entries)
     yield from entries[first:]
     yield from entries[:first]
 
 
 def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """The median of each round's ratio."""
+    """Returns the median of each round's ratio."""
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def keep(result: Mapping[str, Any], path: Path | None) -> None:
-    """Writes what is known so far, if there is a file for it: a run that is ended loses no more."""
+    """Writes the results so far, if there is a file for them, so that a run that is ended loses no more."""
     if path is not None:
         half = path.with_suffix(".half")
         half.write_text(json.dumps(result) + "\n")

@@ -1,10 +1,10 @@
-"""How near gemwire-mini comes to its teacher, on texts of sources that its training never saw.
+"""Scores gemwire-mini beside its teacher, on texts of sources that its training never saw.
 
-Vectors of the student come from a `gemwire serve` process through the client, with the task prompts of
-each kind of text; the teacher's from sentence-transformers. Beside them BM25, chance, and the bag of token
-vectors that training begins with.
+Vectors of the student come from a `gemwire serve` process through the client, with the task prompts
+of each kind of text; the teacher's from sentence-transformers. Beside them BM25, chance, and the
+bag of token vectors that training begins with.
 
-    python benchmarks/mini_scores.py [--model DIR] [--bag DIR] [--work DIR] [--output FILE]
+python benchmarks/mini_scores.py [--model DIR] [--bag DIR] [--work DIR] [--output FILE]
 
 Prints a table; the last line is JSON.
 """
@@ -43,7 +43,7 @@ Vectors = NDArray[np.float32]
 
 
 class Retrieval(NamedTuple):
-    """Query i is answered by candidate i alone."""
+    """A retrieval whose query i is answered by candidate i alone."""
 
     name: str
     queries: list[str]
@@ -51,7 +51,7 @@ class Retrieval(NamedTuple):
 
 
 class Embedded(NamedTuple):
-    """A retrieval's queries and candidates and the neighbours' texts, each as vectors."""
+    """The vectors of a retrieval's queries and candidates, and of the neighbours' texts."""
 
     retrievals: list[tuple[Vectors, Vectors]]
     texts: Vectors
@@ -107,7 +107,7 @@ def held_out(sources: Iterable[Source], folder: Path) -> list[Passage]:
 
 
 def reverse_dictionary(entries: Sequence[Passage], rng: random.Random) -> Retrieval:
-    """The first sentence of a definition, without the word it defines, is to find that word."""
+    """Makes the task to find a word by the first sentence of its definition, without the word."""
     found: dict[str, str] = {}
     for headword, definition in entries:
         sentence = re.split(r"(?<=[.!?;]) ", definition)[0]
@@ -119,7 +119,7 @@ def reverse_dictionary(entries: Sequence[Passage], rng: random.Random) -> Retrie
 
 
 def titles(entries: Sequence[Passage], rng: random.Random) -> Retrieval:
-    """The title of a section is to find its first passage."""
+    """Makes the task to find a section's first passage by the section's title."""
     found: dict[str, str] = {}
     for title, text in entries:
         if len(title.split()) >= 2 and len(text.split()) >= 12 and text not in found.values():
@@ -144,7 +144,7 @@ def taught(retrievals: Sequence[Retrieval], texts: Sequence[str]) -> Embedded:
 def served(
     checkpoint: Path, retrievals: Sequence[Retrieval], texts: Sequence[str], teacher: Embedded
 ) -> dict[str, dict[str, float]]:
-    """The scores at each Matryoshka size, of vectors asked for at that size."""
+    """Returns the scores at each Matryoshka size, of vectors requested at that size."""
     with server_process(checkpoint) as server, Client(server.address, timeout=600) as client:
         sizes = client.model().supported_dimensions
 
@@ -167,7 +167,7 @@ def served(
 
 
 def scores(found: Embedded, teacher: Embedded, names: Sequence[str]) -> dict[str, float]:
-    """nDCG@10 of each retrieval; overlap and correlation with the teacher."""
+    """Returns nDCG@10 of each retrieval, and overlap and correlation with the teacher."""
     rows = {
         name: ndcg(queries @ candidates.T)
         for name, (queries, candidates) in zip(names, found.retrievals, strict=True)
@@ -180,9 +180,11 @@ def scores(found: Embedded, teacher: Embedded, names: Sequence[str]) -> dict[str
 
 
 def ndcg(similarities: Vectors) -> float:
-    """Mean of 1 / log2(1 + rank) where the one right answer is in the first ten, else 0.
+    """Returns the mean of 1 / log2(1 + rank) where the one right answer is in the first ten, else
+    0.
 
-    With one answer the ideal is 1 (Järvelin, Kekäläinen 2002). Of equal candidates it comes last.
+    With one answer the ideal is 1 (Järvelin, Kekäläinen 2002). Among equal candidates the right one
+    comes last.
     """
     right = np.diag(similarities)[:, None]
     ranks = (similarities >= right).sum(1)
@@ -190,7 +192,7 @@ def ndcg(similarities: Vectors) -> float:
 
 
 def correlation(mine: Vectors, its: Vectors) -> float:
-    """Spearman's, over pairs that spread evenly over the teacher's similarities."""
+    """Returns Spearman's correlation over pairs that spread evenly over the teacher's similarities."""
     rng = np.random.default_rng(0)
     first, second = np.triu_indices(len(its), 1)
     similar = its[first, second]
@@ -210,7 +212,7 @@ def lexical(retrieval: Retrieval) -> float:
 
 
 def chance(candidates: int) -> float:
-    """What ndcg() expects of a random order."""
+    """Returns the expected ndcg() of a random order."""
     return float(sum(1 / np.log2(1 + rank) for rank in range(1, TOP + 1)) / candidates)
 
 

@@ -159,7 +159,7 @@ class Operations:
             "torch": partial(
                 reference.norm_residual_norm, _plain(batch), y, residual.clone(), *weights
             ),
-            # As "torch": compiled apart, on a residual of its own.
+            # As for "torch": compiled apart, on a residual of its own.
             "compiled": partial(
                 reference.norm_residual_norm, _plain(batch), y, residual.clone(), *weights
             ),
@@ -237,18 +237,18 @@ class Operations:
 
 
 def torch_pool(residual: Tensor, norm: Tensor, owner: Tensor, counts: Tensor) -> Tensor:
-    """As PyTorch has it: a sum by index, whose atomics add in any order."""
+    """Pools as PyTorch does: a sum by index, whose atomics add in any order."""
     x = reference.rms_norm(residual, norm, EPS)
     return x.new_zeros(len(counts), len(norm)).index_add_(0, owner, x) / counts[:, None]
 
 
 def _plain(batch: Batch) -> Batch:
-    """Without gemwire's plan, which torch.compile would guard."""
+    """Removes gemwire's plan, which torch.compile would guard."""
     return batch._replace(plan=None)
 
 
 def _pairs(length: int, window: int | None) -> int:
-    """Pairs of a query and a key it sees."""
+    """Counts the pairs of a query and a key that the query sees."""
     if window is None or window >= length:
         return length * length
     return length * (2 * window + 1) - window * (window + 1)

@@ -1,4 +1,4 @@
-"""A result of baselines.py as a picture: a panel a workload, a bar a contender.
+"""Draws a result of baselines.py: a panel a workload, a bar a contender.
 
 python benchmarks/plot.py RESULT.json PICTURE.png
 """
@@ -22,7 +22,7 @@ COLOURS = {
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
-    """Bars are medians over rounds, their whiskers the least and the most."""
+    """Draws a bar for each median over rounds, with whiskers from the least to the most."""
     matplotlib.use("agg")
     workloads = list(result["workloads"].values())
     rows = max(len(workload["contenders"]) for workload in workloads)

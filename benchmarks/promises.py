@@ -1,4 +1,4 @@
-"""The rows of soak.py: which scenario at which size, and what is asked of it."""
+"""The rows of soak.py: the scenario of each, its size and its limits."""
 
 import asyncio
 import signal
@@ -22,7 +22,7 @@ MS = 1000.0
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """`scale` shortens what takes long."""
+    """Makes the rows. `scale` shortens the long ones."""
 
     checkpoint: Path
     engine: str
@@ -40,8 +40,9 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One promise: `measured` is met if it is at most, or with `least` at least, the limit; without a
-    limit it is only told."""
+    """One promise. `measured` meets the limit if it is at most, or with `least` at least, the
+    limit; without a limit it is only reported.
+    """
 
     what: str
     measured: float
@@ -68,10 +69,10 @@ class Bar:
         return "met" if met else "MISSED"
 
     def record(self) -> dict[str, object]:
-        """As it is written down."""
+        """Returns the row of the report."""
         limit = {"at_least" if self.least else "at_most": self.limit, "verdict": self.verdict}
-        told = {"what": self.what.strip(), "measured": self.measured, "unit": self.unit}
-        return told | (limit if self.limit is not None else {}) | dict(self.also)
+        fields = {"what": self.what.strip(), "measured": self.measured, "unit": self.unit}
+        return fields | (limit if self.limit is not None else {}) | dict(self.also)
 
 
 def drained(setting: Setting) -> Iterator[Bar]:
@@ -120,7 +121,7 @@ def overloaded(setting: Setting) -> Iterator[Bar]:
             }
             at = f"{factor}x:"
             yield Bar(f"{at} goodput, of peak", found.goodput / peak, "", share, True, codes)
-            # The load's own lateness is not the server's; it is told beside it.
+            # The load's own lateness is not the server's; it is reported beside it.
             waits = [(one.ended - one.sent) * MS for one in refused.all]
             yield Bar(f"{at} refusals p99, from their sending", percentile_99(waits), "ms", 20)
             yield Bar(f"{at} of the load, sent late by, p99", found.send_lag_p99 * MS, "ms")
@@ -174,7 +175,7 @@ def crashed(setting: Setting) -> Iterator[Bar]:
     watchdog = 2.0
     for number, times, late in (
         (signal.SIGKILL, setting.count(100), 0.0),
-        (signal.SIGSTOP, 3, watchdog),  # which has to notice first
+        (signal.SIGSTOP, 3, watchdog),  # the supervisor has to notice first
     ):
         with setting.server("--watchdog-seconds", str(watchdog), step_seconds=0.005) as server:
             found = asyncio.run(crashes.crash_engine(server, number, times=times))

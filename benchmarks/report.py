@@ -1,4 +1,4 @@
-"""The result of a run as tables for people."""
+"""Prints the result of a run as tables for people."""
 
 import statistics
 from typing import Any

@@ -1,10 +1,11 @@
-"""A server of this repository under open-loop load: the curve, the knee, goodput within an SLO.
+"""Measures a server under open-loop load: the curve, the knee, goodput within an SLO.
 
-A sweep of unary calls, one of batches and one of streams, each of the same texts, on a server process with
-the full geometry. Client and server share the cores; the server is niced, so that the sender need not wait
-behind the engine's threads: a result that its client spoilt says so and is not valid.
+A sweep of unary calls, one of batches and one of streams, each of the same texts, on a server
+process with the full geometry. Client and server share the cores; the server is niced, so that the
+sender need not wait behind the engine's threads: a result that its client spoilt says so and is not
+valid.
 
-    python benchmarks/server_load.py --output DIR [--modes unary] [--seconds 60] [-- SERVER FLAGS]
+python benchmarks/server_load.py --output DIR [--modes unary] [--seconds 60] [-- SERVER FLAGS]
 
 Writes load-cpu-MODE.json for each mode, and load-cpu.png and load-cpu.html of all of them.
 """
@@ -17,8 +18,8 @@ from pathlib import Path
 from environment import full_checkpoint
 from server_process import server_process
 
-# The first rate of each, in calls a second, and what a call holds: queries as interactive callers send
-# them, and passages in bulk, in the same number of tokens a text.
+# The first rate of each mode, in calls a second, and the content of a call: queries as interactive
+# callers send them, and passages in bulk, with the same number of tokens a text.
 TOKENS = "0.8*uniform:8:32+0.2*uniform:64:256"
 MODES = {
     "unary": ["--rate", "8"],

@@ -1,4 +1,4 @@
-"""A server as users start it: a process of its own."""
+"""Starts a server as users do, as a process of its own."""
 
 import subprocess
 import sys
@@ -16,7 +16,9 @@ class Server:
 
 @contextmanager
 def server_process(checkpoint: Path, *flags: str, nice: int = 0) -> Iterator[Server]:
-    """Serves on any free port of 127.0.0.1; yields when it is ready, and stops it at exit."""
+    """Serves on any free port of 127.0.0.1; yields when the server is ready, and stops the server
+    at exit.
+    """
     command = [
         "nice",
         "-n",

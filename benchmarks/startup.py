@@ -1,11 +1,12 @@
-"""How long a server of the full geometry takes until it is ready, and how much memory that takes.
+"""Measures the time until a server of the full geometry is ready, and its memory then.
 
-For a checkpoint stored in float32, as EmbeddingGemma is published, and in bfloat16, and for that one with
-int8 weights and for one in a single process: seconds from the start to the banner, which comes after a
-warm-up embed, and the memory of all its processes together then: the sum of their peaks, what is resident,
-and how much of that is their own (the rest is libraries' files, which processes share).
+For a checkpoint stored in float32, as EmbeddingGemma is published, and in bfloat16, and for that
+one with int8 weights and for one in a single process: seconds from the start to the banner, which
+comes after a warm-up embed, and the memory of all its processes together then: the sum of their
+peaks, what is resident, and how much of that is their own (the rest is libraries' files, which
+processes share).
 
-    python benchmarks/startup.py [--rounds 3] [--output FILE]
+python benchmarks/startup.py [--rounds 3] [--output FILE]
 
 Prints a table; the last line is JSON.
 """
@@ -51,7 +52,7 @@ def main() -> int:
 
 
 def starts(checkpoint: Path, rounds: int, *flags: str) -> dict[str, float]:
-    """Median seconds, and the most memory in MB, of some servers one after the other."""
+    """Returns the median seconds, and the most memory in MB, of some servers one after the other."""
     found = [start(checkpoint, *flags) for _ in range(rounds)]
     return {
         key: (statistics.median if key == "seconds" else max)([values[key] for values in found])
@@ -60,7 +61,7 @@ def starts(checkpoint: Path, rounds: int, *flags: str) -> dict[str, float]:
 
 
 def start(checkpoint: Path, *flags: str) -> dict[str, float]:
-    """Seconds and MB of one server, which is then stopped."""
+    """Returns the seconds and MB of one server, which is then stopped."""
     began = time.monotonic()
     with server_process(checkpoint, *flags) as server:
         seconds = time.monotonic() - began
@@ -70,7 +71,7 @@ def start(checkpoint: Path, *flags: str) -> dict[str, float]:
 
 
 def memory(pid: int) -> dict[str, float]:
-    """MB of a process."""
+    """The memory of a process in MB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     status = dict(line.split(":", 1) for line in lines)
     return {key: int(status[key].split()[0]) * 1024 / 1e6 for key in MEMORY}

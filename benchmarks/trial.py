@@ -1,4 +1,4 @@
-"""Whether a contender gives the right vectors, and which batch size is its fastest."""
+"""Checks a contender's vectors, and finds its fastest batch size."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -13,13 +13,13 @@ from measure import seconds
 from peers.contender import Contender, NotRun, Precision, Vectors, filled, steps
 from workloads import Workload
 
-# Largest 1 - cos to sentence-transformers in float32. Other vectors are of the order of 1.
+# Largest 1 - cos to sentence-transformers in float32. For wrong vectors it is of the order of 1.
 AGREEMENT: dict[Precision, float] = {"float32": 1e-5, "bfloat16": 3e-3, "int8": 3e-2}
 
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """A contender on one workload. `figures` are of the rounds, `tried` of one run at each size."""
+    """A contender on one workload. `figures` has one of each round, `tried` one of each size."""
 
     contender: str
     workload: Workload
@@ -46,9 +46,9 @@ def enter(
     truth: Vectors,
     served: int | None,
 ) -> tuple[Entry, NDArray[np.float64]]:
-    """The entry at its fastest size, or at `served`, and the distance of each vector.
+    """Returns the entry at its fastest size, or at `served`, and the distance of each vector.
 
-    `sequences` are the workload's token ids. Raises NotRun if the vectors are others.
+    `sequences` are the workload's token ids. Raises NotRun for wrong vectors.
     """
     contender.embed(workload.texts[:2], contender.sizes[0])
     tried: dict[int, float] = {}
@@ -75,7 +75,7 @@ def enter(
 def different(
     contender: Contender, sequences: Sequence[TokenIds], served: int | None = None
 ) -> list[int]:
-    """The sizes to try, of those that make the same steps only one: `served`, else the first."""
+    """Returns the sizes to try; of sizes that make the same steps only `served`, or else the first."""
     split = steps if contender.counts == "texts" else filled
     sizes = contender.sizes if served is None else (served, *contender.sizes)
     by_steps: dict[str, int] = {}
@@ -85,7 +85,7 @@ def different(
 
 
 def distance(vectors: Vectors, truth: Vectors) -> NDArray[np.float64]:
-    """1 - cos of each row."""
+    """Returns 1 - cos of each row."""
     a, b = vectors.astype(np.float64), truth.astype(np.float64)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     result: NDArray[np.float64] = np.maximum(0, 1 - (a * b).sum(1) / lengths)

@@ -9,7 +9,7 @@ FOLDERS = ("proto", "server", "kernels", "clients/python", "benchmarks")
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment without gemwire's own variables, with the tree on PYTHONPATH."""
+    """Returns this process's environment without gemwire's own variables, with the tree on PYTHONPATH."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("GEMWIRE_")}
     paths = [str(ROOT / folder) for folder in FOLDERS]
     paths += filter(None, [os.environ.get("PYTHONPATH")])

@@ -1,4 +1,4 @@
-"""What is embedded: seeded texts of known lengths, cut from the package's sample text."""
+"""Makes the workloads: seeded texts of known lengths, cut from the package's sample text."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +13,7 @@ QUERY_PROMPT = "task: search result | query: "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """A round times it `repeats` times and takes the median."""
+    """A workload. A round times it `repeats` times and takes the median."""
 
     name: str
     title: str
@@ -23,7 +23,7 @@ class Workload:
     unit: Literal["tokens/s", "ms"] = "tokens/s"
 
     def value(self, seconds: float) -> float:
-        """The figure in `unit`."""
+        """Returns the figure in `unit`."""
         return seconds * 1e3 if self.unit == "ms" else self.tokens / seconds
 
 
@@ -66,7 +66,7 @@ def workloads(tokenizer: Tokenizer, seed: int) -> list[Workload]:
 
 
 def mixed_texts(tokenizer: Tokenizer, count: int, seed: int) -> list[str]:
-    """Texts of lognormal lengths: median 40 tokens, sigma 0.9, 8 to 600."""
+    """Makes texts of lognormal lengths: median 40 tokens, sigma 0.9, 8 to 600."""
     random = np.random.default_rng(seed)
     lengths = np.clip(random.lognormal(np.log(40), 0.9, count), 8, 600).astype(int)
     source = sample_source(tokenizer)

@@ -22,7 +22,7 @@ NAMES = (
 
 
 def make(name: str, checkpoint: Checkpoint, folder: Path) -> Contender:
-    """Loads it; `folder` keeps the files it needs. Raises NotRun where it cannot be had."""
+    """Loads a contender; `folder` keeps the contender's files. Raises NotRun if it cannot be loaded."""
     try:
         return _make(name, checkpoint, folder)
     except ImportError as error:

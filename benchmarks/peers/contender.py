@@ -1,4 +1,4 @@
-"""What every contender is to the benchmark."""
+"""Defines the interface of every contender."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
@@ -14,32 +14,32 @@ Counts = Literal["texts", "tokens"]
 
 
 class Contender(Protocol):
-    """Texts in, vectors out, with an engine of its own."""
+    """An engine that turns texts into vectors."""
 
     name: str
-    """Library and what it computes in, such as "onnxruntime/int8"."""
+    """The library and its precision, such as "onnxruntime/int8"."""
     precision: Precision
     counts: Counts
-    """What the size of a step is counted in."""
+    """The unit of a step's size."""
     sizes: tuple[int, ...]
-    """The sizes to choose the fastest of."""
+    """The sizes to try, of which the fastest is taken."""
 
     def embed(self, texts: Sequence[str], size: int) -> Vectors:
-        """fp32 [n, dimensions], rows of length one; steps of `size`. Tokenizing is part of it."""
+        """Computes fp32 [n, dimensions], rows of length one, in steps of `size`. Tokenizing is included."""
 
 
 class NotRun(Exception):
-    """Why a contender takes no part."""
+    """A contender cannot run. The message is the reason."""
 
 
 def steps(sequences: Sequence[TokenIds], size: int) -> Iterator[list[int]]:
-    """Indices of at most `size` sequences a step, of similar length: what pads wants them sorted."""
+    """Yields indices of at most `size` sequences a step, sorted by length for contenders that pad."""
     order = sorted(range(len(sequences)), key=lambda i: -len(sequences[i]))
     return (order[i : i + size] for i in range(0, len(order), size))
 
 
 def filled(sequences: Sequence[TokenIds], budget: int) -> Iterator[list[int]]:
-    """Indices in order, as many a step as have at most `budget` tokens; a longer one goes alone."""
+    """Yields indices in order, of at most `budget` tokens a step; a longer sequence goes alone."""
     step, tokens = list[int](), 0
     for i, ids in enumerate(sequences):
         if step and tokens + len(ids) > budget:

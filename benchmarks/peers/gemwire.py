@@ -19,7 +19,7 @@ class Gemwire:
     sizes: tuple[int, ...] = (256, 512, 1024, 2048)
 
     def __init__(self, checkpoint: Checkpoint, weights: str = "auto") -> None:
-        """`weights` is "int8", or "auto" for what the machine serves in."""
+        """Loads the engine. `weights` is "int8", or "auto" for the format that the machine serves in."""
         self.runner = CpuRunner.load(checkpoint, dtype="auto", threads=0, weights=weights)
         precision: Any = "int8" if weights == "int8" else self.runner.dtype_name
         self.precision: Precision = precision
@@ -32,7 +32,7 @@ class Gemwire:
 
 
 def batches(sequences: Sequence[TokenIds], budget: int) -> Iterator[list[TokenIds]]:
-    """What the scheduler makes of them, in order; each when it is asked for."""
+    """Yields the batches that the scheduler forms of the sequences, in order."""
     scheduler = Scheduler(max_batch_tokens=budget, max_queue_tokens=1 << 30, clock=time.monotonic)
     owner = Submission(deliver=lambda results: None)
     scheduler.add(owner, sequences)

@@ -1,4 +1,4 @@
-"""A checkpoint as a GGUF file of llama.cpp's architecture gemma-embedding, without a vocabulary."""
+"""Writes a checkpoint as a GGUF file of llama.cpp's architecture gemma-embedding, without a vocabulary."""
 
 import math
 from pathlib import Path
@@ -30,8 +30,10 @@ BLOCK = 32  # values that share a scale in Q8_0
 
 
 def write_gguf(checkpoint: Checkpoint, path: Path, kind: str) -> None:
-    """`kind` is "BF16" or "Q8_0", of every matrix; as llama-quantize does, a matrix whose rows are no
-    whole blocks stays BF16."""
+    """Writes the file. `kind` is the type of every matrix, "BF16" or "Q8_0".
+
+    As llama-quantize does, a matrix whose rows are no whole blocks stays BF16.
+    """
     dense = dense_tensors(checkpoint)
     if len(dense) != 2:
         raise ValueError(f"gemma-embedding has two Dense layers; the checkpoint has {len(dense)}")
@@ -62,7 +64,9 @@ def _describe(writer: gguf.GGUFWriter, checkpoint: Checkpoint, dense: list[Tenso
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_rope_freq_base(theta[True])
     writer.add_rope_freq_base_swa(theta[False])
-    writer.add_sliding_window(2 * config.window)  # it lets a token see half of that to each side
+    writer.add_sliding_window(
+        2 * config.window
+    )  # llama.cpp lets a token see half of that to each side
     writer.add_sliding_window_pattern([each.window is not None for each in config.layers])
     writer.add_pooling_type(gguf.PoolingType.MEAN)
     for number, weight in enumerate(dense, 2):

@@ -1,4 +1,4 @@
-"""Files that take long to write and depend on the checkpoint alone."""
+"""Keeps files that take long to write and depend on the checkpoint alone."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,9 @@ from shutil import rmtree
 
 
 def kept(folder: Path, write: Callable[[Path], None]) -> Path:
-    """The folder, after `write` has filled it unless it is there: half of one never looks whole."""
+    """Returns the folder. `write` fills a missing one under another name, so that half of a folder
+    never looks whole.
+    """
     if not folder.exists():
         partial = folder.with_name(f"{folder.name}.part")
         rmtree(partial, ignore_errors=True)

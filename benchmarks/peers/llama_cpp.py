@@ -15,19 +15,21 @@ from peers.gguf_file import write_gguf
 from peers.kept import kept
 
 MAX_TEXTS = 256  # of one step: LLAMA_MAX_SEQ
-# Kept alive: the library calls it as long as it runs.
+# Kept alive: the library calls this function as long as it runs.
 _quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)
 
 
 class LlamaCpp:
-    """The low-level calls: llama_cpp.Llama.embed makes a list of Python floats of each vector."""
+    """Embeds by the low-level calls, as llama_cpp.Llama.embed makes a list of Python floats of each
+    vector.
+    """
 
     counts: Counts = "tokens"
     # In one step every token is scored against every other, of whatever text: large steps are slow.
     sizes: tuple[int, ...] = (1, 128, 256, 512)
 
     def __init__(self, checkpoint: Checkpoint, folder: Path, kind: str) -> None:
-        """`kind` is BF16 or Q8_0; the GGUF file is kept in the folder."""
+        """Loads a GGUF file of `kind` BF16 or Q8_0, which is kept in the folder."""
         self.name = f"llama.cpp/{'bfloat16' if kind == 'BF16' else kind}"
         self.precision: Precision = "bfloat16" if kind == "BF16" else "int8"
         self._tokenizer = checkpoint.load_tokenizer()

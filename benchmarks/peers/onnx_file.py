@@ -1,4 +1,4 @@
-"""A checkpoint as an ONNX file: torch.onnx's export of a padded encoder, and its dynamic int8."""
+"""Writes a checkpoint as an ONNX file: torch.onnx's export of a padded encoder, and its dynamic int8."""
 
 import logging
 from pathlib import Path
@@ -9,11 +9,11 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from gemwire_server.checkpoints import Checkpoint
 from peers.padded_encoder import PaddedEncoder
 
-OPSET = 23  # the first with RMSNormalization and Attention: 8% faster here than 20, which spells them out
+OPSET = 23  # the first with RMSNormalization and Attention: 8% faster here than 20, which writes them out
 
 
 def write_float32(checkpoint: Checkpoint, path: Path) -> None:
-    """Inputs input_ids and attention_mask, int64 [n, length]; output vectors, float32."""
+    """Exports inputs input_ids and attention_mask, int64 [n, length], and output vectors, float32."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     # Two tensors: one given twice would become one input that feeds both.
     input_ids, attention_mask = (torch.ones(2, 8, dtype=torch.int64) for _ in range(2))
@@ -33,7 +33,7 @@ def write_float32(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def write_int8(float32: Path, path: Path) -> None:
-    """Weights and embedding int8, a scale a channel; activations quantized as they come.
+    """Quantizes weights and embedding to int8, with a scale a channel, and activations dynamically.
 
     A scale a channel is as fast as one a matrix and errs less; unsigned weights are 4 times slower.
     """
@@ -48,5 +48,5 @@ def write_int8(float32: Path, path: Path) -> None:
 
 
 def _no_advice(record: logging.LogRecord) -> bool:
-    """Without onnxruntime's advice to preprocess: there is nothing to fold or to infer in this export."""
+    """Hides onnxruntime's advice to preprocess: this export has nothing to fold or to infer."""
     return "pre-processing before quantization" not in record.getMessage()

@@ -21,7 +21,7 @@ class OnnxRuntime:
     def __init__(
         self, checkpoint: Checkpoint, folder: Path, precision: Literal["float32", "int8"]
     ) -> None:
-        """The files are kept in the folder."""
+        """Loads the model. Its files are kept in the folder."""
         self.name = f"onnxruntime/{precision}"
         self.precision: Precision = precision
         self._tokenizer = checkpoint.load_tokenizer()

@@ -208,7 +208,7 @@ def blocks_seen(
 
 
 class _Varlen:
-    """varlen_attn, which reads cu_seqlens itself. Rows of the filling are left as they are."""
+    """varlen_attn, which reads cu_seqlens itself. Rows of the filling are not written."""
 
     def __init__(self) -> None:
         # PyTorch before 2.12 wants as many heads of keys as of queries.
@@ -232,18 +232,20 @@ class _Varlen:
 
 
 def _pool(residual: Tensor, norm: Tensor, owner: Tensor, eps: float) -> Tensor:
-    """A sum by index; as many rows as could be needed, so that nothing depends on the count."""
+    """Pools by a sum by index, with as many rows as could be needed, so that no shape depends on
+    the count.
+    """
     x = reference.rms_norm(residual, norm, eps)
     return x.new_zeros(len(x) + 1, x.shape[1]).index_add_(0, owner, x)
 
 
 def _plain(batch: Batch) -> Batch:
-    """Without the plan, which torch.compile would guard."""
+    """Removes the plan, which torch.compile would guard."""
     return batch._replace(plan=None, cu_seqlens=batch.positions)
 
 
 def _host(array: NDArray[Any], device: torch.device) -> Tensor:
-    """Pinned where that makes its copy asynchronous."""
+    """Returns a tensor, pinned where that makes its copy asynchronous."""
     tensor = torch.from_numpy(array)
     return tensor.pin_memory() if device.type == "cuda" else tensor
 

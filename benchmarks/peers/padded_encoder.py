@@ -1,4 +1,4 @@
-"""The encoder over a padded batch in plain PyTorch, in float32, to be exported."""
+"""The encoder over a padded batch in plain PyTorch, in float32, for an export."""
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from peers.tensors import dense_tensors, encoder_tensors, norm_weight
 
 
 class PaddedEncoder(nn.Module):
-    """input_ids and attention_mask [n, length] to vectors [n, dimensions] of length one."""
+    """Turns input_ids and attention_mask [n, length] into vectors [n, dimensions] of length one."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__()
@@ -92,7 +92,9 @@ class PaddedEncoder(nn.Module):
 
 
 def _angles(layer: LayerConfig, name: str) -> str:
-    """The buffer of the cosines or sines of a layer; layers with the same angles share one."""
+    """Returns the name of the buffer of a layer's cosines or sines; layers with the same angles
+    share one.
+    """
     return _key(f"{name}.{layer.head_dim}.{layer.rope_theta:g}")
 
 

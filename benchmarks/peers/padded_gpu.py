@@ -17,7 +17,9 @@ MULTIPLE = 8
 
 
 class Padded:
-    """With PyTorch's scaled_dot_product_attention, as it is or each layer through torch.compile."""
+    """The peer with PyTorch's scaled_dot_product_attention, as it is or with each layer through
+    torch.compile.
+    """
 
     def __init__(
         self,
@@ -42,7 +44,9 @@ class Padded:
                 layer.compile(dynamic=True)
 
     def embed(self, batch_size: int) -> Callable[[Sequence[TokenIds]], Vectors]:
-        """By batches of so many texts; sentence-transformers' own order of work, less its tokenizing."""
+        """Embeds batches of so many texts, in sentence-transformers' own order of work, without its
+        tokenizing.
+        """
 
         @torch.inference_mode()
         def run(texts: Sequence[TokenIds]) -> Vectors:

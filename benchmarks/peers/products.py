@@ -34,7 +34,7 @@ class Products:
             ]
             for layer in config.layers
         ]
-        # Each layer has weights of its own: that they do not stay in the cache is part of the figure.
+        # Each layer has weights of its own, which do not stay in the cache: that is part of the figure.
         self._layers = [
             [
                 torch.ops.mkldnn._reorder_linear_weight(torch.randn(shape, dtype=torch.bfloat16))
@@ -45,7 +45,7 @@ class Products:
         self._widths = [columns for _, columns in shapes[0]]
 
     def prepare(self, sequences: Sequence[TokenIds], budget: int) -> Callable[[], None]:
-        """All the products of the texts, to be timed."""
+        """Returns a call that computes all the products of the texts, to be timed."""
         inputs = [
             [
                 torch.randn(sum(map(len, step)), width, dtype=torch.bfloat16)

@@ -1,4 +1,4 @@
-"""A checkpoint's tensors as they are stored, for who writes them in another format."""
+"""Reads a checkpoint's tensors as they are stored, to write them in another format."""
 
 import torch
 from safetensors.torch import load_file
@@ -9,7 +9,7 @@ from gemwire_server.checkpoints.files import weight_files
 
 
 def encoder_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """By the names of transformers' Gemma3TextModel, without "model."."""
+    """Returns the encoder's tensors by the names of transformers' Gemma3TextModel, without "model."."""
     tensors: dict[str, Tensor] = {}
     for file in weight_files(checkpoint.pipeline.encoder):
         tensors |= load_file(file)
@@ -17,7 +17,7 @@ def encoder_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def dense_tensors(checkpoint: Checkpoint) -> list[Tensor]:
-    """The Dense layers' weights [out, in], in order."""
+    """Returns the Dense layers' weights [out, in], in order."""
     return [
         load_file(file)["linear.weight"]
         for folder in checkpoint.pipeline.dense
@@ -26,5 +26,5 @@ def dense_tensors(checkpoint: Checkpoint) -> list[Tensor]:
 
 
 def norm_weight(tensor: Tensor) -> Tensor:
-    """What Gemma's RMSNorm multiplies by: 1 + w, in fp32."""
+    """Returns the factor of Gemma's RMSNorm: 1 + w, in fp32."""
     return tensor.to(torch.float32) + 1
