@@ -1,4 +1,4 @@
-"""The model card's example, the whole way: a server process, the client, four documents ranked.
+"""Runs the model card's example: starts a server process and ranks four documents with the client.
 
     python clients/python/demo.py [MODEL]
 

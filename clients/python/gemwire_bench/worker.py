@@ -57,11 +57,11 @@ class JobSender(Protocol):
         """Sends a call that is due at `due` (nanoseconds); done when the call has ended."""
 
     async def finish(self) -> None:
-        """Waits for what is unanswered as long as its deadline, and notes what never was answered."""
+        """Waits for unanswered calls as long as their deadline, and records those without an answer."""
 
 
 class Sender(Protocol):
-    """What a worker sends through: a server's connections, or an engine in this process."""
+    """Sends the calls of a worker's jobs: over a server's connections, or to an engine in this process."""
 
     async def begin(self, job: Job, samples: Samples) -> JobSender:
         """Prepares a job. Its calls add to `samples`."""
@@ -69,7 +69,7 @@ class Sender(Protocol):
     async def close(self) -> None: ...
 
     def cpu_seconds(self) -> float:
-        """What sending has cost so far, of one core."""
+        """CPU seconds that sending has cost so far."""
 
 
 async def serve(pipe: Connection, make: Callable[[], Sender]) -> None:

@@ -144,7 +144,7 @@ def model_changed() -> GemwireError:
 
 
 def too_large(size: int, limit: int, index: int) -> InvalidInput:
-    """For a text that no message of the server's limit can hold."""
+    """The error of a text that no message within the server's limit can hold."""
     error = InvalidInput(
         f"the text has {size} bytes; a request takes {limit}",
         code=grpc.StatusCode.INVALID_ARGUMENT,

@@ -113,7 +113,7 @@ def sizes_of(model: str | None, sliding_window: int) -> "Sizes":
 
 
 def default_output() -> Path:
-    """In the user's cache (XDG base directories)."""
+    """A file in the user's cache (XDG base directories)."""
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "gemwire" / "tiles.json"
 
