@@ -95,7 +95,7 @@ def test_padded_model_is_the_reference_and_compiled_if_it_says_so(
 def test_packed_encoder_is_the_reference_batch_after_batch(
     kind: Kind, checkpoint: Checkpoint, texts: list[str], truth: np.ndarray, varlen_on_the_cpu: None
 ) -> None:
-    """In two batches, each filled up."""
+    """Two batches, each filled up to 640 tokens."""
     tokenizer = checkpoint.load_tokenizer()
     ids = [tokenizer.encode(text).ids for text in texts]
     packed = Packed(checkpoint, kind, 640, dtype=torch.float32, device="cpu", compiled=False)

@@ -38,12 +38,12 @@ def vectors() -> Iterator[Vectors]:
 
 
 def check(found: Any) -> None:
-    """`found` is what is nearest to each text: the text."""
+    """Asserts that the nearest neighbour of each text, in `found`, is the text itself."""
     assert np.asarray(found).ravel().tolist() == list(range(len(found)))
 
 
 def distance(a: NDArray[Any], b: NDArray[Any]) -> Any:
-    """Bits that differ, in each row."""
+    """How many bits differ in each pair of rows."""
     return np.bitwise_count(a.view(np.uint8) ^ b.view(np.uint8)).sum(axis=-1)
 
 

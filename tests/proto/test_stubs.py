@@ -90,5 +90,5 @@ def test_third_party_is_what_is_published(tmp_path: Path) -> None:
 
 
 def described(file: descriptor_pb2.FileDescriptorProto) -> list[str]:
-    """Its lines; a loaded file has lost its JSON names, which follow from the names."""
+    """The lines of a descriptor without JSON names, which a loaded file has lost."""
     return [line for line in str(file).splitlines() if "json_name:" not in line]

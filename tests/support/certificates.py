@@ -26,7 +26,7 @@ class Pair:
     serial: int
 
     def write(self, cert: Path, key: Path) -> None:
-        """Replaces the files, one after the other as everybody does it."""
+        """Replaces the files one after the other, as is usual."""
         replace(cert, self.cert)
         replace(key, self.key)
 
@@ -79,7 +79,7 @@ def _key_pem(key: ec.EllipticCurvePrivateKey, password: str) -> bytes:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """The file is the old one or the new one, never a part."""
+    """Replaces a file at once, so that a reader never sees a part of it."""
     new = path.with_suffix(".new")
     new.write_bytes(content)
     os.replace(new, path)

@@ -17,7 +17,7 @@ WAIT = 60.0
 
 
 class Collector(TraceServiceServicer):
-    """What is exported, until the server has ended."""
+    """Keeps the spans that servers export until the collector ends."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []

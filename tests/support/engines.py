@@ -51,7 +51,7 @@ class HeldRunner:
 
 
 class Engines:
-    """A pool and the engines that it is connected to; with each a thread that reads its link."""
+    """A pool and the engines that it is connected to. A thread for each engine reads its link."""
 
     def __init__(self, count: int, *, max_queue_tokens: int = 1000, dimensions: int = 2) -> None:
         self._gate = threading.Event()
@@ -94,11 +94,11 @@ class Engines:
         self._gate.set()
 
     def begun(self) -> int:
-        """Engines of which the pool knows that a step has begun."""
+        """How many engines have begun a step, as far as the pool knows."""
         return sum(bool(engine._link.board.running()) for engine in self.pool.engines)
 
     def end(self, index: int) -> list[str]:
-        """As if the engine's process had ended; returns the digests of what it was computing."""
+        """Ends an engine as if its process had ended. Returns the digests of the texts it was computing."""
         for front in self._hosts[index]._fronts:
             front.link._socket.shutdown(2)
         self._threads[2 * index + 1].join(WAIT)

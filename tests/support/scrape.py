@@ -57,7 +57,7 @@ def scrape(address: str) -> Page:
 
 
 def scrape_until(address: str, settled: Callable[[Page], bool]) -> Page:
-    """The first page that is as it should be; what is cancelled or expired ends a moment later."""
+    """The first page for which it holds: calls that are cancelled or expired end a moment later."""
     deadline = time.monotonic() + 30
     while not settled(page := scrape(address)):
         assert time.monotonic() < deadline, page.samples
@@ -66,5 +66,5 @@ def scrape_until(address: str, settled: Callable[[Page], bool]) -> Page:
 
 
 def at_rest(page: Page) -> bool:
-    """Nothing is under way."""
+    """Whether nothing is under way."""
     return not (page.total("gemwire_calls_in_flight") or page.total("gemwire_engine_texts"))

@@ -1,4 +1,4 @@
-"""The sets of reference libraries are what they say they are."""
+"""The sets of reference libraries have the versions that they list."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Folders of tokenizer files, edited, and what transformers makes of them."""
+"""Folders of edited tokenizer files, and the ids that transformers gives with them."""
 
 import json
 import random

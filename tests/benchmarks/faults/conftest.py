@@ -7,6 +7,6 @@ from faults.under_test import ENGINES
 
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
-    """Each test runs with each place that the engine may be in."""
+    """Where the engine is: each test runs with it in the server's process and in its own."""
     assert isinstance(request.param, str)
     return request.param

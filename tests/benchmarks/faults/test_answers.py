@@ -1,4 +1,4 @@
-"""The fake device behind a real server answers as it should: what the other tests stand on."""
+"""The fake device behind a real server answers correctly. The other fault tests rely on it."""
 
 import asyncio
 from pathlib import Path

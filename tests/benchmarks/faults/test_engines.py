@@ -1,4 +1,4 @@
-"""Engines behind one front: work is shared, and one that ends takes no more than it was computing."""
+"""Engines behind one front share the work. When one ends, only what it was computing is refused."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ def test_engines_share_the_work_and_outlive_each_other(tiny_checkpoint: Path) ->
 
 
 async def load_while_one_is_killed(server: UnderTest) -> tuple[Outcomes, list[int]]:
-    """The calls, and what the health service said."""
+    """The calls' outcomes, and the states that the health service reported."""
     async with connected(server.address) as stub, watched(server.address) as health:
         call = embed(stub, lambda number: marked(number, 16), 30.0)
         loading = asyncio.create_task(closed_loop(call, 8, calls=300))

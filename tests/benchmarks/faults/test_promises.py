@@ -147,7 +147,7 @@ def test_a_killed_front_harms_its_own_callers_alone(tiny_checkpoint: Path) -> No
 
 
 def check_unharmed(found: crashes.Crashed) -> None:
-    """As many processes as before, and nothing left of those that ended."""
+    """Asserts that there are as many processes as before, and that those that ended left nothing."""
     assert found.before is not None and found.after is not None
     assert not found.after.zombies
     assert found.after.processes == found.before.processes

@@ -1,4 +1,4 @@
-"""Servers behind a real proxy are killed, or drain, while every method is called: nothing is lost."""
+"""Servers behind a real proxy are killed or drained while every method is called. No answer is lost."""
 
 import itertools
 import threading

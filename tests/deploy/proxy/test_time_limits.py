@@ -27,7 +27,7 @@ Ask = Callable[[str, str], Any]
 
 
 def limited(setting: str, value: str) -> str:
-    """The shipped configuration, but for a time limit."""
+    """The shipped configuration with another time limit."""
     return replaced(shipped(), setting, value)
 
 
@@ -112,7 +112,7 @@ def test_other_limits_are_named(
 
 
 def test_a_routes_limit_does_not_cut_a_stream(server: UnderTest, tmp_path: Path, ask: Ask) -> None:
-    """It counts from the half-close, which both clients put off until they have their answers."""
+    """The limit counts from the half-close, which both clients delay until they have their answers."""
     wanted = direct(server)
     before = started(server, "EmbedStream")
     with envoy(tmp_path, route_limited("timeout: 0.5s"), [server.address]) as address:
@@ -190,7 +190,7 @@ def test_the_callers_own_deadline_is_no_proxys(server: UnderTest, tmp_path: Path
 def test_as_shipped_nothing_is_cut_after_the_15_seconds_that_are_the_default(
     server: UnderTest, tmp_path: Path
 ) -> None:
-    """With stubs alone, which half-close at once."""
+    """Calls by stubs alone, which half-close at once."""
 
     def unary(address: str) -> pb.EmbedResponse:
         with grpc.insecure_channel(address) as channel:

@@ -31,7 +31,7 @@ class _Lines(logging.Handler):
 
 @contextmanager
 def _logged(formatter: logging.Formatter) -> Iterator[list[str]]:
-    """What the server logs meanwhile, at every level."""
+    """Collects the server's log records, of every level."""
     handler = _Lines()
     handler.setFormatter(formatter)
     root = logging.getLogger()
@@ -100,7 +100,7 @@ def test_every_ended_call_is_a_line_of_json_without_its_text(
 
 
 def _request_id(error: grpc.RpcError) -> str:
-    """What ErrorInfo says."""
+    """The reason in ErrorInfo."""
     assert isinstance(error, grpc.Call)
     trailers = {key: value for key, value in error.trailing_metadata()}
     info = error_details_pb2.ErrorInfo()

@@ -1,4 +1,4 @@
-"""Metrics of a server of several processes, of which some are killed."""
+"""Metrics of a server with several processes, some of which are killed."""
 
 import json
 import os

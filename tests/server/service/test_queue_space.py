@@ -1,4 +1,4 @@
-"""Streams that a full queue holds back: woken as room comes, in order, and not to look in vain."""
+"""Streams that wait for room in the queue are woken in order, and only when there may be room."""
 
 import asyncio
 import time
@@ -33,12 +33,12 @@ def test_as_many_are_woken_as_there_is_room_for_and_in_order() -> None:
                 await asyncio.sleep(0)
             assert woken == expected
         await asyncio.gather(*tasks)
-        room.freed(1000)  # nobody is there
+        room.freed(1000)  # no stream waits
 
     asyncio.run(scenario())
 
 
-def test_nobody_waits_longer_than_it_wants_and_who_is_gone_is_forgotten() -> None:
+def test_a_wait_ends_in_time_and_leaves_nothing_behind() -> None:
     async def scenario() -> None:
         room = QueueSpace()
         await room.wait(10, 0.01)
@@ -58,7 +58,7 @@ def test_nobody_waits_longer_than_it_wants_and_who_is_gone_is_forgotten() -> Non
 def test_a_stream_goes_on_as_soon_as_something_leaves_the_queue(
     leaves: str, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The queue's own advice would have it wait for minutes."""
+    """The delay that the queue advises is minutes."""
     refused, accepted = list[bool](), list[bool]()
     add = Scheduler.add
 

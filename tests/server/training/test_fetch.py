@@ -12,7 +12,7 @@ FAQ = next(source for source in TRAINING if source.package == "debian-faq")
 
 
 def apt(*command: str) -> str:
-    """What apt says, where there is one that knows the package."""
+    """The output of an apt command. Skips the test where apt or its package lists are missing."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:

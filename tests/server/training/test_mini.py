@@ -1,4 +1,4 @@
-"""The checkpoint that comes with gemwire: served without a flag, its vectors mean something."""
+"""The checkpoint that comes with gemwire is served without a flag, and its vectors carry meaning."""
 
 import subprocess
 import sys

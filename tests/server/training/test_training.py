@@ -53,7 +53,7 @@ def test_epochs_differ_and_come_again(lesson: Lesson) -> None:
 
 
 def test_each_token_knows_its_word(lesson: Lesson) -> None:
-    """By the words that its pieces make, and the same ones behind a prompt."""
+    """A token's word is the one that its pieces make, and the same one behind a prompt."""
     processor = sentencepiece.SentencePieceProcessor(model_file=str(lesson.vocabulary))
     tokens = lesson.tokens
     spoken = " ".join(text.plain for text in lesson.corpus.texts).split()

@@ -1,4 +1,4 @@
-"""What tests of the CPU's operations share: their input, and whether a compiler is here."""
+"""Input for tests of the CPU's operations, and whether there is a compiler."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def placed(lengths: list[int], ids: Tensor | None = None, positions: Tensor | No
 
 
 def values(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Normal, with some columns a hundred times as large, as a transformer's activations have them."""
+    """Normal numbers with some columns a hundred times as large, as in a transformer's activations."""
     x = torch.randn(*shape)
     x[..., :: max(1, shape[-1] // 4)] *= 100
     return x.to(dtype)

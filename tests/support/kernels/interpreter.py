@@ -1,4 +1,4 @@
-"""Triton's interpreter, taught what a GPU does and it does not: to round to bfloat16 and to multiply it."""
+"""Teaches Triton's interpreter to round to bfloat16 and to multiply it, as a GPU does."""
 
 from types import SimpleNamespace
 from typing import Any

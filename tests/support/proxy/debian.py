@@ -14,7 +14,7 @@ HAPROXY = DEPLOY / "haproxy" / "haproxy.cfg"
 
 
 def executable(name: str) -> str:
-    """Skips the test where there is none."""
+    """The program's path. Skips the test where it is not installed."""
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin")
     if path is None:
         pytest.skip(f"{name} is not installed")
@@ -24,7 +24,7 @@ def executable(name: str) -> str:
 def nginx(
     folder: Path, config: str, servers: Sequence[str], metrics: Sequence[str]
 ) -> AbstractContextManager[str]:
-    """Its address, before two servers."""
+    """Yields the address of a proxy before two servers."""
     port = free_port()
     config = replaced(config, "listen 8080 http2;", f"listen 127.0.0.1:{port} http2;")
     for place, server in enumerate(servers, 1):
@@ -40,7 +40,7 @@ def nginx(
 def haproxy(
     folder: Path, config: str, servers: Sequence[str], metrics: Sequence[str]
 ) -> AbstractContextManager[str]:
-    """Its address, before two servers; `metrics` are their ports of /readyz."""
+    """Yields the address of a proxy before two servers; `metrics` are their ports of /readyz."""
     port = free_port()
     config = replaced(config, "bind :8080", f"bind 127.0.0.1:{port}")
     for place, (server, ready) in enumerate(zip(servers, metrics, strict=True), 1):

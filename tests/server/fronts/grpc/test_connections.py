@@ -64,7 +64,7 @@ def test_only_a_client_that_pings_too_often_gets_goaway(
 
 
 def read_frames(connection: socket.socket, kinds: list[int]) -> None:
-    """The kinds of frames until the server closes."""
+    """Collects the kinds of frames until the server closes the connection."""
     with contextlib.suppress(OSError), connection.makefile("rb") as file:
         while len(head := file.read(9)) == 9:
             kinds.append(head[3])

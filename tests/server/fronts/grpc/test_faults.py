@@ -1,4 +1,4 @@
-"""Deadlines, cancellation, broken weights and bugs: the right status, the neighbours unharmed."""
+"""Deadlines, cancellation, broken weights and bugs get the right status and harm no other call."""
 
 import logging
 import threading

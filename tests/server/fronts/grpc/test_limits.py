@@ -1,4 +1,4 @@
-"""Messages that are none, or too much: the right status, and no memory kept."""
+"""Malformed and oversized messages get the right status, and their memory is released."""
 
 import contextlib
 import gzip
@@ -123,7 +123,7 @@ def refusal(call: Any) -> tuple[grpc.StatusCode, str]:
 
 
 def raw_unary(channel: grpc.Channel, path: str) -> Any:
-    """A method by its bytes."""
+    """A unary method whose request and answer are bytes."""
     return channel.unary_unary(path)
 
 
@@ -231,7 +231,7 @@ def test_a_connection_has_so_many_calls_and_no_more(tiny_checkpoint: Path) -> No
 
 
 def open_stream(served: Served) -> Any:
-    """A stream that says no more than `open`."""
+    """A stream that sends `open` and nothing else."""
     ended = threading.Event()
 
     def requests() -> Iterator[bytes]:
@@ -262,7 +262,7 @@ def test_memory_comes_back(tiny_checkpoint: Path) -> None:
 
 
 def send_bad_messages(channel: grpc.Channel) -> None:
-    """Each is read whole, and most are parsed."""
+    """Sends messages that are read whole, most of which are parsed."""
     batch = raw_unary(channel, EMBEDDING + "BatchEmbed")
     huge = pb.BatchEmbedRequest(inputs=[text("ab " * 5_000_000)]).SerializeToString()
     tokens = within(1, within(2, within(1, b"\x05" * (15 * MIB))))
@@ -275,7 +275,7 @@ def send_bad_messages(channel: grpc.Channel) -> None:
 
 
 def send_too_much(channel: grpc.Channel) -> None:
-    """What gRPC itself refuses."""
+    """Sends calls that gRPC itself refuses."""
     batch = raw_unary(channel, EMBEDDING + "BatchEmbed")
     for metadata, compression in (
         (tuple((f"k{i}", "v") for i in range(100_000)), None),
@@ -287,7 +287,7 @@ def send_too_much(channel: grpc.Channel) -> None:
 
 
 def settled(server: ServerProcess) -> float:
-    """MiB, once they do not fall any more."""
+    """Resident MiB of the server once they no longer fall."""
     found = server.resident_mib()
     for _ in range(20):
         time.sleep(0.1)

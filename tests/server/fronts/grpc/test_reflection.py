@@ -76,7 +76,7 @@ def symbols_of_enum(enum: EnumDescriptor) -> Iterator[str]:
 
 
 def symbols() -> list[str]:
-    """Whatever gemwire's .proto declares, by protobuf's own descriptors."""
+    """Every name that gemwire's .proto declares, from protobuf's own descriptors."""
     file = pb.DESCRIPTOR
     found = []
     for service in file.services_by_name.values():
@@ -183,7 +183,7 @@ def test_what_is_not_there_is_an_error_and_the_stream_goes_on(served: Served, ve
 
 
 def test_extensions_are_found() -> None:
-    """The API has none, so here is a file that has."""
+    """The API has no extension, so this test brings a file that has one."""
     base = FileDescriptorProto(name="base.proto", package="p", syntax="proto2")
     base.message_type.add(name="Base").extension_range.add(start=100, end=200)
     user = FileDescriptorProto(name="user.proto", package="q", syntax="proto2")

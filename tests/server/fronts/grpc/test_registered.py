@@ -25,7 +25,7 @@ BESIDE_APIS = ("grpc.health.", "grpc.reflection.")
 
 
 def _served_methods(channel: grpc.Channel) -> set[tuple[str, str, str]]:
-    """(API, service, method) of all that the server says it serves."""
+    """(API, service, method) of every method that the server lists."""
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
 
     def ask(**request: Any) -> reflection_pb2.ServerReflectionResponse:
@@ -50,7 +50,7 @@ def _served_methods(channel: grpc.Channel) -> set[tuple[str, str, str]]:
 
 
 def test_every_served_method_has_its_series(tiny_checkpoint: Path) -> None:
-    """Before anybody has called it: a counter that appears with its first increment loses that one."""
+    """The series exist before the first call: a counter that appears with its first increment loses it."""
     with running(str(tiny_checkpoint), metrics_address="127.0.0.1:0") as served:
         methods = _served_methods(served.channel)
         page = scrape(served.metrics_address)

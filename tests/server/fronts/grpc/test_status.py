@@ -1,4 +1,4 @@
-"""Which status and details an error becomes, and what retrying clients make of them."""
+"""The status and details of each error, and how clients that retry react to them."""
 
 import json
 import time
@@ -98,7 +98,7 @@ def test_what_waiting_does_not_help_is_asked_once(
 def test_a_caller_without_room_comes_back_when_the_server_says(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """gRPC's own retries by the trailer, our client's by RetryInfo; each asks twice and no more."""
+    """gRPC retries by the trailer, and our client by RetryInfo. Each sends the call twice and no more."""
     monkeypatch.setattr(QueueState, "drain_seconds", lambda self: 1.0)
     device = HeldDevice(monkeypatch)
     refused = []

@@ -1,4 +1,4 @@
-"""Deadlines: the server's own for calls that bring none, and what they end before it costs anything."""
+"""Deadlines: the server's own for calls that set none, and work that an expired call saves."""
 
 import threading
 import time

@@ -28,7 +28,7 @@ TOO_LARGE = (grpc.StatusCode.INVALID_ARGUMENT, "RESPONSE_TOO_LARGE")
 
 
 def with_prompts(source: Path, folder: Path, count: int) -> Path:
-    """A copy of a checkpoint with so many prompts more, of 100 bytes each."""
+    """A copy of a checkpoint with `count` more prompts, of 100 bytes each."""
     shutil.copytree(source, folder)
     file = folder / "config_sentence_transformers.json"
     config = json.loads(file.read_text())
@@ -209,7 +209,7 @@ def test_our_clients_ask_for_what_fits(served: Served) -> None:
 @pytest.mark.parametrize("dimensions", [12, 128, 768])
 @pytest.mark.parametrize("encoding", Encoding)
 def test_client_and_server_count_alike(encoding: Encoding, dimensions: int) -> None:
-    """The client counts as for float32, whatever the encoding."""
+    """The client counts bytes as for float32, whatever the encoding."""
     asked = (SMALL - ANSWER_OVERHEAD) // result_bytes(dimensions)
     served = results_that_fit(VectorFormat(dimensions, normalize=True, encoding=encoding), SMALL)
     assert asked == served if encoding is Encoding.FLOAT32 else asked <= served

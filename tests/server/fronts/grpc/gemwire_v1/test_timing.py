@@ -1,4 +1,4 @@
-"""`Timing`: where the time of a call went, also of one that waited."""
+"""`Timing` says where the time of a call went, also for a call that waited."""
 
 import time
 from collections.abc import Callable, Iterator

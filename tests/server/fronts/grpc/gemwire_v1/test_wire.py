@@ -38,7 +38,7 @@ def answers(count: int, seed: int, errors: dict[int, GemwireError] | None = None
 
 
 def expected_embedding(made: EmbedResults, row: int, how: VectorFormat) -> pb.Embedding:
-    """The message as anyone would fill it, number by number."""
+    """The message, filled number by number through protobuf."""
     vector = cut(made.vectors[row : row + 1], how)[0]
     message = pb.Embedding(
         dimensions=how.dimensions,
