@@ -34,6 +34,7 @@ from gemwire_kernels.gpu.workbench import Inputs, Workbench, lengths_of, mixed_l
 from gemwire_kernels.ops import Batch
 
 MATMULS = ("qkv", "linear", "gate_up")
+OPERATIONS = (*MATMULS, "attention")
 # Tokens of the batches that a table's sizes are measured on: one number a size, the largest last.
 MEASURED_TOKENS = (64, 512, 2816, 5632)
 LARGEST_TOKENS = 16896
@@ -68,19 +69,34 @@ class Tuned:
     changes: tuple[Change, ...]
 
 
-def tune(bench: Workbench, table: TileTable, seconds: float, report: Report) -> Tuned:
+def tune(
+    bench: Workbench,
+    table: TileTable,
+    seconds: float,
+    report: Report,
+    operations: Sequence[str] = OPERATIONS,
+    *,
+    quick: bool = False,
+) -> Tuned:
     """Searches for about `seconds`. Calls `report` with the number of steps done, that of all
-    steps, and the name of the next. Raises ValueError if an operation has no tile that works.
+    steps, and the name of the next.
+
+    Operations that are not named keep their tiles. `quick` searches the sizes of large batches alone, with
+    the table's block_k. Raises ValueError if an operation has no tile that works.
     """
-    search = _Search(bench, table, time.monotonic() + seconds, report)
+    search = _Search(bench, table, time.monotonic() + seconds, report, operations, quick)
     sets, changes = list(table.sets), []
-    for operation in MATMULS:
+    first = len(sets) - len(search.sets)
+    for operation in filter(operations.__contains__, MATMULS):
         tiles, found = search.matmul(operation)
-        sets = [with_tile(s, operation, tile) for s, tile in zip(sets, tiles, strict=True)]
+        for i, tile in enumerate(tiles, first):
+            sets[i] = with_tile(sets[i], operation, tile)
         changes += found
-    tile, found = search.attention()
-    changes += found
-    return Tuned(tuple(replace(s, attention=tile) for s in sets), tuple(changes))
+    if "attention" in operations:
+        attention_tile, found = search.attention()
+        sets = [replace(s, attention=attention_tile) for s in sets]
+        changes += found
+    return Tuned(tuple(sets), tuple(changes))
 
 
 def with_tile(tile_set: TileSet, operation: str, tile: MatmulTile) -> TileSet:
@@ -91,14 +107,26 @@ def with_tile(tile_set: TileSet, operation: str, tile: MatmulTile) -> TileSet:
 class _Search:
     """One search, which divides its time among its steps."""
 
-    def __init__(self, bench: Workbench, table: TileTable, deadline: float, report: Report) -> None:
-        self._bench, self._table = bench, table
+    def __init__(
+        self,
+        bench: Workbench,
+        table: TileTable,
+        deadline: float,
+        report: Report,
+        operations: Sequence[str],
+        quick: bool,
+    ) -> None:
+        self._bench = bench
         self._deadline, self._report = deadline, report
+        self._quick = quick
+        self.sets = table.sets[-1:] if quick else table.sets
         # The small sizes of a table by its limits, the last by what serving and bulk use.
-        self._tokens = (*MEASURED_TOKENS[: len(table.sets) - 1], LARGEST_TOKENS)
+        tokens = (*MEASURED_TOKENS[: len(table.sets) - 1], LARGEST_TOKENS)
+        self._tokens = tokens[-len(self.sets) :]
         self._rotary = bench.rotary(ROTARY_DTYPES[bench.dtype])
         self._element = torch.empty((), dtype=bench.dtype).element_size()
-        self._steps = len(MATMULS) * 2 * len(table.sets) + 1
+        matmuls = sum(operation in MATMULS for operation in operations)
+        self._steps = matmuls * (1 if quick else 2) * len(self.sets) + ("attention" in operations)
         self._done = 0
 
     @contextmanager
@@ -111,12 +139,12 @@ class _Search:
         self._report(self._done, self._steps, what)
 
     def matmul(self, operation: str) -> tuple[list[MatmulTile], list[Change]]:
-        defaults = [getattr(tile_set, operation) for tile_set in self._table.sets]
+        defaults = [getattr(tile_set, operation) for tile_set in self.sets]
         inputs = self._bench.inputs(LARGEST_TOKENS, self._rotary)
         truth = None
         measured: dict[int, list[dict[MatmulTile, float]]] = {}
         tried = [0] * len(defaults)
-        for block_k in block_ks(defaults[-1]):
+        for block_k in block_ks(defaults[-1])[: 1 if self._quick else None]:
             anchor: list[Tensor] | None = None
             sizes: list[dict[MatmulTile, float]] = [{} for _ in defaults]
             # The largest first: what it gives is what the others must give.
@@ -169,7 +197,7 @@ class _Search:
 
     def _batch(self, tokens: int, i: int) -> Batch:
         lengths = lengths_of(tokens, min(512, tokens))
-        return self._bench.batch(lengths, self._table.sets[i])
+        return self._bench.batch(lengths, self.sets[i])
 
     def _time_matmuls(
         self, operation: str, i: int, tiles: Sequence[MatmulTile], seconds: float
@@ -193,7 +221,7 @@ class _Search:
         )
 
     def attention(self) -> tuple[AttentionTile, list[Change]]:
-        default = self._table.sets[-1].attention
+        default = self.sets[-1].attention
         bench = self._bench
         candidates = attention_candidates(
             default, bench.sizes.attention.head_dim, bench.shared_memory, self._element
@@ -243,7 +271,7 @@ class _Search:
         ]
 
     def _attention_batch(self, lengths: Any, tile: AttentionTile) -> Batch:
-        return self._bench.batch(lengths, replace(self._table.sets[-1], attention=tile))
+        return self._bench.batch(lengths, replace(self.sets[-1], attention=tile))
 
     def _qkv(self, tokens: int) -> tuple[Tensor, Tensor, Tensor]:
         sizes = self._bench.sizes.attention
