@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .
 PROTO := gemwire/v1/embedding.proto
 PROTOC = PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -Iproto -Ithird_party
 
-.PHONY: demo serve test soak lint stubs docs format gpu train
+.PHONY: demo serve test soak lint stubs docs format gpu gpu-wheels train
 
 demo: $(SERVER)  ## start a server, rank the model card's documents, stop it: make demo [MODEL=DIR|ID]
 	@$(BIN)/python clients/python/demo.py $(MODEL)
@@ -35,10 +35,20 @@ train: .venv/.train-installed  ## gemwire-mini anew, from Debian's and npm's pac
 
 # The machine's own Python: one with a GPU may reach no registry.
 GPU_PYTHON ?= python3
-OUT ?= benchmarks/results
-gpu:  ## everything that needs a GPU, in under nine minutes: make gpu [OUT=DIR] [ARGS='--revision REV']
+OUT ?=
+gpu:  ## test and measure a GPU, in six minutes at most: make gpu [OUT=DIR] [ARGS='--only d,f'|--dry-run|--help]
 	@PYTHONPATH=proto:server:kernels:clients/python:tests$${PYTHONPATH:+:$$PYTHONPATH} \
-		$(GPU_PYTHON) benchmarks/gpu_run.py --output $(OUT) $(ARGS)
+		$(GPU_PYTHON) benchmarks/gpu_run.py $(if $(OUT),--output $(OUT)) $(ARGS)
+
+# What `gemwire serve` and `gemwire bench` import and a machine with PyTorch need not have.
+WHEELS ?= .cache/wheels
+GPU_PYTHON_VERSION ?= 3.12
+gpu-wheels: | $(BIN)/python  ## packages for make gpu on a machine without network: ARGS='--packages .cache/wheels'
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+		-c .ci/constraints.txt --dest $(WHEELS) --python-version $(GPU_PYTHON_VERSION) --implementation cp \
+		$(foreach glibc,2_28 2_27 2_17,--platform manylinux_$(glibc)_x86_64) --platform manylinux2014_x86_64 \
+		grpcio grpcio-status grpcio-health-checking grpcio-reflection googleapis-common-protos \
+		hdrhistogram prometheus-client protobuf typing_extensions uvloop
 
 stubs: $(DEV)  ## generate the Python stubs that are checked in
 	$(PROTOC) --python_out=proto --pyi_out=proto --grpc_python_out=proto --mypy_grpc_out=proto $(PROTO)

@@ -1,9 +1,6 @@
 """Describes the GPU that figures are from, and its ceilings."""
 
-import argparse
 import subprocess
-from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,32 +10,13 @@ from gemwire_kernels.gpu.timing import capture, interleave
 
 COPY_BYTES = 1 << 31
 MATRIX = 8192
-# The ceilings of the design are for a card of this many operations a second.
-DESIGN_FLOPS = 798e12
 
 
 def require_cuda() -> torch.device:
-    """Returns the first GPU; ends the program on a machine without one."""
+    """The first GPU; a program that needs one ends here where there is none."""
     if not torch.cuda.is_available():
         raise SystemExit("this benchmark needs a CUDA device, and PyTorch sees none here")
     return torch.device("cuda", torch.cuda.current_device())
-
-
-def gpu_parser(description: str | None, seconds: float) -> argparse.ArgumentParser:
-    """Adds the options of every benchmark of a GPU; `seconds` is the default of the time it takes."""
-    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
-    parser.add_argument(
-        "--seconds", type=float, default=seconds, help=f"when to stop (default: {seconds:g})"
-    )
-    parser.add_argument("--tile-table", type=Path, help="what `gemwire tune` wrote")
-    parser.add_argument("--output", type=Path)
-    return parser
-
-
-def print_goals(goals: Iterable[Mapping[str, Any]]) -> None:
-    for row in goals:
-        verdict = "met" if row["met"] else "MISSED"
-        print(f"{verdict:7} {row['reached']:7.3f} (wanted {row['wanted']:g})  {row['goal']}")
 
 
 def card() -> dict[str, Any]:
@@ -56,26 +34,28 @@ def card() -> dict[str, Any]:
     }
 
 
-def ceilings(device: torch.device) -> dict[str, float]:
+def ceilings(
+    device: torch.device, copied: int = COPY_BYTES, matrix: int = MATRIX
+) -> dict[str, float]:
     """Measures bytes a second of a large copy, read plus written, and operations a second of a
     large product in bfloat16 through cuBLAS.
 
     Both take random values, as zeros run faster.
     """
-    source = torch.empty(COPY_BYTES, dtype=torch.uint8, device=device).random_()
+    source = torch.empty(copied, dtype=torch.uint8, device=device).random_()
     target = torch.empty_like(source)
-    a, b = (torch.randn(MATRIX, MATRIX, device=device).bfloat16() for _ in range(2))
+    a, b = (torch.randn(matrix, matrix, device=device).bfloat16() for _ in range(2))
     # Sizes beyond the L2: one set of inputs is enough.
     seconds = interleave(
         {
             "copy": capture([lambda: target.copy_(source)]),
             "matmul": capture([lambda: a @ b]),
         },
-        seconds=2.0,
+        seconds=1.0,
     )
     return {
-        "bytes_per_second": 2 * COPY_BYTES / seconds["copy"],
-        "flops_per_second": 2 * MATRIX**3 / seconds["matmul"],
+        "bytes_per_second": 2 * copied / seconds["copy"],
+        "flops_per_second": 2 * matrix**3 / seconds["matmul"],
     }
 
 

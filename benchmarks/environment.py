@@ -24,6 +24,7 @@ PACKAGES = (
     "onnxscript",
     "sentencepiece",
     "grpcio",
+    "protobuf",
     "numpy",
     "triton",
 )

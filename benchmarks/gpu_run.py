@@ -1,305 +1,265 @@
-"""Everything that needs a GPU, unattended and in under nine minutes; `make gpu` runs it.
+"""Everything that needs a GPU, unattended, in one call of at most six minutes; `make gpu` runs it.
 
-First the checks, side by side: kernel tests, runner tests, compute-sanitizer, and verification against
-sentence-transformers. Then the benchmarks, alone on the machine, in the time that is left. Each step has a
-limit, and one that fails does not stop the others. Where there is time for several runs, each can have
-all of it: --only checks, --only benchmarks, and --only tune, which measures tile sizes first and gives them
-to the benchmarks.
+It is made of parts, in the order of their worth. Each has a share of the time and its own file, written as
+it ends; one that fails or hangs does not stop the next.
 
-    python benchmarks/gpu_run.py [--only checks|benchmarks|tune] [--output DIR] [--revision REVISION]
+    a machine    the card, the driver, the versions
+    b checks     the engine's own check, critical tests, `gemwire verify`
+    c engine     throughput, one query, one step, options
+    d kernels    each kernel beside the card's ceilings
+    e mixed      rivals, on texts of mixed lengths
+    f tune       tile sizes of the three dearest operations
+    g served     gRPC: latency and throughput with 1, 2, 4 and 8 fronts
+    h cpu        not by itself: threads of the CPU engine, calls a second of fronts; needs no GPU
+    i sanitizer  not by itself: every kernel under compute-sanitizer
+    j tests      not by itself: all tests of kernels and runner
 
-Prints a short table last, and writes DIR/gpu-CARD.json (of a part: gpu-CARD-PART.json) after every step,
-and beside it what the steps printed, .log. Exits with 1 if a check failed or there is no GPU. Needs only
-PyTorch, Triton, transformers, sentence-transformers, safetensors, tokenizers, sentencepiece, protobuf,
-huggingface_hub and pytest; no network.
+    python benchmarks/gpu_run.py [--only d,f] [--seconds 340] [--output DIR] [--tile-table FILE]
+        [--packages DIR] [--tokenizer FILE] [--revision REVISION] [--dry-run]
+
+--only takes parts by letter or name, which then have all the time. --dry-run needs no GPU: the same parts
+run on a small model in Triton's interpreter, and nothing is measured. Prints last the goals and what came
+of the predictions in KERNELS.md, from all files of this card in the folder. Exits with 1 if a check failed,
+or if there is no GPU.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import re
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from importlib.util import find_spec
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
-import torch
+from environment import ROOT, full_checkpoint
+from gpu_goals import tables
+from limited import Outcome, run
+from measure import keep
 
-from environment import ROOT, environment, full_checkpoint
-
-SECONDS = 520.0  # for everything
-CHECK_SECONDS = 240.0  # for the checks, of these
-SPARE_SECONDS = 15.0  # a benchmark is told to end so long before its limit
-GRACE_SECONDS = 8.0  # for a step over its limit to say how far it came
+SECONDS = 340.0  # for everything; Python and PyTorch start before it counts
+SPARE_SECONDS = 6.0  # a part is told to end so long before its limit
+LEAST_SECONDS = 4.0  # that a part must have to begin
 OFFLINE = {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
-SMI = "name,driver_version,memory.total,clocks.sm,clocks.mem,clocks.max.sm,power.limit,temperature.gpu"
+DRY_RUN = (
+    "no GPU: Triton's interpreter and a small model; nothing in this file was measured on a card"
+)
 
 
-@dataclass(frozen=True)
-class Step:
-    """`share` is of the time left when it begins, up to `limit` seconds. A benchmark is told how long it
-    has, and keeps its figures in a file. `advice`: a check whose failure does not fail the run."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`share` are its seconds of `SECONDS`; the optional ones have as many where they are asked for.
+    `check`: its failure fails the run."""
 
+    letter: str
     name: str
-    command: list[str]
-    limit: float = CHECK_SECONDS
-    share: float = 1.0
-    check: bool = True
-    advice: bool = False
-    environ: dict[str, str] = field(default_factory=dict)
-    figures: Path | None = None
+    share: float
+    script: str
+    options: tuple[str, ...] = ()
+    check: bool = False
+    optional: bool = False
+    needs_gpu: bool = True
+
+
+PARTS = (
+    Part("a", "machine", 15, "gpu_machine.py"),
+    Part("b", "checks", 80, "gpu_checks.py", check=True),
+    Part("c", "engine", 55, "gpu_engine.py"),
+    Part("d", "kernels", 50, "gpu_kernels.py"),
+    Part("e", "mixed", 50, "gpu_mixed.py"),
+    Part("f", "tune", 35, "gpu_tune.py"),
+    Part("g", "served", 55, "gpu_served.py"),
+    Part("h", "cpu", 300, "cpu_scaling.py", optional=True, needs_gpu=False),
+    Part("i", "sanitizer", 150, "gpu_checks.py", ("--set", "sanitizer"), check=True, optional=True),
+    Part("j", "tests", 250, "gpu_checks.py", ("--set", "tests"), check=True, optional=True),
+)
+
+
+def chosen(words: str | None) -> list[Part]:
+    """By letters or names with commas between them, in order; None: all that are not optional.
+
+    Raises argparse.ArgumentTypeError for a part that there is not.
+    """
+    if words is None:
+        return [part for part in PARTS if not part.optional]
+    names = {word.strip() for word in words.split(",")}
+    found = [part for part in PARTS if names & {part.letter, part.name}]
+    if unknown := names - {word for part in found for word in (part.letter, part.name)}:
+        raise argparse.ArgumentTypeError(f"there is no part {', '.join(sorted(unknown))}")
+    return found
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """`verdict` is passed, failed, timed out or not run; `said` is the step's own summary."""
+class Run:
+    """Where the files of one card are, and what every part of a call is told."""
 
-    step: Step
-    verdict: str
-    seconds: float
-    said: str
-    output: str = ""
+    folder: Path
+    prefix: str
+    dry_run: bool
+    tile_table: Path | None
+    environ: dict[str, str]
 
-    @property
-    def bad(self) -> bool:
-        must = self.step.check and not self.step.advice
-        return must and self.verdict in ("failed", "timed out")
+    def path(self, name: str) -> Path:
+        return self.folder / f"{self.prefix}-{name}.json"
 
+    def command(self, part: Part, limit: float, figures: Path, model: Path | None) -> list[str]:
+        seconds = str(max(1, int(limit - SPARE_SECONDS)))
+        command = [sys.executable, f"benchmarks/{part.script}", *part.options]
+        command += ["--seconds", seconds, "--output", str(figures)]
+        if model:
+            command += ["--model", str(model)]
+        if self.tile_table:
+            command += ["--tile-table", str(self.tile_table)]
+        if part.name == "tune":
+            command += ["--tiles", str(self.path("tiles")), "--kernels", str(self.path("kernels"))]
+        return command + ["--dry-run"] * self.dry_run
 
-def check_steps(checkpoint: Path, seconds: float) -> list[Step]:
-    """Side by side, none longer than `seconds`."""
-    python = sys.executable
-    pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5"]
-    pytest += ["-o", "faulthandler_timeout=90"]  # where a test hangs
-    # Most of the tests' time is compiling; a file's tests share a runner.
-    many, some = (
-        (["-n", "4"], ["-n", "2", "--dist", "loadfile"]) if find_spec("xdist") else ([], [])
-    )
-    sanitizer = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
-    sanitize = [sanitizer, "--error-exitcode", "97"]
-    sanitize += ["--target-processes", "application-only", "--tool"]  # not the compilers it starts
-    small = [python, "tests/gpu/sanitize.py"]
-    uncached = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-    verify = [python, "-m", "gemwire_server", "verify", "--device", "cuda", "--model"]
-    return [
-        Step("kernel tests", [*pytest, *many, "tests/kernels/gpu"], seconds),
-        Step("runner tests", [*pytest, *some, "tests/gpu"], seconds),
-        Step("memcheck", [*sanitize, "memcheck", *small], seconds, environ=uncached),
-        # Before its 2025.4 it does not see what the copy engine writes, and calls it uninitialized.
-        Step(
-            "initcheck",
-            [*sanitize, "initcheck", *small, "--exact"],
-            seconds,
-            advice=True,
-            environ=uncached,
-        ),
-        Step("verify", [*verify, str(checkpoint)], seconds),
-    ]
-
-
-def benchmark_steps(folder: Path, tile_table: Path | None) -> list[Step]:
-    """One after the other; `folder` is for their figures."""
-    tiles = [] if tile_table is None else ["--tile-table", str(tile_table)]
-    return [
-        Step(
-            f"benchmark {name}",
-            [sys.executable, f"benchmarks/{name}.py", "--output", str(folder / name), *tiles],
-            limit=SECONDS,
-            share=share,
-            check=False,
-            figures=folder / name,
-        )
-        for name, share in (
-            ("gpu_engine", 0.35),
-            ("gpu_mixed", 0.55),
-            ("gpu_kernels", 1.0),
-        )
-    ]
-
-
-def tune_step(tile_table: Path) -> Step:
-    """Before the benchmarks, which then take what it wrote."""
-    command = [sys.executable, "-m", "gemwire_server", "tune", "--output", str(tile_table)]
-    return Step("tune", command, limit=SECONDS, share=0.4, check=False)
-
-
-def run_step(step: Step, left: float, log: Path) -> Outcome:
-    """Runs a step within its limit and the time left, and kills what it leaves."""
-    program = next(word for word in step.command if word != sys.executable)
-    if shutil.which(step.command[0]) is None or (
-        program.endswith(".py") and not (ROOT / program).exists()
-    ):
-        return Outcome(step, "not run", 0.0, f"there is no {Path(program).name}")
-    limit = min(step.limit, step.share * left)
-    if limit < SPARE_SECONDS:
-        return Outcome(step, "not run", 0.0, "no time was left")
-    command = step.command
-    if not step.check:
-        command = [*command, "--seconds", str(int(limit - SPARE_SECONDS))]
-    started = time.monotonic()
-    with log.open("w+") as file:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **OFFLINE, **step.environ},
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        code: int | None = None
-        try:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                code = process.wait(limit)
-            if code is None:
-                os.killpg(process.pid, signal.SIGINT)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(GRACE_SECONDS)
-        finally:
-            _kill_group(process)
-    output = log.read_text("utf-8", "replace")
-    verdict, said = judge(output, code)
-    return Outcome(step, verdict, time.monotonic() - started, said, output)
-
-
-def judge(output: str, code: int | None) -> tuple[str, str]:
-    """The verdict on a step's output and exit code, and the line that says most."""
-    lines = [line.strip("= \n") for line in output.splitlines() if line.strip("= \n")]
-    said = lines[-1] if lines else "it printed nothing"
-    if summaries := re.findall(r"ERROR SUMMARY: .*", output):
-        said = summaries[-1]
-        if "Device not supported" in output and code:
-            return "not run", "the sanitizer does not support this device"
-    if code is None:
-        return "timed out", said
-    if said.startswith("{"):
-        said = ""  # the figures are printed as a table before
-    # A run of tests that were all skipped has exit code 0.
-    skipped = re.fullmatch(r"\d+ skipped.* in .*s", said)
-    return ("passed" if code == 0 and not skipped else "failed"), said
-
-
-def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def figures(path: Path | None) -> Any:
-    """What a benchmark kept of its figures, also one that was ended; None if it has none."""
-    try:
-        return None if path is None else json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):
-        return None
-
-
-def gpu_facts() -> dict[str, Any]:
-    """The card as it is found; nothing is set."""
-    properties = torch.cuda.get_device_properties(0)
-    facts: dict[str, Any] = {
-        "gpu": properties.name,
-        "multiprocessors": properties.multi_processor_count,
-        "capability": f"{properties.major}.{properties.minor}",
-        "cuda": torch.version.cuda,
-    }
-    if shutil.which("nvidia-smi"):
-        asked = ["nvidia-smi", f"--query-gpu={SMI}", "--format=csv,noheader", "--id=0"]
-        try:
-            said = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=30)
-            values = said.stdout.strip().split(", ")
-            facts |= dict(zip(SMI.split(","), values, strict=True))
-        except (subprocess.SubprocessError, ValueError) as error:
-            facts["nvidia-smi"] = type(error).__name__
-    return facts
-
-
-def report(facts: dict[str, Any], outcomes: list[Outcome]) -> str:
-    versions = facts["versions"]
-    lines = [
-        f"{facts['gpu']}, driver {facts.get('driver_version', '?')}, torch {versions['torch']}, "
-        f"triton {versions['triton']}, revision {facts['revision'] or '?'}",
-    ]
-    for outcome in outcomes:
-        head = f"{outcome.step.name:18} {outcome.verdict:9} {outcome.seconds:6.1f} s"
-        lines.append(f"{head}  {outcome.said[:100]}".rstrip())
-    return "\n".join(lines)
-
-
-def excerpt(outcome: Outcome) -> str:
-    """What is worth reading of a step: a benchmark's table, or where a check failed."""
-    lines = outcome.output.splitlines()
-    if not outcome.step.check and outcome.verdict == "passed":
-        lines = lines[:-1]
-    elif outcome.verdict == "passed":
-        return ""
-    return "\n".join([f"--- {outcome.step.name}", *(line[:160] for line in lines[-40:])])
-
-
-def save(path: Path, facts: dict[str, Any], outcomes: list[Outcome]) -> None:
-    steps = {
-        o.step.name: {"verdict": o.verdict, "seconds": round(o.seconds, 1), "said": o.said}
-        for o in outcomes
-    }
-    found = {o.step.name: figures(o.step.figures) for o in outcomes if o.step.figures}
-    document = {"benchmark": "gpu", "steps": steps, **found, "environment": facts}
-    path.write_text(json.dumps(document) + "\n")
-    log = "\n".join(f"##### {o.step.name}: {o.verdict}\n{o.output}" for o in outcomes)
-    path.with_suffix(".log").write_text(log)
+    def carry_out(self, part: Part, limit: float, model: Path | None) -> Outcome:
+        """Runs a part within its limit, and writes its file."""
+        if limit < SPARE_SECONDS + LEAST_SECONDS:
+            outcome, figures = Outcome("not run", 0.0, "no time was left"), None
+        else:
+            with TemporaryDirectory() as temporary:
+                wrote = Path(temporary) / "figures"
+                command = self.command(part, limit, wrote, model)
+                outcome = run(command, limit, Path(temporary) / "log", self.environ)
+                figures = json.loads(wrote.read_text()) if wrote.exists() else None
+        document = {
+            "part": part.name,
+            **({"dry_run": DRY_RUN} if self.dry_run else {}),
+            "verdict": outcome.verdict,
+            "seconds": round(outcome.seconds, 1),
+            "limit": round(limit, 1),
+            "said": outcome.said,
+            "result": figures,
+            "output": [line[:300] for line in outcome.output.splitlines()[-200:]],
+        }
+        if outcome.verdict != "not run" or not self.path(part.name).exists():
+            keep(document, self.path(part.name))
+        return outcome
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
-    parser.add_argument("--only", choices=("checks", "benchmarks", "tune"), help="a part of it")
-    parser.add_argument("--revision", help="of the code, where there is no git to ask")
-    args = parser.parse_args()
-    if not torch.cuda.is_available():
-        print("there is no CUDA device here: nothing was run", file=sys.stderr)
-        return 1
-    end = time.monotonic() + SECONDS
+    args = arguments()
+    started = time.monotonic()
     if args.revision:
         os.environ["SOURCE_REVISION"] = args.revision
-    facts = environment() | gpu_facts()
-    card = re.sub(r"[^a-z0-9]+", "-", facts["gpu"].lower()).strip("-")
+    prefix = name_of_card(args)
+    if prefix is None:
+        print("there is no CUDA device here: nothing was run", file=sys.stderr)
+        return 1
     args.output.mkdir(parents=True, exist_ok=True)
-    output = args.output.resolve()
-    path = output / f"gpu-{card}{'-' + args.only if args.only else ''}.json"
-    started = time.monotonic()
-    checkpoint = full_checkpoint()
-    made = time.monotonic() - started
-    outcomes = [Outcome(Step("checkpoint", []), "passed", made, checkpoint.name)]
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
+    outcomes: list[tuple[Part, Outcome]] = []
+    with TemporaryDirectory() as temporary, ThreadPoolExecutor(1) as pool:
+        scratch = Path(temporary)
+        work = Run(
+            args.output.resolve(),
+            prefix,
+            args.dry_run,
+            args.tile_table and args.tile_table.resolve(),
+            environ(args, scratch),
+        )
+        # Some seconds, beside the first part.
+        made = pool.submit(checkpoint, args, scratch)
+        for number, part in enumerate(args.only):
+            model = None if part.name == "machine" else path_of(made)
+            left = args.seconds - (time.monotonic() - started)
+            share = part.share / sum(one.share for one in args.only[number:])
+            print(f"\n== {part.letter} {part.name}, up to {left * share:.0f} s", flush=True)
+            outcome = work.carry_out(part, left * share, model)
+            outcomes.append((part, outcome))
+            print(excerpt(outcome), flush=True)
+    print(f"\n{'DRY RUN: ' + DRY_RUN if args.dry_run else prefix}")
+    for part, outcome in outcomes:
+        head = f"{part.letter} {part.name:10} {outcome.verdict:9} {outcome.seconds:6.1f} s"
+        print(f"{head}  {outcome.said[:100]}".rstrip())
+    print(tables(work.folder, prefix))
+    bad = [part for part, outcome in outcomes if part.check and outcome.verdict != "passed"]
+    return 1 if bad else 0
 
-        def run(step: Step) -> Outcome:
-            outcome = run_step(step, end - time.monotonic(), folder / f"{step.name}.log")
-            print(f"{step.name}: {outcome.verdict}", file=sys.stderr, flush=True)
-            return outcome
 
-        if args.only in (None, "checks"):
-            checks = check_steps(checkpoint, CHECK_SECONDS if args.only is None else SECONDS)
-            with ThreadPoolExecutor(len(checks)) as pool:
-                outcomes += pool.map(run, checks)
-            save(path, facts, outcomes)
-        tile_table = output / f"tiles-{card}.json"
-        if args.only == "tune":
-            outcomes.append(run(tune_step(tile_table)))
-            save(path, facts, outcomes)
-        measured = args.only == "tune" and outcomes[-1].verdict == "passed"
-        tuned = tile_table if measured else None
-        for step in () if args.only == "checks" else benchmark_steps(folder, tuned):
-            outcomes.append(run(step))
-            save(path, facts, outcomes)
-    print("\n".join(filter(None, map(excerpt, outcomes))))
-    print(f"\n{report(facts, outcomes)}\n{path}")
-    return 1 if any(outcome.bad for outcome in outcomes) else 0
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", type=chosen, default=chosen(None), help="parts, such as d,f")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="for all (default: 340)")
+    parser.add_argument("--output", type=Path, help="a folder; default: benchmarks/results")
+    parser.add_argument("--tile-table", type=Path, help="what a part f before wrote")
+    parser.add_argument(
+        "--packages", type=Path, help="a folder of wheels that this machine lacks and cannot fetch"
+    )
+    parser.add_argument("--tokenizer", type=Path, help="Gemma 3's SentencePiece model")
+    parser.add_argument("--revision", help="of the code, where there is no git to ask")
+    parser.add_argument("--dry-run", action="store_true", help="without a GPU; measures nothing")
+    args = parser.parse_args()
+    if args.output is None:
+        results = ROOT / "benchmarks" / "results"
+        args.output = ROOT / ".cache" / "gpu-dry-run" if args.dry_run else results
+    return args
+
+
+def name_of_card(args: argparse.Namespace) -> str | None:
+    """What the files' names begin with; None where a GPU is needed and there is none."""
+    if args.dry_run:
+        return "dry-run"
+    if not any(part.needs_gpu for part in args.only):
+        return "cpu"
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    name = torch.cuda.get_device_properties(0).name.lower()
+    return f"gpu-{re.sub(r'[^a-z0-9]+', '-', name).strip('-')}"
+
+
+def environ(args: argparse.Namespace, scratch: Path) -> dict[str, str]:
+    """For every part: packages that were brought along, and in a dry run what stands for a GPU."""
+    first: list[str] = []
+    found = dict(OFFLINE)
+    if args.packages:
+        wheels = sorted(map(str, args.packages.glob("*.whl")))
+        target = scratch / "packages"
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+        subprocess.run(
+            [*install, "--no-compile", "--target", str(target), *wheels], check=True, timeout=120
+        )
+        first.append(str(target))
+    if args.tokenizer:
+        os.environ["GEMMA_TOKENIZER"] = str(args.tokenizer.resolve())
+    if args.dry_run:
+        stand_in = ROOT / "benchmarks" / "dry_run"
+        first += [str(stand_in), str(ROOT / "benchmarks")]
+        found |= {
+            "TRITON_INTERPRET": "1",
+            "PATH": os.pathsep.join([str(stand_in / "bin"), os.environ["PATH"]]),
+            "PYTHONWARNINGS": "ignore",  # of numbers in memory that nothing wrote
+        }
+    return found | {"PYTHONPATH": os.pathsep.join([*first, os.environ.get("PYTHONPATH", "")])}
+
+
+def checkpoint(args: argparse.Namespace, scratch: Path) -> Path:
+    if args.dry_run:
+        from dry_run.checkpoint import make
+
+        return make(scratch / "checkpoint")
+    return full_checkpoint()
+
+
+def path_of(made: "Future[Path]") -> Path | None:
+    """The checkpoint; None if it could not be made, which each part will say again."""
+    error = made.exception()
+    return None if error else made.result()
+
+
+def excerpt(outcome: Outcome) -> str:
+    """A part's table, or where it failed."""
+    lines: Sequence[str] = outcome.output.splitlines()
+    if outcome.verdict == "passed":
+        lines = [line for line in lines if not line.startswith("{")]
+    return "\n".join(line[:160] for line in lines[-60:])
 
 
 if __name__ == "__main__":

@@ -41,6 +41,8 @@ class Case:
     # Contenders that compute less than the operation: not compared.
     partial: frozenset[str] = field(default=frozenset())
     compile: bool = True
+    # The contender that is one product of cuBLAS and nothing else.
+    cublas: str = "cublas"
 
 
 def norm64(x: Tensor, weight: Tensor) -> Tensor:
@@ -73,7 +75,7 @@ class Operations:
         for name, depth in (("linear o", q), ("linear down", inner)):
             yield Case(
                 name=name, tokens=t, bytes=2 * (t * (depth + hidden) + depth * hidden),
-                flops=2 * t * depth * hidden, make=partial(self._linear, t, depth),
+                flops=2 * t * depth * hidden, make=partial(self._linear, t, depth), cublas="torch",
             )  # fmt: skip
         yield Case(
             name="norm_residual_norm", tokens=t, bytes=t * hidden * 12, flops=0,
@@ -97,7 +99,7 @@ class Operations:
 
     def _batch(self, lengths: NDArray[np.int32]) -> Batch:
         tokens = int(lengths.sum())
-        return self.bench.batch(lengths, self.ops.table.for_tokens(tokens), VOCABULARY)
+        return self.bench.batch(lengths, self.ops.table.for_tokens(tokens), len(self.embedding))
 
     def _embed_norm(self, tokens: int) -> Any:
         batch = self._batch(lengths_of(tokens, 128))
@@ -208,7 +210,7 @@ class Operations:
     def _attention_cases(self, tokens: int) -> Iterator[Case]:
         sizes, window = self.bench.sizes.attention, self.bench.sizes.window
         lengths = {str(n): lengths_of(tokens, n) for n in (16, 128, 512, 2048) if n <= tokens}
-        if tokens > 600:
+        if tokens > 2 * window:
             lengths["mix"] = mixed_lengths(tokens)
         row = 2 * sizes.head_dim * 2 * (sizes.num_heads + sizes.num_kv_heads)
         for label, each in lengths.items():

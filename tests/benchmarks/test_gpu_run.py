@@ -1,164 +1,218 @@
-"""What `make gpu` is made of: steps with limits, their verdicts, and the report."""
+"""The parts of `make gpu`: chosen, limited, each with its own file; and a dry run of every part."""
 
+import argparse
 import json
 import os
 import subprocess
 import sys
-import time
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+pytest.importorskip("triton")
+
+import gpu_run
 from environment import ROOT
-from gpu_run import (
-    Outcome,
-    Step,
-    benchmark_steps,
-    check_steps,
-    figures,
-    judge,
-    report,
-    run_step,
-    save,
-    tune_step,
-)
-from measure import keep
+from gpu_checks import FIRST_ROWS
+from gpu_run import DRY_RUN, PARTS, SECONDS, Part, chosen
 from uninstalled import environment
 
+SCRIPT = str(ROOT / "benchmarks" / "gpu_run.py")
+EVERYTHING = ",".join(part.letter for part in PARTS)
 
-def python(code: str, **options: Any) -> Step:
-    return Step("one", [sys.executable, "-c", code], **options)
 
-
-def run(step: Step, folder: Path, left: float = 500.0) -> Outcome:
-    return run_step(step, left, folder / "log")
+def call(*arguments: str, seconds: float = 120) -> "subprocess.CompletedProcess[str]":
+    environ = environment({"CUDA_VISIBLE_DEVICES": ""})
+    environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests"), environ["PYTHONPATH"]])
+    return subprocess.run(
+        [sys.executable, SCRIPT, *arguments],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
 
 
 def test_without_a_gpu_it_says_so_and_ends(tmp_path: Path) -> None:
-    script = str(ROOT / "benchmarks" / "gpu_run.py")
-    done = subprocess.run(
-        [sys.executable, script, "--output", str(tmp_path / "out")],
-        env=environment({"CUDA_VISIBLE_DEVICES": ""}),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = call("--output", str(tmp_path / "out"))
     assert done.returncode == 1
     assert done.stderr == "there is no CUDA device here: nothing was run\n"
     assert not (tmp_path / "out").exists()
 
 
-def test_a_step_passes_fails_or_is_not_there(tmp_path: Path) -> None:
-    good = run(python("print('a'); print('3 passed in 1.00s')"), tmp_path)
-    assert (good.verdict, good.said, good.bad) == ("passed", "3 passed in 1.00s", False)
-    broken = run(python("import sys; print('why', file=sys.stderr); sys.exit(3)"), tmp_path)
-    assert (broken.verdict, broken.said, broken.bad) == ("failed", "why", True)
-    for command in (["no-such-program"], [sys.executable, "benchmarks/absent.py"]):
-        absent = run(Step("one", command), tmp_path)
-        assert (absent.verdict, absent.bad) == ("not run", False)
-        assert "there is no " in absent.said
-    late = run(python("pass"), tmp_path, left=5.0)
-    assert (late.verdict, late.said) == ("not run", "no time was left")
+def test_parts_are_chosen_by_letter_or_name_and_fit_in_six_minutes() -> None:
+    default = chosen(None)
+    assert [part.letter for part in default] == list("abcdefg")
+    assert sum(part.share for part in default) <= SECONDS <= 360
+    assert next(part for part in default if part.name == "checks").share <= 90
+    assert [part.name for part in chosen("f,kernels")] == ["kernels", "tune"]
+    assert [part.name for part in chosen(EVERYTHING)] == [part.name for part in PARTS]
+    with pytest.raises(argparse.ArgumentTypeError, match="no part q, x"):
+        chosen("a,x,q")
+    for part in PARTS:
+        assert (ROOT / "benchmarks" / part.script).exists()
 
 
-def test_a_step_over_its_limit_ends_with_all_that_it_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gpu_run.SPARE_SECONDS", 0.1)
-    monkeypatch.setattr("gpu_run.GRACE_SECONDS", 0.1)
-    code = (
-        "import signal, subprocess, sys, time\n"
-        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
-        "print(child.pid, flush=True)\n"
-        "time.sleep(60)"
+@pytest.fixture
+def small_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Four parts in place of the real ones: one writes figures and hangs, one fails, two pass."""
+
+    def script(name: str, code: str) -> str:
+        path = tmp_path / f"{name}.py"
+        path.write_text(f"import json, sys, time\nargs = sys.argv[1:]\n{code}\n")
+        return os.path.relpath(path, ROOT / "benchmarks")
+
+    wrote = "open(args[args.index('--output') + 1], 'w').write(json.dumps({'args': args}))"
+    parts = (
+        Part("a", "machine", 10, script("one", f"{wrote}; print('well')")),
+        Part("b", "hangs", 10, script("two", f"{wrote}; time.sleep(600)"), check=True),
+        Part("c", "fails", 10, script("three", "sys.exit('no such kernel')")),
+        Part("d", "good", 10, script("four", wrote)),
     )
-    started = time.monotonic()
-    outcome = run(python(code, limit=3.0), tmp_path)
-    assert (outcome.verdict, outcome.bad) == ("timed out", True)
-    assert time.monotonic() - started < 30
-    child = int(outcome.said)
-    for _ in range(100):
-        if not Path(f"/proc/{child}").exists() or " Z " in Path(f"/proc/{child}/stat").read_text():
-            return
-        time.sleep(0.05)
-    os.kill(child, 9)
-    pytest.fail("its child was left")
+    monkeypatch.setattr(gpu_run, "PARTS", parts)
+    monkeypatch.setattr(gpu_run, "checkpoint", lambda args, scratch: scratch)
+    return tmp_path / "out"
 
 
-def test_a_step_over_its_limit_says_how_far_it_came(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As pytest does when it is interrupted; and a failed piece of advice does not fail the run."""
-    monkeypatch.setattr("gpu_run.SPARE_SECONDS", 0.1)
-    code = "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('3 passed so far')"
-    outcome = run(python(code, limit=3.0), tmp_path)
-    assert (outcome.verdict, outcome.said, outcome.bad) == ("timed out", "3 passed so far", True)
-    assert not replace(outcome, step=replace(outcome.step, advice=True)).bad
-
-
-def test_a_benchmark_is_told_its_time_and_gives_figures(tmp_path: Path) -> None:
-    path = tmp_path / "figures"
-    code = (
-        f"import json, sys; open({str(path)!r}, 'w').write(json.dumps(sys.argv[1:])); print('{{}}')"
+def run_small(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(
+        sys, "argv", ["gpu_run.py", "--dry-run", "--output", str(folder), *arguments]
     )
-    outcome = run(python(code, check=False, share=0.5, limit=400.0), tmp_path, left=300.0)
-    assert figures(path) == ["--seconds", "135"]
-    assert (outcome.verdict, outcome.said) == ("passed", "")
-    slow = replace(outcome, verdict="failed")
-    assert not slow.bad  # no check
+    return gpu_run.main()
 
 
-@pytest.mark.parametrize(
-    ("output", "code", "verdict"),
-    [
-        ("===== 5 skipped in 0.50s =====", 0, "failed"),
-        ("5 passed, 2 skipped in 0.50s", 0, "passed"),
-        ("5 passed in 0.50s", 1, "failed"),
-        ("", 0, "passed"),
-        ("========= ERROR SUMMARY: 0 errors", 0, "passed"),
-        ("========= ERROR SUMMARY: 3 errors\nmore", 97, "failed"),
-        ("Device not supported\n========= ERROR SUMMARY: 1 error", 97, "not run"),
-        ("is not supported\n========= ERROR SUMMARY: 7 errors", 97, "failed"),
-        ("half", None, "timed out"),
-    ],
-)
-def test_verdicts(output: str, code: int | None, verdict: str) -> None:
-    assert judge(output, code)[0] == verdict
+def read(folder: Path, name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((folder / f"dry-run-{name}.json").read_text())
+    return document
 
 
-def test_every_step_is_there_and_fits() -> None:
-    checks, benchmarks = check_steps(Path("model"), 9.0), benchmark_steps(Path("out"), None)
-    assert [step.name for step in checks] == [
-        "kernel tests", "runner tests", "memcheck", "initcheck", "verify",
+def test_a_part_that_hangs_or_fails_stops_no_other_and_the_rest_has_its_time(
+    small_parts: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_small(small_parts, monkeypatch, "--seconds", "80") == 1  # a check timed out
+    machine, hangs, fails, good = (
+        read(small_parts, name) for name in ("machine", "hangs", "fails", "good")
+    )
+    assert [part["verdict"] for part in (machine, hangs, fails, good)] == [
+        "passed", "timed out", "failed", "passed",
     ]  # fmt: skip
-    assert all(step.check and step.limit == 9 for step in checks)
-    assert not any(step.check for step in [*benchmarks, tune_step(Path("tiles"))])
-    for step in benchmarks:
-        assert (ROOT / step.command[1]).exists() and str(step.figures) in step.command
-    with_tiles = benchmark_steps(Path("out"), Path("tiles"))
-    assert [step.command[-1] == "tiles" for step in with_tiles] == [True, True, True]
-    for word in ("tests/kernels/gpu", "tests/gpu", "tests/gpu/sanitize.py"):
-        assert any(word in step.command for step in checks) and (ROOT / word).exists()
+    assert machine["said"] == "well" and "--model" not in machine["result"]["args"]
+    assert fails["said"] == "no such kernel" and fails["result"] is None
+    # It is told less than its limit, and what it wrote before it was killed is kept.
+    told = hangs["result"]["args"]
+    assert int(told[told.index("--seconds") + 1]) < hangs["limit"] <= hangs["seconds"]
+    assert good["limit"] > machine["limit"]  # of what the others left
+    assert all(part["dry_run"] == DRY_RUN for part in (machine, hangs, fails, good))
+    assert "b hangs      timed out" in capsys.readouterr().out
 
 
-def test_the_report_and_the_file_hold_every_step(tmp_path: Path) -> None:
-    facts = {"gpu": "Card", "versions": {"torch": "2", "triton": "3"}, "revision": ""}
-    outcomes = [
-        Outcome(python("", check=True), "failed", 1.25, "2 failed in 1.0s", "x\n"),
-        Outcome(
-            replace(python("", check=False), name="two", figures=tmp_path / "two"),
-            "timed out", 9.0, "", "table\nand a word of a library's\n",
-        ),
-    ]  # fmt: skip
-    keep({"a": 1}, tmp_path / "two")
-    lines = report(facts, outcomes).splitlines()
-    assert lines[0].startswith("Card, driver ?") and len(lines) == 3
-    assert "failed" in lines[1] and "2 failed" in lines[1]
-    save(tmp_path / "gpu.json", facts, outcomes)
-    document = json.loads((tmp_path / "gpu.json").read_text())
-    assert document["steps"]["one"]["verdict"] == "failed" and document["two"] == {"a": 1}
-    assert "##### two: timed out" in (tmp_path / "gpu.log").read_text()
+def test_only_goes_on_where_a_call_before_ended(
+    small_parts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_small(small_parts, monkeypatch, "--only", "a,good") == 0
+    before = {path.name: path.stat().st_mtime_ns for path in small_parts.iterdir()}
+    assert before.keys() == {"dry-run-machine.json", "dry-run-good.json"}
+    assert run_small(small_parts, monkeypatch, "--only", "fails") == 0  # no check
+    after = {path.name: path.stat().st_mtime_ns for path in small_parts.iterdir()}
+    assert (
+        after.keys() - before.keys() == {"dry-run-fails.json"} and after.items() >= before.items()
+    )
+
+
+def test_a_part_without_time_is_not_run_and_loses_no_file(
+    small_parts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_small(small_parts, monkeypatch, "--only", "a")
+    run_small(small_parts, monkeypatch, "--only", "a,d", "--seconds", "5")
+    assert read(small_parts, "machine")["verdict"] == "passed"
+    assert read(small_parts, "good")["verdict"] == "not run"
+
+
+def test_the_rows_that_come_first_are_tests() -> None:
+    """Of another name they would fail in the minutes that a card is there for."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "--collect-only",
+            "-p",
+            "no:cacheprovider",
+            *FIRST_ROWS,
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    for row in FIRST_ROWS:
+        assert row in done.stdout
+
+
+@pytest.fixture(scope="module")
+def dry_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Every part, optional ones too, as two calls side by side of `make gpu ARGS='--dry-run --only ...'`.
+
+    Gives the folder of the files and what the call with the first parts printed.
+    """
+    folder = tmp_path_factory.mktemp("gpu")
+
+    def half(letters: str) -> "subprocess.CompletedProcess[str]":
+        # So long that no part's share ends it here, however busy the machine is.
+        options = ("--dry-run", "--seconds", "5000", "--output", str(folder))
+        return call(*options, "--only", ",".join(letters), seconds=590)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(half, ("abcde", "fghij"))
+    for done in (first, second):
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    return folder, first.stdout
+
+
+def test_dry_run_runs_every_part_and_says_that_nothing_was_measured(
+    dry_run: tuple[Path, str],
+) -> None:
+    folder, said = dry_run
+    assert {path.name for path in folder.iterdir()} == {
+        *(f"dry-run-{part.name}.json" for part in PARTS),
+        "dry-run-tiles.json",
+    }
+    for part in PARTS:
+        document = read(folder, part.name)
+        assert document["verdict"] == "passed", document["output"][-20:]
+        assert document["dry_run"] == DRY_RUN and document["seconds"] <= document["limit"]
+    assert said.endswith("DRY RUN: no figure above was measured on a GPU\n")
+    for word in (" met", "MISSED"):
+        assert word not in said.split("\ngoal ")[1].split("\nprediction ")[0]
+
+
+def test_dry_run_leaves_nothing_out(dry_run: tuple[Path, str]) -> None:
+    """Each contender of each kernel, each rival, each option and each number of fronts."""
+    folder, _ = dry_run
+    results = {part.name: read(folder, part.name)["result"] for part in PARTS}
+    rows = results["kernels"]["rows"]
+    assert [row for row in rows if "failed" in row or "seconds" not in row] == []
+    assert {row["contender"] for row in rows} >= {"gemwire", "torch", "cublas", "flex", "varlen"}
+    assert results["kernels"]["skipped"] == []
+    engines = results["engine"]["engines"]
+    assert {label.split(",")[0] for label in engines} == {
+        "served", "chained", "bf16 residual", "cuBLAS", "no graphs",
+    }  # fmt: skip
+    for name in ("engine", "mixed", "served", "cpu"):
+        assert results[name]["not_run"] == {}, name
+    rivals = results["mixed"]["mixes"]["lognormal"]["tokens_per_second"]
+    assert {name.split(" ")[0] for name in rivals} == {
+        "gemwire", "sentence-transformers", "varlen_attn", "FlexAttention", "torch.compile",
+    }  # fmt: skip
+    assert all(load.keys() == {"unary", "stream"} for load in results["served"]["fronts"].values())
+    for name in ("checks", "sanitizer", "tests"):
+        verdicts = {check["verdict"] for check in results[name]["checks"].values()}
+        assert verdicts == {"passed"}, name
+    tuned = {change["operation"] for change in results["tune"]["changes"]}
+    assert tuned == {"linear", "gate_up", "attention"}
