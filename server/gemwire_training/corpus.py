@@ -53,7 +53,7 @@ class Corpus:
     long: list[tuple[int, int]]
 
     def parts(self) -> Iterator[list[int]]:
-        """Of each long text, which texts it is joined of."""
+        """Yields for each long text the places of the texts that it joins."""
         for first, last in self.long:
             texts = enumerate(self.texts[first : last + 1], first)
             yield [i for i, text in texts if text.kind == "body" and not text.title]

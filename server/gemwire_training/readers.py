@@ -70,7 +70,7 @@ def _definition(entry: str) -> str:
     lines = entry.splitlines()
     body = list(itertools.dropwhile(lambda line: line[:1].strip() != "", lines)) or lines[1:]
     text = squeeze(" ".join(body))
-    # GCIDE's quotations name who said it, and each sense its edition.
+    # GCIDE's quotations name their author, and each sense names its edition.
     text = re.sub(
         r"\[(?:1913 Webster|PJC|WordNet [\d.]+|Webster[^\]]*|[A-Z]{2,3})[^\]]*\]", " ", text
     )
@@ -82,7 +82,7 @@ def _definition(entry: str) -> str:
 
 
 def descriptions(files: Iterable[Path]) -> Iterator[Passage]:
-    """Of each package the short description, and the first paragraph of the long one."""
+    """Yields the short description of each package, and the first paragraph of its long one."""
     for file in files:
         for entry in file.read_text("utf-8").split("\n\n"):
             found = re.search(r"^Description-en: (.+)\n((?: (?!\.$).+\n?)+)", entry, re.M)

@@ -93,7 +93,7 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class RestartTime:
-    """How long the last start of an engine took: what callers are told to wait while one restarts."""
+    """The last start of an engine took so long. Callers are advised to wait as long while one restarts."""
 
     seconds: float
 

@@ -1,4 +1,4 @@
-"""A call under way: who makes it, to which method, until when."""
+"""A call under way: its caller, its method and its deadline."""
 
 import time
 from dataclasses import dataclass, field
