@@ -20,19 +20,19 @@ class Watched:
     """The reported states, each with its time; `ENDED` stands for the end of a watch."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[float, int]] = []
+        self.reports: list[tuple[float, int]] = []
         self._changed = asyncio.Event()
 
-    def tell(self, status: int) -> None:
-        self.told.append((time.monotonic(), status))
+    def report(self, status: int) -> None:
+        self.reports.append((time.monotonic(), status))
         self._changed.set()
 
     async def wait_for(self, status: int, *, after: float = 0.0, seconds: float = 30.0) -> float:
         """The time of the first report of a status after `after`."""
         async with asyncio.timeout(seconds):
             while True:
-                for at, told in self.told:
-                    if told == status and at >= after:
+                for at, reported in self.reports:
+                    if reported == status and at >= after:
                         return at
                 self._changed.clear()
                 await self._changed.wait()
@@ -51,10 +51,10 @@ async def watched(address: str, service: str = "") -> AsyncIterator[Watched]:
                     async for answer in health.Watch(
                         health_pb2.HealthCheckRequest(service=service)
                     ):
-                        found.tell(answer.status)
+                        found.report(answer.status)
                 except grpc.aio.AioRpcError:
                     pass
-            found.tell(ENDED)
+            found.report(ENDED)
             await asyncio.sleep(0.05)
 
     watching = asyncio.create_task(watch())

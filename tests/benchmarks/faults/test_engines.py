@@ -38,4 +38,4 @@ async def load_while_one_is_killed(server: UnderTest) -> tuple[Outcomes, list[in
         outcomes = await loading
         while len(server.engine_pids()) < 2:
             await asyncio.sleep(0.05)
-        return outcomes, [status for _, status in health.told]
+        return outcomes, [status for _, status in health.reports]

@@ -66,7 +66,7 @@ class _Process:
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
-    def tell(self, line: str) -> None:
+    def ask(self, line: str) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
@@ -98,15 +98,15 @@ def test_several_processes_are_one_page_and_a_killed_one_is_accounted_for(
     address = parent.read()
     fronts = [_Process(CHILD, str(tmp_path), name) for name in ("front0", "front1")]
     processes += fronts
-    fronts[0].tell("start 5")
-    fronts[1].tell("start 7")
-    fronts[1].tell("end 3")
+    fronts[0].ask("start 5")
+    fronts[1].ask("start 7")
+    fronts[1].ask("end 3")
     page = scrape(address)
     assert not page.imbalance()
     assert page.total("gemwire_calls_in_flight") == 9
     for round_ in (1, 2):
         fronts[1].kill()
-        parent.tell("front1")
+        parent.ask("front1")
         page = scrape(address)
         assert not page.imbalance()
         assert page.total("gemwire_calls_in_flight") == 5
@@ -115,10 +115,10 @@ def test_several_processes_are_one_page_and_a_killed_one_is_accounted_for(
         assert page.total("gemwire_restarts_total", part="front", reason="died") == round_
         fronts[1] = _Process(CHILD, str(tmp_path), "front1")
         processes.append(fronts[1])
-        fronts[1].tell("start 4")
+        fronts[1].ask("start 4")
         assert scrape(address).total("gemwire_calls_in_flight") == 9
-    fronts[0].tell("end 5")
-    fronts[1].tell("end 4")
+    fronts[0].ask("end 5")
+    fronts[1].ask("end 4")
     page = scrape(address)
     assert not page.imbalance() and at_rest(page)
     assert page.total("gemwire_calls_started_total") == 5 + 7 + 4 + 4
