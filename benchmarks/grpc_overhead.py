@@ -1,12 +1,12 @@
 """Measures the cost of gRPC: a server process at saturation against the engine alone.
 
-The same texts of mixed lengths, in turns: through one EmbedStream; as unary calls of concurrent
-callers; each from a server with its engine in a process of its own and from one with its engine in
-a thread; and as token ids straight into the engine, in this process. Client and server share the
-cores. The vectors are first checked to be the same.
+The same texts of mixed lengths, in turns: through one EmbedStream; as unary calls of concurrent callers;
+each from a server with its engine in a process of its own and from one with its engine in a thread; and as
+token ids straight into the engine, in this process. Client and server share the cores. The vectors are
+first checked to be the same.
 
-python benchmarks/grpc_overhead.py [--model DIR] [--rounds 5] [--texts 192] [--callers 64] [--output
-FILE]
+    python benchmarks/grpc_overhead.py [--model DIR] [--rounds 5] [--texts 192] [--callers 64]
+        [--output FILE]
 
 Prints a table; the last line is JSON, which --output also writes to a file.
 """

@@ -1,10 +1,10 @@
 """Scores gemwire-mini beside its teacher, on texts of sources that its training never saw.
 
-Vectors of the student come from a `gemwire serve` process through the client, with the task prompts
-of each kind of text; the teacher's from sentence-transformers. Beside them BM25, chance, and the
-bag of token vectors that training begins with.
+Vectors of the student come from a `gemwire serve` process through the client, with the task prompts of
+each kind of text; the teacher's from sentence-transformers. Beside them BM25, chance, and the bag of token
+vectors that training begins with.
 
-python benchmarks/mini_scores.py [--model DIR] [--bag DIR] [--work DIR] [--output FILE]
+    python benchmarks/mini_scores.py [--model DIR] [--bag DIR] [--work DIR] [--output FILE]
 
 Prints a table; the last line is JSON.
 """
@@ -180,8 +180,7 @@ def scores(found: Embedded, teacher: Embedded, names: Sequence[str]) -> dict[str
 
 
 def ndcg(similarities: Vectors) -> float:
-    """Returns the mean of 1 / log2(1 + rank) where the one right answer is in the first ten, else
-    0.
+    """Returns the mean of 1 / log2(1 + rank) where the one right answer is in the first ten, else 0.
 
     With one answer the ideal is 1 (Järvelin, Kekäläinen 2002). Among equal candidates the right one
     comes last.

@@ -1,11 +1,10 @@
 """Measures a server under open-loop load: the curve, the knee, goodput within an SLO.
 
-A sweep of unary calls, one of batches and one of streams, each of the same texts, on a server
-process with the full geometry. Client and server share the cores; the server is niced, so that the
-sender need not wait behind the engine's threads: a result that its client spoilt says so and is not
-valid.
+A sweep of unary calls, one of batches and one of streams, each of the same texts, on a server process with
+the full geometry. Client and server share the cores; the server is niced, so that the sender need not wait
+behind the engine's threads: a result that its client spoilt says so and is not valid.
 
-python benchmarks/server_load.py --output DIR [--modes unary] [--seconds 60] [-- SERVER FLAGS]
+    python benchmarks/server_load.py --output DIR [--modes unary] [--seconds 60] [-- SERVER FLAGS]
 
 Writes load-cpu-MODE.json for each mode, and load-cpu.png and load-cpu.html of all of them.
 """

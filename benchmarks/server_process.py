@@ -16,9 +16,7 @@ class Server:
 
 @contextmanager
 def server_process(checkpoint: Path, *flags: str, nice: int = 0) -> Iterator[Server]:
-    """Serves on any free port of 127.0.0.1; yields when the server is ready, and stops the server
-    at exit.
-    """
+    """Serves on any free port of 127.0.0.1; yields the ready server, and stops it at exit."""
     command = [
         "nice",
         "-n",

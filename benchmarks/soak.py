@@ -1,15 +1,14 @@
-"""Checks the server's promises under faults and load, at full size, on a simulated device of set
-speed.
+"""Checks the server's promises under faults and load, at full size, on a simulated device of set speed.
 
-Each row is a scenario of benchmarks/faults/scenarios, measured on a server process of its own. Load
-and server share the machine. A device that only sleeps leaves the processors to what is measured:
-admission, queue, processes, gRPC.
+Each row is a scenario of benchmarks/faults/scenarios, measured on a server process of its own. Load and
+server share the machine. A device that only sleeps leaves the processors to what is measured: admission,
+queue, processes, gRPC.
 
-make soak ARGS='[--engine process] [--rows drain crash ...] [--scale 0.1] [--output FILE]'
+    make soak ARGS='[--engine process] [--rows drain crash ...] [--scale 0.1] [--output FILE]'
 
 Prints a table of bars, met or MISSED; the last line is JSON, which --output also writes to a file.
-`--scale` shortens what takes long; rows of FILE that are not run again stay in it. Exit code 1: a
-row failed; a bar that is missed is no failure.
+`--scale` shortens what takes long; rows of FILE that are not run again stay in it. Exit code 1: a row
+failed; a bar that is missed is no failure.
 """
 
 import argparse

@@ -1,12 +1,11 @@
 """Measures the time until a server of the full geometry is ready, and its memory then.
 
-For a checkpoint stored in float32, as EmbeddingGemma is published, and in bfloat16, and for that
-one with int8 weights and for one in a single process: seconds from the start to the banner, which
-comes after a warm-up embed, and the memory of all its processes together then: the sum of their
-peaks, what is resident, and how much of that is their own (the rest is libraries' files, which
-processes share).
+For a checkpoint stored in float32, as EmbeddingGemma is published, and in bfloat16, and for that one with
+int8 weights and for one in a single process: seconds from the start to the banner, which comes after a
+warm-up embed, and the memory of all its processes together then: the sum of their peaks, what is resident,
+and how much of that is their own (the rest is libraries' files, which processes share).
 
-python benchmarks/startup.py [--rounds 3] [--output FILE]
+    python benchmarks/startup.py [--rounds 3] [--output FILE]
 
 Prints a table; the last line is JSON.
 """

@@ -20,9 +20,7 @@ _quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)
 
 
 class LlamaCpp:
-    """Embeds by the low-level calls, as llama_cpp.Llama.embed makes a list of Python floats of each
-    vector.
-    """
+    """Embeds by the low-level calls: llama_cpp.Llama.embed makes a list of Python floats of each vector."""
 
     counts: Counts = "tokens"
     # In one step every token is scored against every other, of whatever text: large steps are slow.

@@ -63,7 +63,8 @@ class Packed:
 
 class Texts(NamedTuple):
     """The plan of a batch. owner: int64 [budget], each token's text, of the filling `number`; cu_seqlens:
-    int32 [number + 1]; longest: tokens of the longest text."""
+    int32 [number + 1]; longest: tokens of the longest text.
+    """
 
     number: int
     longest: int
@@ -133,7 +134,8 @@ class PackedOps:
 
 class _Flex:
     """FlexAttention; its lists of blocks are one memory that each batch fills, so that nothing is compiled
-    again."""
+    again.
+    """
 
     def __init__(self, budget: int, device: str, wrap: Any) -> None:
         self._call = wrap(flex_attention)
@@ -232,9 +234,7 @@ class _Varlen:
 
 
 def _pool(residual: Tensor, norm: Tensor, owner: Tensor, eps: float) -> Tensor:
-    """Pools by a sum by index, with as many rows as could be needed, so that no shape depends on
-    the count.
-    """
+    """Sums by index, into as many rows as could be needed, so that no shape depends on the count."""
     x = reference.rms_norm(residual, norm, eps)
     return x.new_zeros(len(x) + 1, x.shape[1]).index_add_(0, owner, x)
 

@@ -92,9 +92,7 @@ class PaddedEncoder(nn.Module):
 
 
 def _angles(layer: LayerConfig, name: str) -> str:
-    """Returns the name of the buffer of a layer's cosines or sines; layers with the same angles
-    share one.
-    """
+    """Names the buffer of a layer's cosines or sines; layers with the same angles share one."""
     return _key(f"{name}.{layer.head_dim}.{layer.rope_theta:g}")
 
 

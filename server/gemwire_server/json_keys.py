@@ -1,8 +1,7 @@
 """Checks the keys of a checkpoint's JSON files.
 
-A key is followed, or it changes no vector, or it has the one value that is implemented. Anything
-else is refused by name: serving without it would give other vectors than the checkpoint's author
-meant.
+A key is followed, or it changes no vector, or it has the one value that is implemented. Anything else
+is refused by name: serving without it would give other vectors than the checkpoint's author meant.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,7 +15,8 @@ from gemwire_server.errors import CheckpointError
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
     """The keys of one file. `fixed` names the values that are implemented, the usual one first, which
-    is also what an absent key means. `ignored_prefixes` begin keys that are ignored too."""
+    is also what an absent key means. `ignored_prefixes` begin keys that are ignored too.
+    """
 
     file: str
     read: Collection[str]

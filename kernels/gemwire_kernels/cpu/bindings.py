@@ -1,6 +1,4 @@
-"""Binds the native library's functions by ctypes, which needs no Python headers and frees the GIL
-in calls.
-"""
+"""Binds the native library by ctypes, which needs no Python headers and frees the GIL in calls."""
 
 import ctypes
 from ctypes import POINTER, Structure, c_float, c_int, c_void_p

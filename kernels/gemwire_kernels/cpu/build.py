@@ -1,9 +1,7 @@
-"""Builds the native library for this CPU with an installed compiler, once; later starts find the
-file.
+"""Builds the native library for this CPU with an installed compiler, once; later starts find the file.
 
-The library lies in the user's cache, named by what it was made of: its sources, the compiler, the
-flags and what the CPU can do. Processes that start at the same time wait for one of them to build
-it.
+The library lies in the user's cache, named by what it was made of: its sources, the compiler, the flags
+and what the CPU can do. Processes that start at the same time wait for one of them to build it.
 """
 
 import fcntl

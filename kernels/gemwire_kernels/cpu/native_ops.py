@@ -108,9 +108,7 @@ class NativeOps:
         positions: NDArray[np.int32],
         cu_seqlens: NDArray[np.int32],
     ) -> Batch:
-        """Places the batch as the reference does; the library itself reads the bounds of the texts
-        alone.
-        """
+        """Places the batch as the reference does; the library reads the bounds of the texts alone."""
         return reference.place(input_ids, positions, cu_seqlens)
 
     def embed_norm(

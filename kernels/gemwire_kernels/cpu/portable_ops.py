@@ -1,9 +1,8 @@
-"""`Ops` by PyTorch alone: oneDNN multiplies weights that it has packed, the reference does the
-rest.
+"""`Ops` by PyTorch alone: oneDNN multiplies weights that it has packed, the reference does the rest.
 
-oneDNN compiles code for every number of rows that it multiplies, some 0.5 MB for each shape of
-weight, and PyTorch keeps it for good. So products have one of a few numbers of rows (`ROWS`): rows
-of zeros fill the last product up. Attention is computed in fp32, whose products are not oneDNN's.
+oneDNN compiles code for every number of rows that it multiplies, some 0.5 MB for each shape of weight,
+and PyTorch keeps it for good. So products have one of a few numbers of rows (`ROWS`): rows of zeros
+fill the last product up. Attention is computed in fp32, whose products are not oneDNN's.
 """
 
 from collections.abc import Callable

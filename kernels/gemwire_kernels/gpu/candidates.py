@@ -1,9 +1,8 @@
-"""Lists the tiles that `gemwire tune` tries, and selects among the measured ones. Pure: no GPU, no
-clock.
+"""Lists the tiles that `gemwire tune` tries, and selects among the measured ones. Pure: no GPU, no clock.
 
 A matrix operation has one BLOCK_K in all its sizes and attention has one tile, or bits would differ
-between batches (see gemwire_kernels.gpu.tiles). So the search is: for each BLOCK_K the best tile of
-each size, then the BLOCK_K whose tiles are best together.
+between batches (see gemwire_kernels.gpu.tiles). So the search is: for each BLOCK_K the best tile of each
+size, then the BLOCK_K whose tiles are best together.
 """
 
 import itertools
@@ -123,9 +122,7 @@ def choose(
 
 
 def _nearest_first(found: Iterable[Tile], default: Tile, *, with_default: bool) -> list[Tile]:
-    """Puts the least changed from the default first, so that a search cut short has seen the likely
-    ones.
-    """
+    """Sorts by distance from the default, so that a search cut short has seen the likely ones."""
 
     def steps(tile: Tile) -> float:
         pairs = zip(astuple(tile), astuple(default), strict=True)

@@ -68,7 +68,8 @@ class TileSet:
 @dataclass(frozen=True, slots=True)
 class TileTable:
     """Tile sets from small batches to any; `source` says for people where they come from. `chained`: launch
-    each kernel while the one before it ends, where the card can (Hopper and newer)."""
+    each kernel while the one before it ends, where the card can (Hopper and newer).
+    """
 
     source: str
     sets: tuple[TileSet, ...]
@@ -91,11 +92,10 @@ class TileTable:
 
 
 def find_table(gpu: str, shared_memory: int, dtype: str, extra: Path | None = None) -> TileTable:
-    """Returns the table for a card by name, its largest shared memory of a program in bytes, and a
-    dtype.
+    """Returns the table for a card by name, its largest shared memory of a program in bytes, and a dtype.
 
-    `extra` is a file that `gemwire tune` wrote; its tables go first. Raises ValueError if nothing
-    fits, or for a file that is no table.
+    `extra` is a file that `gemwire tune` wrote; its tables go first. Raises ValueError if nothing fits,
+    or for a file that is no table.
     """
     documents = [("tiles.json", files("gemwire_kernels.gpu").joinpath("tiles.json").read_text())]
     if extra is not None:
@@ -134,7 +134,8 @@ def to_entry(
 
 def merge(path: Path, entry: dict[str, Any]) -> None:
     """Puts an entry into a file of tables, made if it is not there, for the one of its card, Triton and
-    dtype. Raises ValueError for a file that is no table, which stays as it is."""
+    dtype. Raises ValueError for a file that is no table, which stays as it is.
+    """
     document = read_tables(path)
     key = [entry[name] for name in ("gpu", "triton", "dtype")]
     others = [

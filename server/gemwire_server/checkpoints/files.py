@@ -38,11 +38,10 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def digest(root: Path, modules: Iterable[Path]) -> str:
-    """Returns a digest of the names and the content of the files in `root` and in the modules'
-    folders.
+    """Returns a digest of the names and the content of the files in `root` and in the modules' folders.
 
-    Files, and folders on the way to them, may be links. Other folders below `root` do not count.
-    The function reads all files.
+    Files, and folders on the way to them, may be links. Other folders below `root` do not count. The
+    function reads all files.
     """
     paths = set[Path]()
     for folder in {root, *modules}:

@@ -1,8 +1,8 @@
 """Reads modules.json of a sentence-transformers folder: the modules that a vector goes through.
 
 Pooling takes the mean of a text's tokens, then come matrices, and a vector ends at length one. So a
-factor before that end changes nothing, and matrices that follow each other are one matrix. Whatever
-is not of that form is refused by name.
+factor before that end changes nothing, and matrices that follow each other are one matrix. Whatever is
+not of that form is refused by name.
 """
 
 import json

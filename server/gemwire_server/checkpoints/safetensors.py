@@ -1,5 +1,4 @@
-"""Reads safetensors files into memory that is laid out already. Each tensor must be used exactly
-once.
+"""Reads safetensors files into memory that is laid out already. Each tensor must be used exactly once.
 
 Files are read a slice at a time, so that reading needs the memory of one slice beyond the weights.
 A mapped page counts until its mapping is closed, so each slice has a mapping of its own.

@@ -41,8 +41,7 @@ class CpuRunner:
         """Loads a checkpoint. `dtype` is "auto", "bfloat16" or "float32"; `threads` 0 leaves
         PyTorch's choice, the cores.
 
-        `weights` is the name of the format that weights are multiplied in; "auto" is that of
-        `dtype`.
+        `weights` is the name of the format that weights are multiplied in; "auto" is that of `dtype`.
         """
         if threads:
             torch.set_num_threads(threads)

@@ -1,8 +1,7 @@
 """Owns the GPU: each batch is one copy, one graph replay and one copy back, queued without waiting.
 
-Batches go through buckets: room of a fixed size whose kernels were captured once as a CUDA graph.
-Counts and lengths are data (see gemwire_kernels.gpu.batch), so a bucket runs every batch that fits
-it.
+Batches go through buckets: room of a fixed size whose kernels were captured once as a CUDA graph. Counts
+and lengths are data (see gemwire_kernels.gpu.batch), so a bucket runs every batch that fits it.
 """
 
 import ctypes
@@ -139,9 +138,7 @@ class CudaRunner:
         return bucket
 
     def _check_against_reference(self) -> None:
-        """Compares every bucket's vectors: an untried card, driver or compiler must not serve wrong
-        ones.
-        """
+        """Checks every bucket: an untried card, driver or compiler must not serve wrong vectors."""
         config = self.encoder.config
         random = np.random.default_rng(0)
         lengths = [n for n in CHECKED_LENGTHS if n <= config.max_position_embeddings]
@@ -230,9 +227,7 @@ class _Bucket:
         self._block.upload(host)
 
     def forward(self) -> torch.Tensor:
-        """Returns the vectors of the batch that was filled in, then of older ones; fp32 [size,
-        dimensions].
-        """
+        """Computes vectors of the batch that was filled in, then of older ones: fp32 [size, dimensions]."""
         if self._graph is None or self._vectors is None:
             return self._encoder.forward(self._block.batch)
         self._graph.replay()

@@ -1,8 +1,8 @@
 """Reads the tokenizer files of a folder together, as transformers reads them.
 
-tokenizer.json decides wherever it lies; tokenizer.model alone does only without it. What a file
-says that changes ids and is not implemented, or that transformers' versions read differently, is
-refused by name. docs/tokenizers.md has the rules.
+tokenizer.json decides wherever it lies; tokenizer.model alone does only without it. What a file says
+that changes ids and is not implemented, or that transformers' versions read differently, is refused
+by name. docs/tokenizers.md has the rules.
 """
 
 import gc
@@ -262,9 +262,7 @@ def _text(token: object) -> str:
 
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Stops the garbage collector while a vocabulary is read: it would scan millions of values many
-    times.
-    """
+    """Stops the garbage collector, which would scan the millions of values of a vocabulary many times."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -275,9 +273,7 @@ def without_garbage_collection() -> Iterator[None]:
 
 
 def parse(path: Path, raw: dict[str, Any] | None = None) -> tokenizers.Tokenizer:
-    """Returns HF's engine, which neither cuts nor pads, for a tokenizer.json, or for `raw`, an
-    edited one.
-    """
+    """Makes HF's engine, which neither cuts nor pads, of a tokenizer.json, or of `raw`, an edited one."""
     try:
         if raw is None:
             parsed = tokenizers.Tokenizer.from_file(str(path))

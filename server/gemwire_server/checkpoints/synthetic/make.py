@@ -20,8 +20,7 @@ def make_checkpoint(
     dtype: str = "bfloat16",
     shard_bytes: int | None = None,
 ) -> None:
-    """Writes a checkpoint into a folder that is new or empty. The same arguments give the same
-    bytes.
+    """Writes a checkpoint into a folder that is new or empty. The same arguments give the same bytes.
 
     `tokenizer` is a SentencePiece model to copy; without one, one is trained from sample.txt.
     `dtype` is bfloat16 or float32. With `shard_bytes` the encoder's tensors go into several files

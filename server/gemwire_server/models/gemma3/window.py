@@ -1,8 +1,8 @@
 """Reads config.json's sliding_window: how far a token sees.
 
-transformers lets token i see token j if |i - j| <= sliding_window // 2. Its versions before 5.16
-save sliding_window // 2 + 1 in place of the value that they loaded: EmbeddingGemma's 512 becomes
-257, and 129 when the folder is saved once more. From then on transformers reads half of the window.
+transformers lets token i see token j if |i - j| <= sliding_window // 2. Its versions before 5.16 save
+sliding_window // 2 + 1 in place of the value that they loaded: EmbeddingGemma's 512 becomes 257, and 129
+when the folder is saved once more. From then on transformers reads half of the window.
 """
 
 import logging
