@@ -114,7 +114,7 @@ def overloaded(setting: Setting) -> Iterator[Bar]:
             found = asyncio.run(
                 overload.overload(server, rate=peak, factor=factor, seconds=setting.seconds(60))
             )
-            refused, told = found.refused, found.refused.where(lambda one: bool(one.retry_after))
+            refused, delayed = found.refused, found.refused.where(lambda one: bool(one.retry_after))
             codes: dict[str, object] = {
                 "codes": found.over.codes(),
                 "send_lag_p99": found.send_lag_p99,
@@ -125,7 +125,7 @@ def overloaded(setting: Setting) -> Iterator[Bar]:
             waits = [(one.ended - one.sent) * MS for one in refused.all]
             yield Bar(f"{at} refusals p99, from their sending", percentile_99(waits), "ms", 20)
             yield Bar(f"{at} of the load, sent late by, p99", found.send_lag_p99 * MS, "ms")
-            yield Bar(f"{at} refusals without RetryInfo", len(refused) - len(told), "calls", 0)
+            yield Bar(f"{at} refusals without RetryInfo", len(refused) - len(delayed), "calls", 0)
             yield Bar(f"{at} accepted, p99", found.over.of("OK").percentile(99) * MS, "ms")
             yield Bar(f"{at} back to the p99 before", found.recovered_after, "s", 2)
 

@@ -133,8 +133,9 @@ def to_entry(
 
 
 def merge(path: Path, entry: dict[str, Any]) -> None:
-    """Puts an entry into a file of tables, made if it is not there, for the one of its card, Triton and
-    dtype. Raises ValueError for a file that is no table, which stays as it is.
+    """Puts an entry into a file of tables, in place of the entry for its card, Triton version and dtype.
+
+    A missing file is made. Raises ValueError for a file that is no table, and leaves it as it is.
     """
     document = read_tables(path)
     key = [entry[name] for name in ("gpu", "triton", "dtype")]
