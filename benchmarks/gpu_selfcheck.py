@@ -17,8 +17,8 @@ from environment import full_checkpoint
 from gemwire_server.checkpoints import open_checkpoint
 from gemwire_server.engine.packing import pack
 from gemwire_server.errors import DeviceError, one_line
-from gemwire_server.runners.cuda import CudaRunner
-from gpu_load import load, random_ids, served
+from gemwire_server.runners.cuda import BUCKETS, CudaRunner
+from gpu_load import load, packed, random_ids, served
 from measure import keep
 from part import part_parser
 
@@ -54,16 +54,27 @@ def main() -> int:
 
 
 def stable(runner: CudaRunner, longest: int, replays: int) -> dict[str, bool]:
-    """Whether texts have the same bits alone, together, in another order, and in each of many replays."""
+    """Whether texts have the same bits in every way to run them, each named."""
+    random, vocabulary = np.random.default_rng(3), runner.encoder.config.vocab_size
     lengths = [n for n in (1, 2, 42, 43, 64, 128, 257, 513, 2048) if n <= longest]
-    texts = random_ids(lengths, runner.encoder.config.vocab_size, np.random.default_rng(3))
+    texts = random_ids(lengths, vocabulary, random)
     alone = np.concatenate([runner.run(pack([ids])) for ids in texts])
-    first = runner.run(pack([*texts]))
+    first = runner.run(pack(texts))
     turned = runner.run(pack(texts[::-1]))[::-1]
-    again = [runner.run(pack([*texts])) for _ in range(replays)]
+    again = [runner.run(pack(texts)) for _ in range(replays)]
+    short = texts[0]
+    buckets = []
+    for size in BUCKETS:
+        room = size - len(short)
+        others = [longest] * (room // longest) + [room % longest] * (room % longest > 0)
+        full = pack([*random_ids(others, vocabulary, random), short])
+        buckets.append(np.array_equal(runner.run(full)[-1], alone[0]))
+    under_way = packed(runner, sum(lengths))(texts * 6)
     return {
         "alone and together": np.array_equal(alone, first),
         "in another order": np.array_equal(turned, first),
+        "in every bucket": all(buckets),
+        "two steps under way": np.array_equal(under_way, np.tile(first, (6, 1))),
         f"in {replays} replays": all(np.array_equal(one, first) for one in again),
     }
 

@@ -69,7 +69,8 @@ def judge(output: str, code: int | None) -> tuple[str, str]:
     """The verdict on an output and an exit code, None for over its limit; and the line that says most."""
     lines = [line.strip("= \n") for line in output.splitlines() if line.strip("= \n")]
     said = lines[-1] if lines else "it printed nothing"
-    if summaries := re.findall(r"ERROR SUMMARY: .*", output):
+    # Not in a line of JSON, which may quote another command's output.
+    if summaries := re.findall(r"^[^{\n]*(ERROR SUMMARY: .*)", output, re.MULTILINE):
         said = summaries[-1]
         if "Device not supported" in output and code:
             return "not run", "the sanitizer does not support this device"

@@ -64,6 +64,7 @@ def test_over_its_limit_it_says_how_far_it_came(tmp_path: Path) -> None:
         ("", 0, "passed"),
         ("========= ERROR SUMMARY: 0 errors", 0, "passed"),
         ("========= ERROR SUMMARY: 3 errors\nmore", 97, "failed"),
+        ('{"output": "ERROR SUMMARY: 3 errors"}', 0, "passed"),
         ("Device not supported\n========= ERROR SUMMARY: 1 error", 97, "not run"),
         ("is not supported\n========= ERROR SUMMARY: 7 errors", 97, "failed"),
         ("half", None, "timed out"),
@@ -71,3 +72,9 @@ def test_over_its_limit_it_says_how_far_it_came(tmp_path: Path) -> None:
 )
 def test_verdicts(output: str, code: int | None, verdict: str) -> None:
     assert judge(output, code)[0] == verdict
+
+
+def test_what_is_said_is_the_commands_own_summary() -> None:
+    lines = "memcheck passed\n========= ERROR SUMMARY: 2 errors\n"
+    assert judge(lines, 97)[1] == "ERROR SUMMARY: 2 errors"
+    assert judge('{"quoted": "ERROR SUMMARY: 2 errors"}\n', 0)[1] == ""
