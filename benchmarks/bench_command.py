@@ -1,4 +1,4 @@
-"""`gemwire bench` on a server, as a process of its own, and the figures of its one step."""
+"""Runs `gemwire bench` on a server in a process of its own, and reads the figures of its one step."""
 
 import json
 import subprocess
@@ -14,7 +14,8 @@ WARM_UP_SECONDS = 0.5
 
 
 def bench(address: str, seconds: float, *flags: str) -> dict[str, Any]:
-    """Calls, texts and tokens a second that were answered, milliseconds, and whether the client kept up.
+    """Runs one load. Returns answered calls, texts and tokens a second, the latency in milliseconds, and
+    whether the client kept up.
 
     Raises RuntimeError, with the last line of what was printed, if nothing was measured.
     """

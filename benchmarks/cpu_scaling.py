@@ -1,4 +1,4 @@
-"""Part h, for a machine with many cores and no question about a GPU: what more cores are worth.
+"""Part h measures what more cores are worth, on a machine with many cores. It needs no GPU.
 
 The CPU engine with 1, 2, 4, 8 and 16 threads, as far as there are cores, on texts of 512 tokens, of mixed
 lengths and on one query; and unary calls a second of 1, 2, 4 and 8 fronts before an engine that has next to
@@ -99,7 +99,7 @@ def main() -> int:
 
 
 def engine(model: str, threads: int, loads: dict[str, list[int]]) -> dict[str, float]:
-    """Tokens/s by load, and milliseconds of the query."""
+    """Measures tokens/s by load, and milliseconds of the query."""
     checkpoint = open_checkpoint(model)
     runner = CpuRunner.load(checkpoint, dtype="auto", threads=threads)
     budget, vocabulary = runner.batch_tokens, checkpoint.config.vocab_size

@@ -1,4 +1,4 @@
-"""Part b, and the two optional parts of checks: is what the card computes right?
+"""Part b, and the optional parts i and j, check what the card computes.
 
     python benchmarks/gpu_checks.py [--set first|sanitizer|tests] [--seconds 80] [--output FILE]
 
@@ -48,7 +48,7 @@ UNCACHED = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`advice`: its failure does not fail the run."""
+    """Names a command. If it is advice, its failure does not fail the run."""
 
     name: str
     command: list[str]
@@ -58,7 +58,7 @@ class Check:
 
 
 def checks(kind: str, model: Path, folder: Path, dry_run: bool) -> list[Check]:
-    """Of one set; `folder` is for what they write."""
+    """Returns the checks of one set, which write into `folder`."""
     python = sys.executable
     pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5"]
     pytest += ["-o", "faulthandler_timeout=90"]  # where a test hangs
@@ -125,7 +125,7 @@ def main() -> int:
 
 
 def found(check: Check, outcome: Outcome) -> dict[str, Any]:
-    """Of a check, for the file: its last lines, and its own figures if it has written some."""
+    """Returns a check's entry for the file, with its last lines, and its own figures if it wrote some."""
     entry: dict[str, Any] = {
         "verdict": outcome.verdict,
         "seconds": round(outcome.seconds, 1),
@@ -139,7 +139,7 @@ def found(check: Check, outcome: Outcome) -> dict[str, Any]:
 
 
 def shown(check: Check, outcome: Outcome) -> str:
-    """A line, and where it did not pass the end of its output too."""
+    """Returns a line for people, and the end of the output if the check did not pass."""
     head = f"{check.name:14} {outcome.verdict:9} {outcome.seconds:6.1f} s  {outcome.said[:100]}"
     if outcome.verdict == "passed":
         return head

@@ -1,4 +1,4 @@
-"""Part c: the engine on a GPU, from token ids on the host to vectors on the host.
+"""Part c measures the engine on a GPU, from token ids on the host to vectors on the host.
 
 Throughput of packed batches with two steps under way, as the server's engine runs them, for texts of 128,
 512 and 2,048 tokens and of mixed lengths; the time of one 16-token query and of one step; where a step's
@@ -40,7 +40,7 @@ FAILURES = (DeviceError, DeviceLost, RuntimeError)
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured."""
+    """Says how much is measured."""
 
     tokens_of_a_round: int = 600_000  # 0.3 s at the goals
     rounds: int = 3
@@ -49,7 +49,7 @@ class Sizes:
 
 
 class Measured:
-    """The loads of one run, the same for every engine."""
+    """Holds the loads of one run, the same for every engine, and measures engines with them."""
 
     def __init__(self, checkpoint: Checkpoint, what: Served, sizes: Sizes) -> None:
         self.checkpoint, self.what, self.sizes = checkpoint, what, sizes
@@ -65,7 +65,7 @@ class Measured:
         return random_ids(lengths, self.checkpoint.config.vocab_size, random)
 
     def throughput(self, runner: CudaRunner, budget: int) -> dict[str, float]:
-        """Tokens/s by load, of steps of up to `budget` tokens."""
+        """Measures tokens/s by load, in steps of up to `budget` tokens."""
         run = packed(runner, budget)
         found = {}
         for name, texts in self.texts.items():
@@ -75,7 +75,7 @@ class Measured:
         return found
 
     def latency(self, runner: CudaRunner) -> dict[str, float]:
-        """Milliseconds of one query."""
+        """Measures milliseconds of one query."""
         times = []
         for _ in range(self.sizes.queries):
             started = time.perf_counter()
@@ -84,7 +84,7 @@ class Measured:
         return {"query_ms": median(times), "query_p99_ms": quantile(times, 0.99)}
 
     def step(self, runner: CudaRunner, budget: int) -> dict[str, Any]:
-        """Milliseconds of one full step alone, and microseconds of each kernel in it."""
+        """Measures milliseconds of one full step alone, and microseconds of each kernel in it."""
         length = self.what.lengths[-2]
         texts = self._ids([length] * max(1, budget // length), np.random.default_rng(1))
         batch = pack(texts)
@@ -143,8 +143,10 @@ def main() -> int:
 
 
 def variants(what: Served, device: torch.device, folder: Path) -> dict[str, ServerConfig]:
-    """The served engine, which takes steps of every budget, then with one option changed: what is likely to
-    become the default first, for when time ends the run."""
+    """Returns the served engine, which takes steps of every budget, then engines with one option changed.
+
+    The option that is likely to become the default comes first, in case time ends the run.
+    """
     largest = what.budgets[-1]
     chained = chained_table(device, folder / "chained.json", what.base.tile_table)
     return {
@@ -157,7 +159,7 @@ def variants(what: Served, device: torch.device, folder: Path) -> dict[str, Serv
 
 
 def chained_table(device: torch.device, path: Path, tile_table: str = "") -> Path:
-    """The card's table, with programmatic dependent launch."""
+    """Writes the card's table with programmatic dependent launch, and returns the path."""
     properties = torch.cuda.get_device_properties(device)
     shared_memory = properties.shared_memory_per_block_optin
     extra = Path(tile_table) if tile_table else None

@@ -1,8 +1,8 @@
-"""The goals of the GPU, and the predictions of KERNELS.md, beside what the files of `make gpu` hold.
+"""Prints the goals of the GPU and the predictions of KERNELS.md beside the figures of `make gpu`.
 
     python benchmarks/gpu_goals.py FOLDER [gpu-CARD]
 
-A figure that no file has is "-", and its goal neither met nor missed.
+If no file has a figure, it is "-", and its goal is neither met nor missed.
 """
 
 import json
@@ -15,12 +15,12 @@ from typing import Any
 from gpu_predictions import predictions
 
 Results = Mapping[str, dict[str, Any]]
-"""What each part found, by its name."""
+"""Maps a part's name to its result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """`measured` is None where nothing was; `how` says of what it is, such as the best of several."""
+    """Compares a figure, or None if no file has one, with a bound. `how` names what was measured."""
 
     name: str
     wanted: float
@@ -72,7 +72,7 @@ def goals(results: Results) -> Iterator[Goal]:
 def _best(
     found: Mapping[str, Mapping[str, Any]], key: str, choose: Callable[..., str], kind: str
 ) -> tuple[Any, str]:
-    """The best figure of the entries whose name begins with `kind`, and that name."""
+    """Returns the best figure of the entries whose name begins with `kind`, and its name."""
     having = {
         name: entry[key]
         for name, entry in found.items()
@@ -85,7 +85,7 @@ def _best(
 
 
 def read(folder: Path, prefix: str) -> tuple[dict[str, dict[str, Any]], bool]:
-    """The results of all parts, and whether one of them is of a dry run."""
+    """Reads the results of all parts, and whether one of them comes from a dry run."""
     documents = [json.loads(path.read_text()) for path in sorted(folder.glob(f"{prefix}-*.json"))]
     parts = [document for document in documents if "part" in document]
     results = {document["part"]: document["result"] or {} for document in parts}
@@ -93,7 +93,7 @@ def read(folder: Path, prefix: str) -> tuple[dict[str, dict[str, Any]], bool]:
 
 
 def tables(folder: Path, prefix: str) -> str:
-    """Both tables as text."""
+    """Returns both tables as text."""
     results, dry_run = read(folder, prefix)
     lines = [f"\n{'goal':42} {'wanted':>9} {'measured':>9}"]
     for goal in goals(results):

@@ -1,4 +1,4 @@
-"""What the parts of `make gpu` run: the engine as it is served, token ids, and batches two under way."""
+"""Makes what the parts of `make gpu` run: the served engine, token ids, and batches with two under way."""
 
 import argparse
 import gc
@@ -37,7 +37,7 @@ class Served:
 
 
 def served(args: argparse.Namespace) -> Served:
-    """At the sizes of the goals, or in a dry run at such as the interpreter can do."""
+    """Returns the sizes of the goals, or in a dry run sizes that the interpreter can do."""
     base = ServerConfig(model="any", device="cuda", tile_table=str(args.tile_table or ""))
     random = np.random.default_rng(0)
     if args.dry_run:

@@ -1,4 +1,4 @@
-"""Part a: the card as it is found, the driver, the versions, and what else the parts need.
+"""Part a prints the card, the driver, the versions, and the packages that are missing.
 
     python benchmarks/gpu_machine.py [--output FILE]
 

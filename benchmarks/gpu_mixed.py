@@ -92,7 +92,7 @@ def main() -> int:
 
 
 def rivals(checkpoint: Checkpoint, budget: int) -> list[Rival]:
-    """The quickest to prepare first, for when time ends the run."""
+    """Lists the rivals, the quickest to prepare first, in case time ends the run."""
 
     def padded(name: str, compiled: bool, sizes: Sequence[int]) -> Mapping[str, Embed]:
         model = Padded(checkpoint.path, compiled=compiled)

@@ -1,4 +1,4 @@
-"""The predictions of KERNELS.md that a run can test, each with what the run's files say of it."""
+"""Tests the predictions of KERNELS.md with the figures of a run."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ NS, US = 1e9, 1e6
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """In the words of the log; `measured` is None where the files do not have it."""
+    """Repeats a prediction in the words of the log. `measured` is None if no file has the figures."""
 
     choice: str
     predicted: str
@@ -19,7 +19,7 @@ class Row:
 
 
 class Found:
-    """The figures of the parts by what they are of. Raises KeyError for what is not there."""
+    """Finds the figures of the parts. Its methods raise KeyError for a figure that no file has."""
 
     def __init__(self, results: Mapping[str, dict[str, Any]]) -> None:
         self.results = results

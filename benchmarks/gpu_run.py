@@ -1,6 +1,6 @@
-"""Everything that needs a GPU, unattended, in one call of at most six minutes; `make gpu` runs it.
+"""Runs everything that needs a GPU, unattended, in one call of at most six minutes: `make gpu`.
 
-It is made of parts, in the order of their worth. Each has a share of the time and its own file, written as
+The parts run in the order of their worth. Each has a share of the time and its own file, written as
 it ends; one that fails or hangs does not stop the next.
 
     a machine    the card, the driver, the versions
@@ -52,8 +52,10 @@ DRY_RUN = (
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`share` are its seconds of `SECONDS`; the optional ones have as many where they are asked for.
-    `check`: its failure fails the run."""
+    """Describes a part. `share` is its number of seconds in a run of `SECONDS`.
+
+    An optional part runs only when `--only` names it. The failure of a check fails the run.
+    """
 
     letter: str
     name: str
@@ -80,7 +82,7 @@ PARTS = (
 
 
 def chosen(words: str | None) -> list[Part]:
-    """By letters or names with commas between them, in order; None: all that are not optional.
+    """Returns the parts of these letters or names, which commas divide, or all that are not optional.
 
     Raises argparse.ArgumentTypeError for a part that there is not.
     """
@@ -95,7 +97,7 @@ def chosen(words: str | None) -> list[Part]:
 
 @dataclass(frozen=True)
 class Run:
-    """Where the files of one card are, and what every part of a call is told."""
+    """Knows the files of one card and the options of a call, and runs its parts."""
 
     folder: Path
     prefix: str
@@ -202,7 +204,7 @@ def arguments() -> argparse.Namespace:
 
 
 def name_of_card(args: argparse.Namespace) -> str | None:
-    """What the files' names begin with; None where a GPU is needed and there is none."""
+    """Returns the beginning of the files' names, or None if a part needs a GPU and there is none."""
     if args.dry_run:
         return "dry-run"
     if not any(part.needs_gpu for part in args.only):
@@ -216,7 +218,7 @@ def name_of_card(args: argparse.Namespace) -> str | None:
 
 
 def environ(args: argparse.Namespace, scratch: Path) -> dict[str, str]:
-    """For every part: packages that were brought along, and in a dry run what stands for a GPU."""
+    """Unpacks the packages. Returns variables for every part, in a dry run with the stand-ins for CUDA."""
     first: list[str] = []
     found = dict(OFFLINE)
     if args.packages:
@@ -249,13 +251,13 @@ def checkpoint(args: argparse.Namespace, scratch: Path) -> Path:
 
 
 def path_of(made: "Future[Path]") -> Path | None:
-    """The checkpoint; None if it could not be made, which each part will say again."""
+    """Returns the checkpoint, or None if making it failed: each part then tries again and says why."""
     error = made.exception()
     return None if error else made.result()
 
 
 def excerpt(outcome: Outcome) -> str:
-    """A part's table, or where it failed."""
+    """Returns a part's table, or the lines at which the part failed."""
     lines: Sequence[str] = outcome.output.splitlines()
     if outcome.verdict == "passed":
         lines = [line for line in lines if not line.startswith("{")]

@@ -1,4 +1,4 @@
-"""The engine's own check at start, of every bucket against plain PyTorch, and that bits are stable.
+"""Runs the engine's own check at start, of every bucket against plain PyTorch, and compares bits.
 
     python benchmarks/gpu_selfcheck.py [--model DIR] [--output FILE]
 
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def stable(runner: CudaRunner, longest: int, replays: int) -> dict[str, bool]:
-    """Whether texts have the same bits in every way to run them, each named."""
+    """Returns for each way to run texts whether their bits are the same."""
     random, vocabulary = np.random.default_rng(3), runner.encoder.config.vocab_size
     lengths = [n for n in (1, 2, 42, 43, 64, 128, 257, 513, 2048) if n <= longest]
     texts = random_ids(lengths, vocabulary, random)

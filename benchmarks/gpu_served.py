@@ -1,4 +1,4 @@
-"""Part g: the served path. `gemwire serve` on the GPU with 1, 2, 4 and 8 fronts, `gemwire bench` beside it.
+"""Part g measures `gemwire serve` on the GPU with 1, 2, 4 and 8 fronts, by `gemwire bench` beside it.
 
 Of each number of fronts: unary calls of one short query, open loop, for p50 and p99; and streams of texts
 of 50 tokens, closed loop, for tokens a second. Client and server share the machine's cores. All servers
@@ -31,7 +31,7 @@ LEAST_SECONDS, MOST_SECONDS = 1.0, 6.0  # that a load is measured for
 
 @dataclass(frozen=True)
 class Loads:
-    """`fronts` in the order in which they are asked: the ends first, for when time ends the run."""
+    """Holds the flags of the loads. `fronts` has the ends first, in case time ends the run."""
 
     fronts: tuple[int, ...]
     unary: tuple[str, ...]
@@ -105,7 +105,7 @@ def main() -> int:
 def start(
     stack: ExitStack, checkpoint: Path, load: Loads, tiles: Path | None, not_run: dict[str, str]
 ) -> dict[int, str]:
-    """The addresses of the servers that are ready, by their fronts; the stack stops them."""
+    """Starts the servers, which the stack stops, and returns the addresses of the ready ones by fronts."""
     flags = ["--device", "cuda", *load.server]
     if tiles:
         flags += ["--tile-table", str(tiles)]

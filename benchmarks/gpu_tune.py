@@ -1,4 +1,4 @@
-"""Part f: tile sizes of the three dearest operations, for large batches, measured on this card.
+"""Part f measures tile sizes of the three dearest operations for large batches on this card.
 
     python benchmarks/gpu_tune.py [--seconds 40] [--kernels FILE] [--tiles FILE] [--output FILE]
 
@@ -70,7 +70,7 @@ def main() -> int:
 
 
 def dearest(path: Path | None) -> list[str]:
-    """The operations that take the longest in a layer: by part d's file, or as expected."""
+    """Returns the operations that take the longest in a layer, by part d's file or as expected."""
     if path is None or not path.exists():
         return list(EXPECTED)
     kernels = json.loads(path.read_text())["result"] or {"rows": []}

@@ -1,4 +1,4 @@
-"""A command within a time limit: what came of it, and nothing of it left behind."""
+"""Runs a command within a time limit, and leaves none of its processes behind."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ GRACE_SECONDS = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`verdict` is passed, failed, timed out or not run; `said`, the line of the output that says most."""
+    """Holds a verdict (passed, failed, timed out, not run) and the line of the output that says most."""
 
     verdict: str
     seconds: float
@@ -66,7 +66,7 @@ def run(
 
 
 def judge(output: str, code: int | None) -> tuple[str, str]:
-    """The verdict on an output and an exit code, None for over its limit; and the line that says most."""
+    """Returns the verdict and the line that says most. The exit code None stands for a time-out."""
     lines = [line.strip("= \n") for line in output.splitlines() if line.strip("= \n")]
     said = lines[-1] if lines else "it printed nothing"
     # Not in a line of JSON, which may quote another command's output.

@@ -1,11 +1,11 @@
-"""What every part of `make gpu` can be told."""
+"""Makes the parser of the options that every part of `make gpu` has."""
 
 import argparse
 from pathlib import Path
 
 
 def part_parser(description: str | None, seconds: float) -> argparse.ArgumentParser:
-    """`seconds` is how long the part takes if it is not told."""
+    """Returns a parser with `seconds` as the default time."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument(
         "--seconds", type=float, default=seconds, help=f"when to stop (default: {seconds:g})"

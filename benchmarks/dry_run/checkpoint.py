@@ -1,4 +1,4 @@
-"""The checkpoint of a dry run: one layer, and texts of at most 40 tokens."""
+"""Makes the checkpoint of a dry run, with one layer and texts of at most 40 tokens."""
 
 import json
 from dataclasses import replace

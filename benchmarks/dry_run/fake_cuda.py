@@ -31,7 +31,7 @@ PROPERTIES = SimpleNamespace(
 
 
 def install() -> None:
-    """For the rest of the process, in all of its threads."""
+    """Replaces PyTorch's CUDA for the rest of the process, in all of its threads."""
     fakes: dict[str, Any] = {
         "is_available": lambda: True,
         "device_count": lambda: 1,
@@ -72,7 +72,7 @@ def install() -> None:
 
 
 class OnTheCpu(TorchFunctionMode):
-    """Every function of PyTorch in which a CUDA device is named is called with the CPU's."""
+    """Calls every function of PyTorch that names a CUDA device with the CPU instead."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.Tensor.pin_memory:
@@ -127,7 +127,10 @@ def _compile(function: Any, **options: Any) -> Any:
 
 
 def checked(varlen_attn: Callable[..., Any]) -> Callable[..., torch.Tensor]:
-    """varlen_attn, of which PyTorch has no kernel for a CPU: as documented, for the arguments it takes."""
+    """Returns a stand-in that computes what varlen_attn is documented to, and refuses other arguments.
+
+    PyTorch has no kernel of varlen_attn for a CPU.
+    """
     signature = inspect.signature(varlen_attn)
 
     @functools.wraps(varlen_attn)

@@ -43,7 +43,7 @@ def capture(graph: Graph, pool: Any = None, stream: Any = None) -> Iterator[None
 
 
 def launch(call: Call) -> None:
-    """A kernel's launch. What the interpreter does in PyTorch for it is not noted."""
+    """Launches a kernel, and notes the launch alone, not what the interpreter does in PyTorch for it."""
     if Graph.under_capture is not None:
         Graph.under_capture.calls.append(call)
     with _disable_current_modes():

@@ -1,4 +1,4 @@
-"""Triton's interpreter as a dry run has it: taught bfloat16, what a launch is to a graph, and chaining."""
+"""Teaches Triton's interpreter bfloat16, the launches of a captured graph, and chained launches."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +25,7 @@ def install(interpreter: Any) -> None:
 
 
 def _once(patch_lang: Any) -> Any:
-    """A kernel's functions find the language patched already: to do so anew takes half of the time."""
+    """Patches the language once for a kernel and its functions: to patch it anew takes half of the time."""
     inside = SimpleNamespace(restore=_nothing)
     modules: set[str] = set()  # whose language is patched now
 
@@ -46,7 +46,7 @@ def _once(patch_lang: Any) -> Any:
 
 
 def _no_assembler(builder: Any, text: str, constraints: str, values: Any, *rest: Any) -> Any:
-    """What the kernels say in PTX asks for data early and gives nothing: any value does."""
+    """Returns any value: the kernels' PTX asks for data early, and nothing reads its result."""
     return SimpleNamespace(get_result=lambda number: values[-1])
 
 

@@ -1,4 +1,4 @@
-"""What a dry run changes in a module right after Python has imported it, in every process of the run."""
+"""Changes modules for a dry run, right after Python has imported them, in every process of the run."""
 
 import importlib.abc
 import importlib.util
@@ -22,7 +22,7 @@ def _torch(module: Any) -> None:
 
 
 def _interpreter(module: Any) -> None:
-    """The interpreter has to import Triton first, which is under way here."""
+    """Imports the stand-in here, as it needs Triton, which this import completes."""
     from dry_run import fake_triton
 
     fake_triton.install(module)

@@ -1,4 +1,4 @@
-"""The goals and predictions beside results: met, missed, or not measured."""
+"""Tests the goals and predictions with results that meet, miss or lack them."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a dry run of the parts does not reach: their full sizes, and what they do when something fails."""
+"""Tests what a dry run does not reach: the full sizes of the parts, and what a part does on a failure."""
 
 import json
 import os

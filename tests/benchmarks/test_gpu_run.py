@@ -58,7 +58,7 @@ def test_parts_are_chosen_by_letter_or_name_and_fit_in_six_minutes() -> None:
 
 @pytest.fixture
 def small_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Four parts in place of the real ones: one writes figures and hangs, one fails, two pass."""
+    """Puts four parts in place of the real ones: one writes figures and hangs, one fails, two pass."""
 
     def script(name: str, code: str) -> str:
         path = tmp_path / f"{name}.py"
@@ -132,7 +132,7 @@ def test_a_part_without_time_is_not_run_and_loses_no_file(
 
 
 def test_the_rows_that_come_first_are_tests() -> None:
-    """Of another name they would fail in the minutes that a card is there for."""
+    """A wrong name would cost minutes on a card."""
     done = subprocess.run(
         [
             sys.executable,
@@ -157,7 +157,7 @@ def test_the_rows_that_come_first_are_tests() -> None:
 
 @pytest.fixture(scope="module")
 def dry_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Every part, optional ones too, as two calls side by side of `make gpu ARGS='--dry-run --only ...'`.
+    """Runs every part, the optional ones too, by two calls side by side.
 
     Gives the folder of the files and what the call with the first parts printed.
     """
@@ -193,7 +193,7 @@ def test_dry_run_runs_every_part_and_says_that_nothing_was_measured(
 
 
 def test_dry_run_leaves_nothing_out(dry_run: tuple[Path, str]) -> None:
-    """Each contender of each kernel, each rival, each option and each number of fronts."""
+    """Every contender, rival, option and number of fronts has figures."""
     folder, _ = dry_run
     results = {part.name: read(folder, part.name)["result"] for part in PARTS}
     rows = results["kernels"]["rows"]

@@ -1,4 +1,4 @@
-"""A command within its limit: the verdict, what it said, and that nothing of it is left."""
+"""Tests the verdicts on commands, their last words, and that none of their processes is left."""
 
 import os
 import sys
@@ -49,7 +49,7 @@ def test_over_its_limit_it_ends_with_all_that_it_started(
 
 
 def test_over_its_limit_it_says_how_far_it_came(tmp_path: Path) -> None:
-    """As pytest does when it is interrupted."""
+    """Pytest prints a summary when it is interrupted."""
     code = "import time\ntry:\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    print('3 passed so far')"
     outcome = python(code, tmp_path, limit=10.0)
     assert (outcome.verdict, outcome.said) == ("timed out", "3 passed so far")
