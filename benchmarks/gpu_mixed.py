@@ -50,7 +50,7 @@ class Rival:
 
 
 class Contenders(NamedTuple):
-    """Who takes part, and of others why not; `wrong`: whose vectors were others."""
+    """The contenders that take part, and the reason for each other one; `wrong` have other vectors."""
 
     running: dict[str, Embed]
     not_run: dict[str, str]

@@ -42,7 +42,7 @@ from limited import Outcome, run
 from measure import keep
 
 SECONDS = 340.0  # for everything; Python and PyTorch start before it counts
-SPARE_SECONDS = 6.0  # a part is told to end so long before its limit
+SPARE_SECONDS = 6.0  # a part gets so much less time than its limit
 LEAST_SECONDS = 4.0  # that a part must have to begin
 OFFLINE = {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
 DRY_RUN = (

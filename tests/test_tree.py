@@ -69,3 +69,17 @@ def test_no_test_reads_outside_the_repository() -> None:
                 case ast.Attribute(attr="home" | "expanduser"):
                     found.append(f"{path.relative_to(ROOT)}: {ast.unparse(node)}")
     assert found == []
+
+
+def test_no_docstring_begins_with_of() -> None:
+    """Such a docstring has no verb, and its subject comes last."""
+    found = []
+    for folder in ("server", "kernels", "clients", "benchmarks", "tests"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in nodes(path):
+                if isinstance(
+                    node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+                ):
+                    text = ast.get_docstring(node) or ""
+                    found += [f"{path.relative_to(ROOT)}: {text[:50]}"] * text.startswith("Of ")
+    assert found == []

@@ -1,4 +1,4 @@
-"""Who may take part in the contest of mixed lengths, and how it is counted."""
+"""The contest of mixed lengths: the contenders that may take part, and the count."""
 
 import time
 from collections.abc import Sequence

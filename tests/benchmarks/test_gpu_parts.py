@@ -45,7 +45,7 @@ def test_full_loads_are_flags_of_gemwire_bench(kind: str) -> None:
         timeout=120,
         check=False,
     )
-    # 2 is an argument that is wrong; nobody listens at port 1.
+    # 2 is a wrong argument; no server listens at port 1.
     assert done.returncode == 1, done.stderr
     assert loads(False).fronts == (1, 8, 4, 2)
 

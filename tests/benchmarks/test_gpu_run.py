@@ -101,7 +101,7 @@ def test_a_part_that_hangs_or_fails_stops_no_other_and_the_rest_has_its_time(
     ]  # fmt: skip
     assert machine["said"] == "well" and "--model" not in machine["result"]["args"]
     assert fails["said"] == "no such kernel" and fails["result"] is None
-    # It is told less than its limit, and what it wrote before it was killed is kept.
+    # The part gets less time than its limit. Its figures from before the kill are kept.
     told = hangs["result"]["args"]
     assert int(told[told.index("--seconds") + 1]) < hangs["limit"] <= hangs["seconds"]
     assert good["limit"] > machine["limit"]  # of what the others left

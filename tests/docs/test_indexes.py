@@ -200,7 +200,7 @@ def test_pgvector(vectors: Vectors) -> None:
     pgvector: Any = pytest.importorskip("pgvector")
     adapters: Any = pytest.importorskip("pgvector.psycopg")
     size = vectors["float32"].shape[1]
-    # Not pytest's folder: for root, PostgreSQL runs as another user, who may not enter that.
+    # Not pytest's folder: for root, PostgreSQL runs as another user, and that folder is closed to it.
     folder = Path(tempfile.mkdtemp(prefix="gemwire-postgres-"))
     folder.chmod(0o755)
     server = postgres.get_server(folder / "data", cleanup_mode="delete")

@@ -1,4 +1,4 @@
-"""A device without room, and one that fails: told in one line, answered, and never with a vector."""
+"""A device without room, and one that fails: one line in the log, an answer, and never a vector."""
 
 import json
 import os

@@ -205,7 +205,7 @@ def test_a_text_that_breaks_every_stream_it_is_on_is_not_sent_for_ever() -> None
 
 
 def test_a_server_is_waited_for_as_long_as_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It counts from when nobody was there, however long the source had kept silent before."""
+    """The time counts from the loss of the server, however long the source was silent before."""
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     books = Exchange(LIMITS, Patience(), timeout=60.0)

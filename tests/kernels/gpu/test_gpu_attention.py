@@ -102,7 +102,7 @@ def test_head_counts_and_windows(
 def test_served_tiles(
     tile: tuple[int, int], lengths: list[int], window: int | None, dtype: torch.dtype
 ) -> None:
-    """Of three heads of one kv head, tiles of 64 and 128 rows end amid a token."""
+    """With three heads to a kv head, tiles of 64 and 128 rows end amid a token."""
     ops = make_ops(3, 1, 256, dtype=dtype, tile=tile)
     check(ops, lengths, draw(sum(lengths), 3, 1, 256, dtype), window)
 

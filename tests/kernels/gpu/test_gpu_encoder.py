@@ -68,7 +68,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of EmbeddingGemma's widths."""
+    """An encoder with EmbeddingGemma's widths."""
     directory = tmp_path_factory.mktemp("gpu") / "wide"
     return make(directory, "embeddinggemma-300m", "bfloat16")
 

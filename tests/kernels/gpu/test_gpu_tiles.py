@@ -26,7 +26,7 @@ def write(path: Path, document: Any) -> Path:
 
 
 def entry(**changes: Any) -> dict[str, Any]:
-    """A measured table, told apart by its attention."""
+    """A measured table, which its attention identifies."""
     made = to_entry(served().sets, CARD, "bfloat16") | {"attention": [64, 64, 4, 2, 2]}
     return json.loads(json.dumps(made | changes))  # type: ignore[no-any-return]
 

@@ -438,7 +438,11 @@ def test_compressed_lines_and_jsonl(tmp_path: Path, kind: str) -> None:
     # As `cat a.gz b.gz` makes it, and as parallel compressors do.
     halves = ["".join(lines[:1234]).encode(), "".join(lines[1234:]).encode()]
     content = b"".join(zipped(kind, half) for half in halves)
-    for name in (f"in.jsonl.{kind}", f"in.ndjson.{kind.upper()}", "in.jsonl"):  # told by content
+    for name in (
+        f"in.jsonl.{kind}",
+        f"in.ndjson.{kind.upper()}",
+        "in.jsonl",
+    ):  # recognized by content
         (tmp_path / name).write_bytes(content)
         with open_source(str(tmp_path / name), None, TEXT) as source:
             found = list(source)

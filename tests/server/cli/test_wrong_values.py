@@ -20,7 +20,7 @@ from gemwire_server.config.options import ServerConfig
 from support.calling import gemwire
 
 # A path of one of the files that `folder` makes: IN.jsonl, GARBAGE.bin, FOLDER.
-UNREADABLE = "/proc/self/mem"  # opens, and no byte of it can be read, by nobody
+UNREADABLE = "/proc/self/mem"  # opens, and no process can read a byte of it
 NOT_UTF8 = "a\udcffb"
 WHOLE = ["x", "", "1.5", "-1", "nan", "9" * 30, "9" * 5000]
 POSITIVE = [*WHOLE, "0"]

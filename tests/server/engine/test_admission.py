@@ -120,7 +120,7 @@ class TestDeadlines:
             scheduler.add(Owner(caller=caller), texts(5))
         assert reason(scheduler, Owner(caller=9, deadline=clock.now + 1.0 / CAUTION), 10) == ""
         assert reason(scheduler, Owner(caller=10, deadline=clock.now + 0.9), 10) == (
-            "DEADLINE_UNREACHABLE"  # a step of a hundred tokens, whoever's they are
+            "DEADLINE_UNREACHABLE"  # a step of a hundred tokens, of any caller
         )
         batch, _ = scheduler.next_batch()
         assert 9 in {item.owner.caller for item in batch}
@@ -248,7 +248,7 @@ class Simulation:
 
     @property
     def goodput(self) -> float:
-        """Of what the device can, the part that came in time."""
+        """The part of the device's capacity that came in time."""
         return self.good_tokens / (self.rate * self.seconds)
 
 

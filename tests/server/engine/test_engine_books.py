@@ -1,4 +1,4 @@
-"""Every text that an engine accepts is told of once, as ended or as dropped, and answered once."""
+"""Every text that an engine accepts is counted once, as ended or as dropped, and answered once."""
 
 import threading
 import time

@@ -51,7 +51,7 @@ def test_who_was_silent_has_saved_up_nothing() -> None:
 
 
 def test_leaving_and_coming_back_gains_no_turn() -> None:
-    """Who takes one text at a time gets as much as who always waits, not more."""
+    """A child that takes one text at a time gets as much as one that always waits, not more."""
     turns, taken = FairQueue(), {1: 0, 2: 0}
     turns.join(1)
     for _ in range(1000):

@@ -67,7 +67,7 @@ def test_a_failure_that_passes_convicts_nobody(count: int) -> None:
 
 @pytest.mark.parametrize("gone", [[5], [0], [1, 2, 3], list(range(8))])
 def test_who_is_forgotten_is_not_tried_and_the_others_are_served(gone: list[int]) -> None:
-    """The culprit, 5, may be among them: then nobody is guilty."""
+    """The culprit, 5, may be among them: then no text is guilty."""
     for after in range(6):
         device, search, guilty = Device({5}), PoisonSearch(list(range(8))), []
         forgotten: list[int] = []

@@ -28,7 +28,7 @@ def test_added_tokens_count_beside_an_old_tokenizer_model(tmp_path: Path) -> Non
     assert model.tokenizer.add_tokens(["[TWO]"], special_tokens=True) == 1
     model[0].auto_model.resize_token_embeddings(len(model.tokenizer))
     model.save_pretrained(str(saved))
-    # As a folder is that somebody saves into, with a key that says nothing of <bos>.
+    # Like a folder that was saved into again, with a key that does not mention <bos>.
     shutil.copy(source / "tokenizer.model", saved)
     edit(saved / "tokenizer_config.json", add_eos_token=True, drop=["add_bos_token"])
 

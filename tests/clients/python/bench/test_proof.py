@@ -25,7 +25,7 @@ def test_mean_wait_follows_the_theory(tiny_checkpoint: Path, load: float) -> Non
     with steady(tiny_checkpoint, SERVICE) as address, sending(address) as sender:
         # What the machine does besides can only add to a wait: one of a few tries must be right.
         while not (found and close(found[-1], WAITS[load])) and len(found) < 8:
-            # Nobody waits here: what is left of the latency is the way there and back.
+            # No call waits here: the rest of the latency is the way there and back.
             alone = run(sender, 8, 4, "constant")
             step = run(sender, load / SERVICE, seconds, "poisson", SEEDS[load])
             found.append(mean(step) - mean(alone))

@@ -107,7 +107,7 @@ def test_a_caller_without_room_comes_back_when_the_server_says(
     def release_soon(self: QueueState, reason: str, message: str, **more: bool) -> Overloaded:
         refused.append(reason)
         if len(refused) == 4:
-            device.release()  # long before anybody comes back
+            device.release()  # long before any caller comes back
         return refusal(self, reason, message, **more)
 
     monkeypatch.setattr(QueueState, "refusal", release_soon)
