@@ -113,15 +113,12 @@ class Handlers:
             metadata = context.invocation_metadata() or ()
             try:
                 async with service.call(call, metadata, limited=request_type is not None):
+                    # No variable holds the parsed request or its answer, see below.
                     if request_type is None:
-                        answer = await handle(context, call)
-                    else:
-                        parsed = parse(request_type, request, service.max_inputs)
-                        answer = await handle(parsed, call)
-                    if isinstance(answer, Message):
-                        answer = answer.SerializeToString()
-                    self._check_size(answer)
-                return answer
+                        return self._serialized(await handle(context, call))
+                    return self._serialized(
+                        await handle(parse(request_type, request, service.max_inputs), call)
+                    )
             except GemwireError as error:
                 failed = error.forgetting()
             # gRPC keeps the exception that aborts, which keeps these frames, which keep the context: a
@@ -131,13 +128,17 @@ class Handlers:
 
         return behaviour
 
-    def _check_size(self, answer: bytes | None) -> None:
+    def _serialized(self, answer: Message | bytes | None) -> bytes | None:
+        """Raises InvalidInput for an answer that is larger than a client may receive."""
+        if isinstance(answer, Message):
+            answer = answer.SerializeToString()
         if answer is not None and len(answer) > self._max_response_bytes:
             raise response_too_large(
                 f"the answer has {len(answer)} bytes",
                 self._max_response_bytes,
                 "send a shorter text, or do without its pieces",
             )
+        return answer
 
 
 def api_method(method: MethodDescriptor) -> ApiMethod:
