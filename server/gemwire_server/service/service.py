@@ -140,6 +140,23 @@ class Service:
             paths = [f"inputs[{i}]" for i in range(len(inputs))]
         return await self.embedder.embed(inputs, options, call, paths)
 
+    def check_similarity(
+        self,
+        options: tuple[CheckedOptions, CheckedOptions],
+        targets: int,
+        dimensions_field: str = "dimensions",
+    ) -> None:
+        """Raises InvalidInput for two sizes, naming `dimensions_field`, or for too many targets."""
+        of_source, of_targets = options
+        if of_source.vectors.dimensions != of_targets.vectors.dimensions:
+            raise InvalidInput(
+                "DIMENSIONS_DIFFER",
+                "source and targets are compared at one size: their "
+                f"{dimensions_field.rpartition('.')[2]} differs",
+                field=dimensions_field,
+            )
+        check_count(targets, self.max_inputs - 1, "targets")
+
     async def similarity(
         self,
         source: Input,
@@ -151,18 +168,10 @@ class Service:
         """The cosine between the source and each target, fp32 [n]; `options` are the source's and the
         targets'.
 
-        Raises the first text's error, InvalidInput where the two sizes differ (it names
-        `dimensions_field`), and as `embed`.
+        Raises the first text's error, and as `check_similarity` and `embed`.
         """
+        self.check_similarity(options, len(targets), dimensions_field)
         of_source, of_targets = options
-        if of_source.vectors.dimensions != of_targets.vectors.dimensions:
-            raise InvalidInput(
-                "DIMENSIONS_DIFFER",
-                "source and targets are compared at one size: their "
-                f"{dimensions_field.rpartition('.')[2]} differs",
-                field=dimensions_field,
-            )
-        check_count(len(targets), self.max_inputs - 1, "targets")
         check_quota(call)
         embedder = self.embedder
         paths = [f"targets[{i}]" for i in range(len(targets))]

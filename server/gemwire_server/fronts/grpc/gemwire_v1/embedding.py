@@ -19,6 +19,7 @@ from gemwire_server.service.call import Call
 from gemwire_server.service.service import Service
 
 SCORE_BYTES = 4
+SIZE_OF_TARGETS = "target_options.output_dimensionality"
 
 
 class EmbeddingService:
@@ -73,14 +74,16 @@ class EmbeddingService:
         of_source = of_targets = check_options(request.options, self._service)
         if request.HasField("target_options"):
             of_targets = check_options(request.target_options, self._service, "target_options")
+        options, count = (of_source, of_targets), len(request.targets)
+        self._service.check_similarity(options, count, SIZE_OF_TARGETS)
         most = (self._max_response_bytes - BESIDE_RESULTS) // SCORE_BYTES
-        self._check_answer(len(request.targets), most, "targets")
+        self._check_answer(count, most, "targets")
         scores = await self._service.similarity(
             read_input(request.source),
             read_inputs(request.targets),
-            (of_source, of_targets),
+            options,
             call,
-            "target_options.output_dimensionality",
+            SIZE_OF_TARGETS,
         )
         return pb.ComputeSimilarityResponse(scores=scores.tolist())
 

@@ -129,6 +129,19 @@ def test_similarity_is_counted_too(served: Served) -> None:
     assert len(served.embedding.ComputeSimilarity(request).scores) == 100
 
 
+def test_similarity_names_sizes_and_number_before_the_size_of_its_answer(served: Served) -> None:
+    """The order of docs/refusals.md. Less than 64 KiB of empty targets would all be refused for it."""
+    request = pb.ComputeSimilarityRequest(source=text("a"), targets=[pb.EmbedInput()] * 20_001)
+    for wrong, reason in (
+        ({}, "TOO_MANY_INPUTS"),
+        ({"output_dimensionality": 64}, "DIMENSIONS_DIFFER"),
+    ):
+        request.target_options.CopyFrom(pb.EmbedOptions(**wrong))  # type: ignore[arg-type]
+        with pytest.raises(grpc.RpcError) as caught:
+            served.embedding.ComputeSimilarity(request)
+        assert failure(caught.value).reason == reason
+
+
 def test_what_is_known_only_afterwards_is_refused_then(served: Served) -> None:
     many = pb.TokenizeRequest(input=text("x y " * 6000), include_pieces=True)
     assert "without its pieces" in refused(lambda: served.embedding.Tokenize(many)).message
