@@ -3,14 +3,20 @@
 import asyncio
 import contextlib
 import ctypes
+import logging
 import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 
 from gemwire_server.processes.control_messages import LINE_BYTES, ControlMessage, decode, encode
 
+log = logging.getLogger(__name__)
+
+# The channel ends at such a line, so that the child ends too and the supervisor restarts it.
+NO_MESSAGE = "a line of the control channel is no message of this version"
 _SET_PDEATHSIG = 1
 
 
@@ -31,10 +37,18 @@ class Channel:
             self._writer.write(encode(message))
 
     async def messages(self) -> AsyncIterator[ControlMessage]:
-        """Every message, until the other side is gone."""
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while line := await self._reader.readline():
-                yield decode(line)
+        """Every message, until the other side is gone or sends a line that is none."""
+        while (message := await self._next()) is not None:
+            yield message
+
+    async def _next(self) -> ControlMessage | None:
+        try:
+            return _message(await self._reader.readline())
+        except ConnectionError:
+            return None
+        except ValueError:  # the line is longer than LINE_BYTES
+            log.error(NO_MESSAGE)
+            return None
 
     def close(self) -> None:
         self._writer.close()
@@ -46,16 +60,31 @@ class BlockingChannel:
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._file = sock.makefile("rb")
+        self._sending = threading.Lock()
 
     def send(self, message: ControlMessage) -> None:
-        with contextlib.suppress(OSError):  # the supervisor's end ends this process too
-            self._socket.sendall(encode(message))
+        line = encode(message)
+        # The supervisor's end ends this process too. A long line is sent in parts, and no other line may
+        # come between them.
+        with contextlib.suppress(OSError), self._sending:
+            self._socket.sendall(line)
 
     def messages(self) -> Iterator[ControlMessage]:
-        """Every message, until the other side is gone."""
+        """Every message, until the other side is gone or sends a line that is none."""
         with contextlib.suppress(OSError):
-            for line in self._file:
-                yield decode(line)
+            while (message := _message(self._file.readline())) is not None:
+                yield message
+
+
+def _message(line: bytes) -> ControlMessage | None:
+    """None for the end of the channel, which may be within a line, and for a line that is no message."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        return decode(line)
+    except ValueError:
+        log.error(NO_MESSAGE)
+        return None
 
 
 async def spawn(kind: str) -> tuple[asyncio.subprocess.Process, Channel]:

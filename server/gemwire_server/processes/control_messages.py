@@ -136,6 +136,9 @@ def encode(message: ControlMessage) -> bytes:
 
 
 def decode(line: bytes) -> ControlMessage:
-    """The message of a line."""
-    name, fields = json.loads(line)
-    return _TYPES[name](**fields)
+    """The message of a line. Raises ValueError for a line that is none, such as another version's."""
+    try:
+        name, fields = json.loads(line)
+        return _TYPES[name](**fields)
+    except (KeyError, TypeError) as error:
+        raise ValueError("not a message of this version") from error
