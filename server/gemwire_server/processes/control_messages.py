@@ -4,8 +4,11 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-LINE_BYTES = 4 << 20
-"""The longest line: a model's description, or the digests of a quarantine."""
+LINE_BYTES = 64 << 20
+"""The longest line. The longest lines describe a model, with its prompts."""
+MODEL_BYTES = LINE_BYTES // 2
+"""The longest EngineReady: the supervisor sends its model on to fronts beside a configuration. JSON takes
+at most six bytes for one of UTF-8, so a description within the default --max-response-bytes has room."""
 
 Fields = dict[str, Any]
 

@@ -18,11 +18,13 @@ from gemwire_server.observe.metrics_files import keep_in_files
 from gemwire_server.processes import control
 from gemwire_server.processes.control import BlockingChannel
 from gemwire_server.processes.control_messages import (
+    MODEL_BYTES,
     CloseEngine,
     EngineBusy,
     EngineReady,
     StartEngine,
     StartFailed,
+    encode,
 )
 from gemwire_server.processes.host import EngineHost
 from gemwire_server.runners.loading import Loaded, load
@@ -46,6 +48,7 @@ def run_engine(descriptor: int) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     try:
         loaded = load(open_configured(config), config, first.loader)
+        ready = describe(loaded)
     except (CheckpointError, DeviceError, OSError, ValueError) as error:
         channel.send(StartFailed(one_line(error)))
         return CANNOT_LOAD
@@ -59,13 +62,24 @@ def run_engine(descriptor: int) -> int:
     )
     serving = threading.Thread(target=host.run, name="gemwire-links")
     serving.start()
-    channel.send(EngineReady(loaded.model.to_fields(), loaded.config.max_batch_tokens))
+    channel.send(ready)
     for message in incoming:
         if isinstance(message, CloseEngine):
             host.close()
             serving.join()
             return 0
     os._exit(0)  # the supervisor is gone, and no front waits for what runs
+
+
+def describe(loaded: Loaded) -> EngineReady:
+    """The message that the engine is ready. Raises CheckpointError if it is too large to send."""
+    ready = EngineReady(loaded.model.to_fields(), loaded.config.max_batch_tokens)
+    if (size := len(encode(ready))) > MODEL_BYTES:
+        raise CheckpointError(
+            f"{loaded.config.model}: its description, which lists its prompts, takes {size} bytes between "
+            f"processes; the limit is {MODEL_BYTES}: shorten the prompts, or serve with --engine thread"
+        )
+    return ready
 
 
 def make_engine(loaded: Loaded, observer: Observer) -> ThreadEngine:
