@@ -19,7 +19,7 @@ from gemwire_server.fronts.grpc.message_limits import has_too_many_fields
 from gemwire_server.fronts.grpc.status import REQUEST_ID, abort
 from gemwire_server.security.tokens import Grant, Tokens
 from gemwire_server.service.call import ApiMethod, Call, Caller, deadline_of
-from gemwire_server.service.service import Service
+from gemwire_server.service.service import Service, internal_error
 
 M = TypeVar("M", bound=Message)
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -121,6 +121,9 @@ class Handlers:
                     )
             except GemwireError as error:
                 failed = error.forgetting()
+            except Exception as error:
+                # The service itself has failed, for example to count the call. gRPC would send the text.
+                failed = internal_error(error, call)
             # gRPC keeps the exception that aborts, which keeps these frames, which keep the context: a
             # circle, and Python looks for circles by their number, not by the megabytes in them.
             del request

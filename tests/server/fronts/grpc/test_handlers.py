@@ -1,4 +1,4 @@
-"""What a handler leaves behind when its call is over."""
+"""What a handler sends and leaves behind when its call is over."""
 
 import gc
 import os
@@ -10,7 +10,8 @@ import grpc
 import pytest
 
 from gemwire.v1 import embedding_pb2 as pb
-from support.harness import Served, running, text
+from gemwire_server.observe.metrics import CallMetrics
+from support.harness import Served, failure, running, text
 
 TEXT_BYTES = 8 << 20
 CALLS = 8
@@ -71,3 +72,21 @@ def test_a_refused_request_is_freed_at_once(served: Served, refused_by: str) -> 
     before = resident_bytes()
     call(CALLS)
     assert resident_bytes() - before < CALLS * TEXT_BYTES / 4
+
+
+@pytest.mark.parametrize("step", ["call_started", "call_ended"])
+@pytest.mark.parametrize("name", ["", "another"], ids=["answered", "refused"])
+def test_a_service_that_cannot_count_sends_no_text(
+    served: Served, monkeypatch: pytest.MonkeyPatch, step: str, name: str
+) -> None:
+    """As on a disk without space, where the metrics of processes lie in files."""
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device", "/a/private/path")
+
+    monkeypatch.setattr(CallMetrics, step, fail)
+    with pytest.raises(grpc.RpcError) as caught:
+        served.model.GetModel(pb.GetModelRequest(name=name), timeout=60)
+    found = failure(caught.value)
+    assert (found.code, found.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
+    assert "private" not in found.message and "space" not in found.message
