@@ -15,6 +15,8 @@ FOLDERS = (
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 INLINE_CODE = re.compile(r"`([^`\n]+)`")
+# Part of a file's name that a reader replaces, such as CARD in gpu-CARD-tiles.json.
+PLACEHOLDER = re.compile(r"-[A-Z]+(?=[-.][^/]*$)")
 
 
 def pages() -> list[Path]:
@@ -48,13 +50,18 @@ def anchors(text: str) -> set[str]:
 
 
 def paths(text: str) -> Iterator[str]:
-    """Paths below a top-level folder of the project, wherever the text names them; `{a,b}` as each."""
+    """Paths below a top-level folder of the project, wherever the text names them.
+
+    `{a,b}` gives each of its paths; a name with a placeholder gives its folder.
+    """
     folders = "|".join(map(re.escape, FOLDERS))
     named = re.compile(rf"(?<![\w/.\-~])(?:{folders})/[\w./{{}},*\-]*")
     for match in named.finditer(text):
         path = match[0].rstrip(".,/")
         alternatives = re.search(r"\{([^}]*)\}", path)
-        if alternatives is None:
+        if PLACEHOLDER.search(path):
+            yield path.rpartition("/")[0]
+        elif alternatives is None:
             yield path
         else:
             for one in alternatives[1].split(","):
