@@ -77,7 +77,7 @@ class ServerJob:
         self._kind = job.schedule.kind.tolist()
         self._task = job.schedule.task.tolist()
         self._deadline = job.schedule.deadline.tolist()
-        self._longest_wait = max(self._deadline) / 1e9
+        self._longest_wait = max(self._deadline, default=0) / 1e9  # a worker may have no call
 
     def message(self, call: int) -> Any:
         match self._job.classes[self._kind[call]].mode:

@@ -1,4 +1,4 @@
-"""Calls that a server never answers."""
+"""Tests workers whose server never answers, and workers that have no call to send."""
 
 import time
 from dataclasses import replace
@@ -29,3 +29,13 @@ def test_texts_of_a_stream_that_are_never_answered_end_with_their_deadline(
             assert time.monotonic() - started < 15
     assert step.records.count("samples", code="UNANSWERED") == samples
     assert step.records.count("samples") == samples
+
+
+def test_a_worker_without_a_call_takes_part_in_a_run() -> None:
+    content = Content(Source(("the",)), {}, 512)
+    unary = TrafficClass(arrivals="constant", tokens="2")
+    with scripted_server() as (_, address):
+        with workers(3, sender.main, Target(address), content, DIMENSIONS, 1) as sending:
+            step = sending.run(plan(2, 1.0, unary))
+    assert step.calls == 2 and len(step.cpu) == 3
+    assert step.records.count("samples") == 2
