@@ -1,7 +1,7 @@
 """Runs everything that needs a GPU, unattended, in one call of at most six minutes: `make gpu`.
 
-The parts run in the order of their worth. Each has a share of the time and its own file, written as
-it ends; one that fails or hangs does not stop the next.
+The parts run in the order of their worth. Each has a share of the time, and writes its own file when
+it ends. A part that fails or hangs does not stop the next.
 
     a machine    the card, the driver, the versions
     b checks     the engine's own check, critical tests, `gemwire verify`
@@ -10,9 +10,9 @@ it ends; one that fails or hangs does not stop the next.
     e mixed      rivals, on texts of mixed lengths
     f tune       tile sizes of the three dearest operations
     g served     gRPC: latency and throughput with 1, 2, 4 and 8 fronts
-    h cpu        not by itself: threads of the CPU engine, calls a second of fronts; needs no GPU
-    i sanitizer  not by itself: every kernel under compute-sanitizer
-    j tests      not by itself: all tests of kernels and runner
+    h cpu        with --only: threads of the CPU engine, calls a second of fronts; needs no GPU
+    i sanitizer  with --only: every kernel under compute-sanitizer
+    j tests      with --only: all tests of kernels and runner
 
     python benchmarks/gpu_run.py [--only d,f] [--seconds 340] [--output DIR] [--tile-table FILE]
         [--packages DIR] [--tokenizer FILE] [--revision REVISION] [--dry-run]
@@ -185,17 +185,27 @@ def main() -> int:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", type=chosen, default=chosen(None), help="parts, such as d,f")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="for all (default: 340)")
-    parser.add_argument("--output", type=Path, help="a folder; default: benchmarks/results")
-    parser.add_argument("--tile-table", type=Path, help="what a part f before wrote")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only", type=chosen, default=chosen(None), help="run these parts, such as d,f"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, help="time limit of all parts (default: 340)"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="the folder to write to; default: benchmarks/results"
+    )
+    parser.add_argument("--tile-table", type=Path, help="use the tile sizes that part f wrote")
     parser.add_argument(
         "--packages", type=Path, help="a folder of wheels that this machine lacks and cannot fetch"
     )
     parser.add_argument("--tokenizer", type=Path, help="Gemma 3's SentencePiece model")
-    parser.add_argument("--revision", help="of the code, where there is no git to ask")
-    parser.add_argument("--dry-run", action="store_true", help="without a GPU; measures nothing")
+    parser.add_argument("--revision", help="the commit of the code, where there is no git")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="run without a GPU; measures nothing"
+    )
     args = parser.parse_args()
     if args.output is None:
         results = ROOT / "benchmarks" / "results"

@@ -30,10 +30,24 @@ from promises import ROWS, Bar, Setting
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[-1])
-    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW")
-    parser.add_argument("--scale", type=float, default=1.0)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=ENGINES[-1],
+        help="where the engine runs (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rows",
+        nargs="+",
+        choices=list(ROWS),
+        default=list(ROWS),
+        metavar="ROW",
+        help=f"run these rows: {', '.join(ROWS)} (default: all)",
+    )
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="shorten long rows by this factor (default: 1)"
+    )
+    parser.add_argument("--output", type=Path, help="a JSON file that keeps the rows")
     args = parser.parse_args()
     found: dict[str, dict[str, object]] = {}
     if args.output and args.output.exists():

@@ -43,6 +43,12 @@ def test_without_a_gpu_it_says_so_and_ends(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_help_lists_every_part() -> None:
+    lines = call("--help").stdout.splitlines()
+    for part in PARTS:
+        assert any(line.split()[:2] == [part.letter, part.name] for line in lines)
+
+
 def test_parts_are_chosen_by_letter_or_name_and_fit_in_six_minutes() -> None:
     default = chosen(None)
     assert [part.letter for part in default] == list("abcdefg")
