@@ -109,7 +109,7 @@ class ServerConfig:
     )
     call_seconds: float = groups.limit(
         300.0,
-        "the deadline of unary calls that bring none; 0: such calls have no deadline and may wait unseen",
+        "the deadline of unary calls that bring none; 0: such calls have no deadline",
         metavar="SECONDS",
         check=Between(0.0, 86400.0),
     )
