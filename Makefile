@@ -54,7 +54,8 @@ stubs: $(DEV)  ## generate the Python stubs that are checked in
 	$(PROTOC) --python_out=proto --pyi_out=proto --grpc_python_out=proto --mypy_grpc_out=proto $(PROTO)
 
 docs: $(SERVER)  ## write the page of the options, docs/configuration.md
-	$(BIN)/python -m gemwire_server.config.page > docs/configuration.md
+	@$(BIN)/python -m gemwire_server.config.page > docs/configuration.md.new
+	@mv docs/configuration.md.new docs/configuration.md
 
 format: $(DEV)
 	$(BIN)/ruff check --fix-only --quiet
