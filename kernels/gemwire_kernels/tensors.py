@@ -22,4 +22,7 @@ def to_tensor(stored: Stored, formats: tuple[WeightFormat, ...], by: str) -> Ten
     those that the backend `by` takes.
     """
     check_offered(stored.format, formats, by)
-    return torch.from_numpy(np.ascontiguousarray(stored.data)).view(DTYPE_OF[stored.format])
+    dtype = DTYPE_OF[stored.format]
+    # NumPy joins the bytes of a number: PyTorch does not where there are no rows.
+    numbers = np.ascontiguousarray(stored.data).view(f"u{dtype.itemsize}")
+    return torch.from_numpy(numbers).view(dtype)

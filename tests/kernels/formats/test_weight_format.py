@@ -22,6 +22,7 @@ from gemwire_kernels.formats import (
 )
 from gemwire_kernels.gpu import Attention, GpuOps
 from gemwire_kernels.ops import Ops
+from gemwire_kernels.tensors import from_tensor
 from support.kernels.cpu import needs_compiler
 from support.kernels.setting import DEVICE, small_tiles
 
@@ -76,6 +77,16 @@ def test_a_backend_names_a_format_that_it_does_not_take(name: str, form: WeightF
     for pack in (ops.pack, ops.pack_embedding):
         with pytest.raises(FormatError, match=rf"take weights in float32.*, not in {form.name}$"):
             pack(stored)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param("native", marks=needs_compiler), *list(BACKENDS)[1:]]
+)
+def test_a_backend_takes_a_matrix_without_rows(name: str) -> None:
+    ops = BACKENDS[name]()
+    stored = from_tensor(torch.empty(0, 64))
+    ops.pack_embedding(stored)
+    ops.pack(stored)
 
 
 @pytest.mark.parametrize("weights", [SIGNS, FLOAT32], ids=lambda form: form.name)
