@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from gemwire_kernels.formats.weight_format import Bytes, Rows, WeightFormat
 
 SCALE_BYTES = 4
+# The inverse of a smaller scale overflows float32.
+SMALLEST_SCALE = np.float32(2**-128)
 
 
 def row_bytes(columns: int) -> int:
@@ -17,12 +19,14 @@ def row_bytes(columns: int) -> int:
 
 
 def quantize(values: Rows) -> Bytes:
-    """Rounds each row by its own scale. A row that is not finite gets a scale of NaN, and zeros."""
+    """Rounds each row by its own scale. A row that is not finite gets a scale of NaN, and zeros; a row
+    whose scale has no inverse in float32 gets zeros.
+    """
     values = np.ascontiguousarray(values, np.float32)
     scales = np.abs(values).max(axis=1, initial=0) / np.float32(127)
     scales[~np.isfinite(values).all(axis=1)] = np.nan
     inverse = np.zeros_like(scales)
-    np.divide(np.float32(1), scales, out=inverse, where=scales > 0)
+    np.divide(np.float32(1), scales, out=inverse, where=scales > SMALLEST_SCALE)
     # The native kernel fuses the product with the rounding, which is one rounding of the exact product;
     # two float32 multiply exactly in float64. Ties go to even.
     finite = np.where(inverse[:, None] > 0, values, 0)

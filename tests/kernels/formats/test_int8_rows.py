@@ -65,6 +65,21 @@ def test_a_native_weight_is_quantized_bit_equal(dtype: torch.dtype) -> None:
     assert np.array_equal(sums[:70], 128 * expected[1].sum(1, dtype=np.int32))
 
 
+@needs_compiler
+def test_rows_near_the_smallest_scale_are_quantized_bit_equal() -> None:
+    table = torch.ones(8, 96) * 127 * torch.tensor(2.0).pow(torch.arange(-132, -124))[:, None]
+    table[:, 1::2] *= -1
+    table[:, 2] = 0
+    ops = NativeOps(torch.float32, weights=INT8_ROWS, threads=2, products=True)
+    packed = ops.pack_embedding(from_tensor(table))
+    assert packed.scales is not None
+    with np.errstate(all="raise"):
+        scales, integers = oracle(table)
+    assert np.array_equal(packed.scales.numpy(), scales)
+    assert np.array_equal(packed.rows.numpy(), integers)
+    assert [row.any() for row in integers] == [False] * 5 + [True] * 3
+
+
 def test_each_number_is_within_half_a_step() -> None:
     table = np.random.default_rng(0).normal(size=(50, 96)).astype(np.float32)
     table[7] = 0
