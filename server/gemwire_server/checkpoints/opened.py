@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from gemwire_kernels.ops import Ops
     from gemwire_server.models.encoder import Encoder
 
-# The sizes EmbeddingGemma was trained for; config.json does not name them.
-GEMMA_DIMENSIONS = (768, 512, 256, 128)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
@@ -123,7 +120,7 @@ def _read(resolved: ResolvedCheckpoint, sliding_window: int) -> Checkpoint:
         pipeline=pipeline,
         reading=reading,
         prompts=settings.prompts,
-        dimensions=_dimensions(raw.get("matryoshka_dimensions"), full, default),
+        dimensions=_dimensions(raw.get("matryoshka_dimensions"), family, full, default),
         default_dimensions=default,
         max_tokens=min(
             reading.max_tokens or config.max_position_embeddings, config.max_position_embeddings
@@ -131,9 +128,12 @@ def _read(resolved: ResolvedCheckpoint, sliding_window: int) -> Checkpoint:
     )
 
 
-def _dimensions(trained: list[int] | None, full: int, default: int) -> tuple[int, ...]:
+def _dimensions(
+    trained: list[int] | None, family: Family, full: int, default: int
+) -> tuple[int, ...]:
     if trained is None:
-        trained = [size for size in GEMMA_DIMENSIONS if full == GEMMA_DIMENSIONS[0]]
+        published = family.TRAINED_DIMENSIONS
+        trained = list(published) if full == published[0] else []
     if any(size < 1 for size in trained):
         raise CheckpointError(
             f"config.json: matryoshka_dimensions {trained} are no sizes of vectors"

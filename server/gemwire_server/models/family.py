@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 class Family(Protocol):
     """A module that reads checkpoints of some `model_type`s of config.json."""
 
+    @property
+    def TRAINED_DIMENSIONS(self) -> tuple[int, ...]:
+        """The sizes of vectors, largest first, that the published model was trained for.
+
+        They hold for a checkpoint with vectors of the largest size whose config.json lists no sizes.
+        """
+
     def read_config(self, raw: Mapping[str, Any], sliding_window: int) -> EncoderConfig:
         """Reads config.json. `sliding_window` replaces the one in the file unless it is 0.
 

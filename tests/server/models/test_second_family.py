@@ -1,4 +1,4 @@
-"""A second family: one object with two functions, and one line in ARCHITECTURES."""
+"""A second family: one object, and one line in ARCHITECTURES."""
 
 import json
 import shutil
@@ -62,6 +62,8 @@ class BagWeights(WeightPlan):
 
 
 class Bag:
+    TRAINED_DIMENSIONS: tuple[int, ...] = (96, 32)
+
     def read_config(self, raw: Mapping[str, Any], sliding_window: int) -> EncoderConfig:
         return EncoderConfig(
             vocab_size=raw["words"],
@@ -113,7 +115,7 @@ def test_a_checkpoint_of_it_is_served(
 ) -> None:
     monkeypatch.setitem(ARCHITECTURES, "bag", Bag())
     checkpoint = open_checkpoint(str(folder))
-    assert checkpoint.max_tokens == 512 and checkpoint.dimensions == (96,)
+    assert checkpoint.max_tokens == 512 and checkpoint.dimensions == (96, 32)
     assert checkpoint.revision().startswith("sha256-")
     assert len(checkpoint.load_tokenizer().encode("a text").ids) > 2
     runner = CpuRunner.load(checkpoint, dtype="float32", threads=0)

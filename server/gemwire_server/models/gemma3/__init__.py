@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from gemwire_server.models.gemma3.config import read_config
+from gemwire_server.models.gemma3.config import TRAINED_DIMENSIONS, read_config
 
 if TYPE_CHECKING:
     import torch
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gemwire_server.models.config import EncoderConfig
     from gemwire_server.models.gemma3.weights import Gemma3Weights
 
-__all__ = ["plan_weights", "read_config"]
+__all__ = ["TRAINED_DIMENSIONS", "plan_weights", "read_config"]
 
 
 def plan_weights(config: "EncoderConfig", dtype: "torch.dtype") -> "Gemma3Weights":

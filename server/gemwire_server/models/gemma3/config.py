@@ -10,6 +10,9 @@ from gemwire_server.json_keys import Keys
 from gemwire_server.models.config import EncoderConfig, LayerConfig
 from gemwire_server.models.gemma3.window import literal_window, read_window
 
+TRAINED_DIMENSIONS: tuple[int, ...] = (768, 512, 256, 128)
+"""EmbeddingGemma's sizes; its config.json does not list them."""
+
 
 class LayerKind(enum.Enum):
     """How far the tokens of a layer see. The values are those of config.json's `layer_types`."""
