@@ -88,7 +88,7 @@ def summary(values: dict[str, list[float]], goal: float, more_is_better: bool) -
 
 def measure(tree: Path, checkpoint: Path, seconds: float) -> dict[str, float]:
     """One value for each row."""
-    load = ["--mode", "batch", "--texts", "16", "--tokens", MIXED, "--callers", "4"]
+    load = ["--mode", "batch", "--texts", "2", "--tokens", MIXED, "--callers", "32"]
     engine = bench(tree, "--in-process", "--model", str(checkpoint), *load, seconds=seconds)
     with server(tree, checkpoint) as full:
         pass
