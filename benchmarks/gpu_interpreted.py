@@ -1,7 +1,7 @@
 """`gemwire verify` of the GPU's kernels without a GPU: Triton's interpreter, bfloat16, the tile sizes of a
 Hopper card, the full geometry. It shows what they compute, and nothing of how fast.
 
-    PYTHONPATH=tests python benchmarks/gpu_interpreted.py [--model DIR] [--texts FILE]
+    python benchmarks/gpu_interpreted.py [--model DIR] [--texts FILE]
 
 Most of an hour for the texts that come with gemwire. Exits with 1 outside of the gate.
 """
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
 
+import triton_interpreter
 from environment import full_checkpoint
 from gemwire_kernels.gpu import GpuOps, find_table
 from gemwire_server import verify
@@ -25,7 +26,6 @@ from gemwire_server.config.options import ServerConfig
 from gemwire_server.engine.packing import PackedBatch
 from gemwire_server.runners.cpu import CpuRunner
 from gemwire_server.runners.cuda import attention_of
-from support.kernels import interpreter
 
 # An H100's.
 SHARED_MEMORY, MULTIPROCESSORS = 232448, 132
@@ -46,7 +46,7 @@ class Interpreted(CpuRunner):
 
 
 def load(checkpoint: Checkpoint, config: ServerConfig) -> CpuRunner:
-    interpreter.teach()
+    triton_interpreter.teach()
     cpu = torch.device("cpu")
     ops = GpuOps(
         attention_of(checkpoint.config),

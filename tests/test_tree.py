@@ -46,14 +46,7 @@ def test_no_import_is_named_like_a_top_level_folder() -> None:
 
 
 def test_benchmarks_import_no_tests() -> None:
-    """But for those of a GPU, which use the tests' settings of Triton's interpreter where there is none."""
-    of_a_gpu = ("gpu_", "dry_run")
-    scripts = [
-        path
-        for path in BENCHMARKS
-        if not path.relative_to(ROOT / "benchmarks").parts[0].startswith(of_a_gpu)
-    ]
-    assert wrong_imports(scripts, lambda name: name[0] == "support") == []
+    assert wrong_imports(BENCHMARKS, lambda name: name[0] in ("support", "gpu")) == []
 
 
 def test_no_test_reads_outside_the_repository() -> None:

@@ -9,7 +9,7 @@ from dry_run.fake_graph import launch
 
 
 def install(interpreter: Any) -> None:
-    from support.kernels.interpreter import teach
+    from triton_interpreter import teach
 
     teach()
     run = interpreter.GridExecutor.__call__

@@ -17,11 +17,11 @@ import torch
 import triton
 from torch import Tensor
 
+import triton_interpreter
 from gemwire_kernels import reference
 from gemwire_kernels.gpu import Attention, GpuOps, TileTable
 from gemwire_kernels.gpu.tiles import AttentionTile, MatmulTile, TileSet
 from gemwire_kernels.ops import Batch
-from support.kernels import interpreter
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")
@@ -49,7 +49,7 @@ only_on_cuda = pytest.mark.skipif(not CUDA, reason="no CUDA device")
 
 
 if not CUDA:
-    interpreter.teach()
+    triton_interpreter.teach()
 
 
 def small_tiles(attention: tuple[int, int] = (16, 16)) -> TileTable:
