@@ -1,8 +1,9 @@
-"""Runs `gemwire bench` on a server in a process of its own, and reads the figures of its one step."""
+"""Runs `gemwire bench` in a process of its own, and reads the figures of its one step."""
 
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,27 +14,41 @@ START_SECONDS = 2.5  # of a run, before its warm-up: processes, texts and golden
 WARM_UP_SECONDS = 0.5
 
 
-def bench(address: str, seconds: float, *flags: str) -> dict[str, Any]:
-    """Runs one load. Returns answered calls, texts and tokens a second, the latency in milliseconds, and
-    whether the client kept up.
+def run(
+    *flags: str,
+    seconds: float,
+    warm_up: float = WARM_UP_SECONDS,
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Runs one load with these flags. Returns its one step, as `gemwire bench` writes it.
 
-    Raises RuntimeError, with the last line of what was printed, if nothing was measured.
+    `environ` takes the place of this process's environment. Raises RuntimeError, with the last line of
+    what was printed, if nothing was measured.
     """
     with TemporaryDirectory() as folder:
         output = Path(folder) / "result.json"
-        command = [sys.executable, "-m", "gemwire_server", "bench", "--server", address]
-        command += ["--seconds", f"{seconds:.1f}", "--warm-up", f"{WARM_UP_SECONDS}", *flags]
+        command = [sys.executable, "-m", "gemwire_server", "bench", *flags]
+        command += ["--seconds", f"{seconds:.1f}", "--warm-up", f"{warm_up}", "-o", str(output)]
         done = subprocess.run(
-            [*command, "-o", str(output)],
+            command,
             capture_output=True,
             text=True,
             timeout=seconds + 60,
             check=False,
+            env=environ,
         )
         if done.returncode not in MEASURED:
             said = (done.stderr or done.stdout).strip().splitlines() or ["it printed nothing"]
             raise RuntimeError(f"gemwire bench: exit code {done.returncode}: {said[-1][:200]}")
-        step = json.loads(output.read_text())["steps"][0]
+        step: dict[str, Any] = json.loads(output.read_text())["steps"][0]
+        return step
+
+
+def bench(address: str, seconds: float, *flags: str) -> dict[str, Any]:
+    """Runs one load. Returns answered calls, texts and tokens a second, the latency in milliseconds, and
+    whether the client kept up. Raises RuntimeError as `run`.
+    """
+    step = run("--server", address, *flags, seconds=seconds)
     figures = step["all"]
     return {
         "calls_per_second": figures["ok_per_second"],

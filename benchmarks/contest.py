@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from environment import ROOT, environment
+from environment import environment
 from gemwire_server.checkpoints import Checkpoint
 from gemwire_server.runners.cpu import CpuRunner
 from goals import GOALS, evaluate
@@ -15,6 +15,7 @@ from peers.contender import Contender, NotRun
 from peers.products import NAME as PRODUCTS
 from peers.products import Products
 from trial import Entry, enter
+from uninstalled import ROOT
 from workloads import Workload, workloads
 
 EVERYONE = (*NAMES, PRODUCTS)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from gemwire_server.checkpoints.synthetic import make_checkpoint
+from uninstalled import ROOT
 
-ROOT = Path(__file__).parent.parent
 PACKAGES = (
     "gemwire",
     "torch",

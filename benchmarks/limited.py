@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from environment import ROOT
+from uninstalled import ROOT
 
 # For a command over its limit to say how far it came.
 GRACE_SECONDS = 4.0

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,13 @@ class Server:
 
 
 @contextmanager
-def server_process(checkpoint: Path, *flags: str, nice: int = 0) -> Iterator[Server]:
-    """Serves on any free port of 127.0.0.1; yields the ready server, and stops it at exit."""
+def server_process(
+    checkpoint: Path, *flags: str, nice: int = 0, environ: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Serves on any free port of 127.0.0.1; yields the ready server, and stops it at exit.
+
+    `environ` takes the place of this process's environment.
+    """
     command = [
         "nice",
         "-n",
@@ -32,6 +37,7 @@ def server_process(checkpoint: Path, *flags: str, nice: int = 0) -> Iterator[Ser
         [*command, "--address", "127.0.0.1:0", "--log-level", "warning", *flags],
         stdout=subprocess.PIPE,
         text=True,
+        env=environ,
     )
     try:
         assert process.stdout is not None

@@ -15,6 +15,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -59,10 +60,12 @@ def starts(checkpoint: Path, rounds: int, *flags: str) -> dict[str, float]:
     }
 
 
-def start(checkpoint: Path, *flags: str) -> dict[str, float]:
+def start(
+    checkpoint: Path, *flags: str, environ: Mapping[str, str] | None = None
+) -> dict[str, float]:
     """Returns the seconds and MB of one server, which is then stopped."""
     began = time.monotonic()
-    with server_process(checkpoint, *flags) as server:
+    with server_process(checkpoint, *flags, environ=environ) as server:
         seconds = time.monotonic() - began
         children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
         memories = [memory(pid) for pid in (server.pid, *map(int, children))]

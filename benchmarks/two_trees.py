@@ -13,19 +13,17 @@ ready, and the resident memory of all processes of a server then. Prints a table
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+import uninstalled
+from bench_command import run
 from environment import environment, full_checkpoint
-from uninstalled import FOLDERS, ROOT
+from server_process import server_process
+from startup import start
 
 MIXED = "0.8*uniform:8:64+0.2*uniform:200:512"
 # The goal of each row as after/before; True: more is better.
@@ -45,7 +43,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=8.0, help="of each load")
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
-    trees = {"before": args.before.resolve(), "after": ROOT.resolve()}
+    trees = {"before": args.before.resolve(), "after": uninstalled.ROOT.resolve()}
     found: dict[str, dict[str, list[float]]] = {row: {tree: [] for tree in trees} for row in GOALS}
     checkpoint = full_checkpoint()
     for number in range(args.rounds):
@@ -88,82 +86,22 @@ def summary(values: dict[str, list[float]], goal: float, more_is_better: bool) -
 
 def measure(tree: Path, checkpoint: Path, seconds: float) -> dict[str, float]:
     """One value for each row."""
+    times = {"seconds": seconds, "warm_up": 2.0}
+    environ, here = uninstalled.environment(tree=tree), uninstalled.environment()
+    mini = tree / "server" / "gemwire_mini" / "checkpoint"
     load = ["--mode", "batch", "--texts", "2", "--tokens", MIXED, "--callers", "32"]
-    engine = bench(tree, "--in-process", "--model", str(checkpoint), *load, seconds=seconds)
-    with server(tree, checkpoint) as full:
-        pass
-    with server(tree) as mini:
-        many = bench(ROOT, "--server", mini.address, "--callers", "64", seconds=seconds)
-        one = bench(ROOT, "--server", mini.address, "--callers", "1", seconds=seconds)
+    engine = run("--in-process", "--model", str(checkpoint), *load, environ=environ, **times)
+    started = start(checkpoint, environ=environ)
+    with server_process(mini, environ=environ) as server:
+        many = run("--server", server.address, "--callers", "64", environ=here, **times)
+        one = run("--server", server.address, "--callers", "1", environ=here, **times)
     return {
-        "engine tokens/s": engine["tokens_per_second"],
-        "calls/s of 64 callers": many["ok_per_second"],
-        "p50 ms of one caller": one["latency"]["p50"],
-        "seconds to ready": full.seconds,
-        "resident MB": full.resident,
+        "engine tokens/s": engine["all"]["tokens_per_second"],
+        "calls/s of 64 callers": many["all"]["ok_per_second"],
+        "p50 ms of one caller": one["all"]["latency"]["p50"],
+        "seconds to ready": started["seconds"],
+        "resident MB": started["VmRSS"],
     }
-
-
-class Server:
-    """A server that is ready: its address, how long that took, and the memory of its processes in MB."""
-
-    def __init__(self, address: str, seconds: float, resident: float) -> None:
-        self.address = address
-        self.seconds = seconds
-        self.resident = resident
-
-
-@contextmanager
-def server(tree: Path, checkpoint: Path | None = None) -> Iterator[Server]:
-    """A server of the tree on any free port of 127.0.0.1, stopped at exit."""
-    command = [sys.executable, "-m", "gemwire_server", "serve", "--address", "127.0.0.1:0"]
-    model = [] if checkpoint is None else ["--model", str(checkpoint)]
-    began = time.monotonic()
-    process = subprocess.Popen(
-        [*command, *model, "--log-level", "error"],
-        cwd=tree,
-        env=_environment(tree),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        banner = process.stdout.readline()
-        seconds = time.monotonic() - began
-        if not banner:
-            raise SystemExit(f"the server of {tree} did not start")
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        resident = sum(_resident(pid) for pid in (process.pid, *map(int, children)))
-        yield Server(banner.split()[-1], seconds, resident)
-    finally:
-        process.terminate()
-        process.communicate()
-
-
-def bench(tree: Path, *flags: str, seconds: float) -> dict[str, Any]:
-    """The figures of one closed loop of `gemwire bench`."""
-    with TemporaryDirectory() as folder:
-        output = Path(folder) / "result.json"
-        command = [sys.executable, "-m", "gemwire_server", "bench", *flags]
-        command += ["--seconds", str(seconds), "--warm-up", "2", "-o", str(output)]
-        done = subprocess.run(
-            command, cwd=tree, env=_environment(tree), capture_output=True, text=True, check=False
-        )
-        if not output.exists():
-            raise SystemExit(f"gemwire bench of {tree} failed:\n{done.stderr}")
-        figures: dict[str, Any] = json.loads(output.read_text())["steps"][0]["all"]
-        return figures
-
-
-def _environment(tree: Path) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("GEMWIRE_")}
-    return {**kept, "PYTHONPATH": os.pathsep.join(str(tree / folder) for folder in FOLDERS)}
-
-
-def _resident(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    (value,) = [line.split()[1] for line in lines if line.startswith("VmRSS:")]
-    return int(value) * 1024 / 1e6
 
 
 def _revision(folder: Path) -> str:

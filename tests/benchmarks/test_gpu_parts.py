@@ -13,7 +13,6 @@ import pytest
 
 pytest.importorskip("triton")
 
-from environment import ROOT
 from gemwire_kernels.gpu.workbench import EMBEDDINGGEMMA
 from gemwire_server.runners.cuda import BUCKETS
 from gpu_checks import KERNELS, RUNNERS, checks
@@ -22,7 +21,7 @@ from gpu_load import served
 from gpu_served import loads
 from gpu_tune import PARTS
 from operations import Operations
-from uninstalled import environment
+from uninstalled import ROOT, environment
 
 
 def test_full_sizes_are_those_of_the_goals() -> None:

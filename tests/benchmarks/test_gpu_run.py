@@ -14,10 +14,9 @@ import pytest
 pytest.importorskip("triton")
 
 import gpu_run
-from environment import ROOT
 from gpu_checks import FIRST_ROWS
 from gpu_run import DRY_RUN, PARTS, SECONDS, Part, chosen
-from uninstalled import environment
+from uninstalled import ROOT, environment
 
 SCRIPT = str(ROOT / "benchmarks" / "gpu_run.py")
 EVERYTHING = ",".join(part.letter for part in PARTS)

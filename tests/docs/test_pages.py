@@ -16,7 +16,7 @@ from gemwire_server.config.options import ServerConfig
 from gemwire_server.observe.metrics import CallMetrics, EngineMetrics, SupervisorMetrics
 from gemwire_server.processes.single import background_server
 from support import pages
-from support.paths import ROOT
+from uninstalled import ROOT
 
 README_LINES, README_WORDS, CONTRIBUTING_LINES = 120, 900, 130
 RESULTS = ROOT / "benchmarks" / "results"

@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2
 
-from support.paths import ROOT
+from uninstalled import ROOT
 
 PACKAGE = Path("gemwire/v1")
 PAGE = ROOT / "docs" / "stubs.md"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from _pytest.mark import ParameterSet
 
-from support.paths import ROOT
+from uninstalled import ROOT
 
 LIST = ROOT / ".ci" / "references.txt"
 FOLDER = Path(sys.prefix) / "references"

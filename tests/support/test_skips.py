@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.paths import ROOT
 from support.skips import summary
+from uninstalled import ROOT
 
 SKIPPED = """
 import pytest

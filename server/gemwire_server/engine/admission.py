@@ -44,7 +44,7 @@ class QueueState:
 
     def check_size(self, tokens: int) -> None:
         """Refuses a request that would not fit into the queue if it were empty."""
-        if tokens > self.max_queue_tokens:
+        if is_too_large(tokens, self.max_queue_tokens):
             raise self.refusal(
                 REQUEST_TOO_LARGE,
                 f"{tokens} tokens are more than the queue takes: send fewer texts at once",
@@ -99,6 +99,11 @@ class QueueState:
         if not self.token_rate:
             return UNMEASURED_RETRY_SECONDS
         return max(SHORTEST_RETRY_SECONDS, self.queued_tokens / self.token_rate)
+
+
+def is_too_large(tokens: int, max_queue_tokens: int) -> bool:
+    """Whether a request would not fit into the queue if it were empty."""
+    return tokens > max_queue_tokens
 
 
 def is_too_long(wait_seconds: float, seconds_left: float) -> bool:

@@ -8,14 +8,12 @@ import threading
 from prometheus_client import CollectorRegistry
 
 from gemwire_server.checkpoints import open_configured
-from gemwire_server.config.options import ServerConfig
 from gemwire_server.engine.interface import Observer
 from gemwire_server.engine.thread_engine import SWITCH_INTERVAL_SECONDS, ThreadEngine
 from gemwire_server.errors import CheckpointError, DeviceError, one_line
-from gemwire_server.observe.logs import set_up_logging
 from gemwire_server.observe.metrics import EngineMetrics
-from gemwire_server.observe.metrics_files import keep_in_files
 from gemwire_server.processes import control
+from gemwire_server.processes.child_setup import set_up
 from gemwire_server.processes.control import BlockingChannel
 from gemwire_server.processes.control_messages import (
     MODEL_BYTES,
@@ -42,9 +40,7 @@ def run_engine(descriptor: int) -> int:
     if first is None:
         return 0
     assert isinstance(first, StartEngine)
-    config = ServerConfig(**first.config)
-    set_up_logging(config.log_level, config.log_format)
-    keep_in_files(first.metrics_folder, first.name)
+    config = set_up(first)
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     try:
         loaded = load(open_configured(config), config, first.loader)

@@ -11,10 +11,9 @@ from prometheus_client import CollectorRegistry
 from gemwire_server.checkpoints import open_configured
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.errors import CheckpointError, GemwireError, one_line
-from gemwire_server.observe.logs import set_up_logging
 from gemwire_server.observe.metrics import CallMetrics
-from gemwire_server.observe.metrics_files import keep_in_files
 from gemwire_server.processes import control
+from gemwire_server.processes.child_setup import set_up
 from gemwire_server.processes.control import Channel
 from gemwire_server.processes.control_messages import (
     ConnectEngine,
@@ -49,9 +48,7 @@ async def _run(descriptor: int) -> int:
     if first is None:
         return 0
     assert isinstance(first, StartFront)
-    config = ServerConfig(**first.config)
-    set_up_logging(config.log_level, config.log_format)
-    keep_in_files(first.metrics_folder, first.name)
+    config = set_up(first)
     front = _FrontProcess(config, channel)
     try:
         await front.start(ServedModel.from_fields(first.model))

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from gemwire_server.engine.admission import QueueState
+from gemwire_server.engine.admission import QueueState, is_too_large
 from gemwire_server.engine.delivery import deliver, expired, poison, stopped
 from gemwire_server.engine.interface import EngineState, Results, Submission
 from gemwire_server.engine.packing import TokenIds
@@ -86,6 +86,8 @@ class EnginePool:
 
     def _check_size(self, tokens: int) -> None:
         """Raises Overloaded for what no engine would ever take, even while there is no engine."""
+        if not is_too_large(tokens, self._max_queue_tokens):
+            return  # without a look at the engines
         queue = QueueState(
             queued_tokens=min((engine.queued_tokens for engine in self._engines), default=0),
             max_queue_tokens=self._max_queue_tokens,

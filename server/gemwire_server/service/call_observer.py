@@ -9,8 +9,7 @@ from gemwire_server.engine.interface import StepTiming
 from gemwire_server.observe.logs import CURRENT_CALL
 from gemwire_server.observe.metrics import CallMetrics
 from gemwire_server.service.call import Call
-from gemwire_server.service.results import EmbedResults, Tokenized
-from gemwire_server.text.tokenizer import Encoded
+from gemwire_server.service.results import EmbedResults, Tokenized, token_count
 
 if TYPE_CHECKING:
     from gemwire_server.observe.tracing import Tracing
@@ -37,8 +36,7 @@ class CallObserver:
     def tokenized(self, call: Call, began: float, tokenized: Sequence[Tokenized]) -> None:
         """Texts of the call were tokenized from `began` until now."""
         if call.trace is not None:
-            tokens = sum(len(item.ids) for item in tokenized if isinstance(item, Encoded))
-            call.trace.tokenized(began, len(tokenized), tokens)
+            call.trace.tokenized(began, len(tokenized), token_count(tokenized))
 
     def answered(
         self, call: Call, submitted: float, results: EmbedResults, steps: Sequence[StepTiming]

@@ -94,8 +94,7 @@ class Embedder:
         return tokenized
 
     def _source(self, input: Input, options: CheckedOptions) -> _Source:
-        prompt = options.prompt_for(self.model, input.title)
-        return _Source(input, prompt)
+        return _Source(input, options.prompt_for(self.model, input.title))
 
     async def _encode_in_pool(
         self, sources: Sequence[_Source | GemwireError], options: CheckedOptions, call: Call

@@ -15,10 +15,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status as SpanStatus
 
 from gemwire_client import AsyncClient, Client
 from support.collector import Collector, collecting
-from support.paths import ROOT
 from support.scripted import Scripted, foreign, scripted_server
 from support.server_process import server_process
-from uninstalled import environment
+from uninstalled import ROOT, environment
 
 WAIT = 60.0
 PROGRAM = ROOT / "tests" / "support" / "traced_client.py"

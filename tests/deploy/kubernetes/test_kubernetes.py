@@ -20,9 +20,9 @@ from gemwire_server.security import tokens
 from gemwire_server.service.service import ABANDON_SECONDS
 from support.certificates import Authority
 from support.harness import text
-from support.paths import ROOT
 from support.pod import FAILURE, SUCCESS, WAIT, probe, running
 from support.scrape import scrape_until
+from uninstalled import ROOT
 
 MANIFEST = ROOT / "deploy" / "kubernetes" / "gemwire.yaml"
 

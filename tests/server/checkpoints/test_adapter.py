@@ -12,8 +12,8 @@ from gemwire_server.checkpoints.synthetic import make_checkpoint
 from gemwire_server.engine.packing import pack
 from gemwire_server.errors import CheckpointError
 from gemwire_server.runners.cpu import CpuRunner
-from support.paths import ROOT
 from support.reference_versions import Reference, parameters
+from uninstalled import ROOT
 
 SCRIPT = ROOT / "tests" / "support" / "reference_scripts" / "adapter.py"
 FP32_TOLERANCE = 5e-6  # of a unit vector's entries; sums are taken in another order

@@ -13,8 +13,8 @@ from gemwire_server.checkpoints.synthetic import make_checkpoint
 from gemwire_server.engine.packing import pack
 from gemwire_server.runners.cpu import CpuRunner
 from gemwire_server.text.tokenizer import Truncation
-from support.paths import ROOT
 from support.reference_versions import PARAMETERS, Reference
+from uninstalled import ROOT
 
 RESAVE = ROOT / "tests" / "support" / "reference_scripts" / "resave.py"
 CASES = ("tuned", "settings", "mini")

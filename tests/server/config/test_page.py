@@ -7,7 +7,7 @@ from itertools import groupby
 
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.config.page import page
-from support.paths import ROOT
+from uninstalled import ROOT
 
 PAGE = ROOT / "docs" / "configuration.md"
 

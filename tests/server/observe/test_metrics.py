@@ -19,8 +19,8 @@ from gemwire_server.runners.cpu import CpuRunner
 from gemwire_server.security import tokens
 from support.harness import failure, running, text
 from support.held_device import WAIT, HeldDevice
-from support.paths import ROOT
 from support.scrape import Page, at_rest, get, scrape, scrape_until
+from uninstalled import ROOT
 
 ANYWHERE = "127.0.0.1:0"
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboard.json"

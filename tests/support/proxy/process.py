@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.paths import ROOT
+from uninstalled import ROOT
 
 DEPLOY = ROOT / "deploy"
 START_SECONDS = 30.0

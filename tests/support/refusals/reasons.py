@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator, Sequence
 
-from support.paths import ROOT
+from uninstalled import ROOT
 
 SERVER = ROOT / "server" / "gemwire_server"
 ERROR_BASE = "GemwireError"

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from support.paths import ROOT
 from support.refusals.observed import NONE, Refusal
+from uninstalled import ROOT
 
 PAGE = ROOT / "docs" / "refusals.md"
 WHOLE_CALL, ONE_TEXT = "The whole call", "One text"

@@ -13,8 +13,8 @@ from gemwire_server.checkpoints.settings import SETTINGS
 from gemwire_server.errors import CheckpointError
 from gemwire_server.json_keys import Keys
 from gemwire_server.models.gemma3.config import CONFIG, read_config
-from support.paths import ROOT
 from support.reference_versions import PARAMETERS, Reference
+from uninstalled import ROOT
 
 SCRIPT = ROOT / "tests" / "support" / "reference_scripts" / "configs.py"
 DOCS = ROOT / "docs" / "checkpoints.md"

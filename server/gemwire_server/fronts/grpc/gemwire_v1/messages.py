@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.errors import InvalidInput
+from gemwire_server.fronts.grpc.gemwire_v1.wire import ENCODING_NUMBERS
 from gemwire_server.fronts.grpc.status import duration
 from gemwire_server.service.requests import (
     CheckedOptions,
@@ -29,7 +30,7 @@ TRUNCATIONS = {
 }
 ENCODINGS: dict[int, Encoding] = {
     pb.VECTOR_ENCODING_UNSPECIFIED: Encoding.FLOAT32,
-    **{pb.VectorEncoding.Value(f"VECTOR_ENCODING_{each.name}"): each for each in Encoding},
+    **{number: each for each, number in ENCODING_NUMBERS.items()},
 }
 assert ENCODINGS.keys() == set(pb.VectorEncoding.values()), (
     "proto and service name the same encodings"
