@@ -1,8 +1,8 @@
 """Part c measures the engine on a GPU, from token ids on the host to vectors on the host.
 
 Throughput of packed batches with two steps under way, as the server's engine runs them, for texts of 128,
-512 and 2,048 tokens and of mixed lengths; the time of one 16-token query and of one step; where a step's
-time goes; and what each option of the engine changes.
+512 and 2,048 tokens and of mixed lengths; the time of one 16-token query, of one text of other lengths and
+of one step; where a step's time goes; and what each option of the engine changes.
 
     python benchmarks/gpu_engine.py [--model DIR] [--seconds 55] [--tile-table FILE] [--output FILE]
 
@@ -22,19 +22,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from card import card, quantile, require_cuda
+from card import card, clocks_under_load, quantile, require_cuda
 from environment import environment, full_checkpoint
 from gemwire_kernels.gpu.tiles import find_table, merge, to_entry
 from gemwire_server.checkpoints import Checkpoint, open_checkpoint
 from gemwire_server.config.options import ServerConfig
-from gemwire_server.engine.packing import TokenIds, pack
+from gemwire_server.engine.packing import PackedBatch, TokenIds, pack
 from gemwire_server.errors import DeviceError, DeviceLost, one_line
 from gemwire_server.runners.cuda import CudaRunner
 from gpu_load import Served, load, packed, random_ids, served, timed
 from measure import keep
 from part import part_parser
 
-LONGEST_VARIANT = 14.0  # seconds to load, capture and measure one
+LONGEST_VARIANT = 11.0  # seconds to load, capture and measure one
 FAILURES = (DeviceError, DeviceLost, RuntimeError)
 
 
@@ -42,7 +42,7 @@ FAILURES = (DeviceError, DeviceLost, RuntimeError)
 class Sizes:
     """Says how much is measured."""
 
-    tokens_of_a_round: int = 600_000  # 0.3 s at the goals
+    tokens_of_a_round: int = 300_000  # 0.15 s at the goals
     rounds: int = 3
     queries: int = 1000
     steps: int = 10
@@ -75,25 +75,32 @@ class Measured:
         return found
 
     def latency(self, runner: CudaRunner) -> dict[str, float]:
-        """Measures milliseconds of one query."""
+        """Measures milliseconds of one query, and of one text of each other length."""
+        times = self._times(runner, self.query, self.sizes.queries)
+        found = {"query_ms": median(times), "query_p99_ms": quantile(times, 0.99)}
+        for length in self.what.alone:
+            text = pack(self._ids([length], np.random.default_rng(2)))
+            times = self._times(runner, text, self.sizes.queries // 5 or 1)
+            found[f"text_of_{length}_ms"] = median(times)
+        return found
+
+    @staticmethod
+    def _times(runner: CudaRunner, batch: PackedBatch, runs: int) -> list[float]:
+        """Returns milliseconds of each run, after one that warms up."""
+        runner.run(batch)
         times = []
-        for _ in range(self.sizes.queries):
+        for _ in range(runs):
             started = time.perf_counter()
-            runner.run(self.query)
+            runner.run(batch)
             times.append((time.perf_counter() - started) * 1e3)
-        return {"query_ms": median(times), "query_p99_ms": quantile(times, 0.99)}
+        return times
 
     def step(self, runner: CudaRunner, budget: int) -> dict[str, Any]:
         """Measures milliseconds of one full step alone, and microseconds of each kernel in it."""
         length = self.what.lengths[-2]
         texts = self._ids([length] * max(1, budget // length), np.random.default_rng(1))
         batch = pack(texts)
-        runner.run(batch)
-        times = []
-        for _ in range(self.sizes.steps):
-            started = time.perf_counter()
-            runner.run(batch)
-            times.append((time.perf_counter() - started) * 1e3)
+        times = self._times(runner, batch, self.sizes.steps)
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
             runner.run(batch)
         events = {event.key: float(event.device_time_total) for event in profile.key_averages()}
@@ -125,9 +132,13 @@ def main() -> int:
             try:
                 runner = load(checkpoint, config)
                 for budget in what.budgets if name == "served" else (config.max_batch_tokens,):
-                    found = measured.throughput(runner, budget) | measured.latency(runner)
+                    clocks: dict[str, float] = {}
+                    with clocks_under_load(clocks):
+                        found = measured.throughput(runner, budget)
+                    found |= measured.latency(runner)
                     label = f"{name}, steps of {budget}"
-                    result["engines"][label] = found | {"description": runner.description}
+                    more = {"description": runner.description, "clocks": clocks}
+                    result["engines"][label] = found | more
                     print(line_of(label, found), flush=True)
                     keep(result, args.output)
                 if name == "served":
@@ -148,23 +159,30 @@ def variants(what: Served, device: torch.device, folder: Path) -> dict[str, Serv
     The option that is likely to become the default comes first, in case time ends the run.
     """
     largest = what.budgets[-1]
-    chained = chained_table(device, folder / "chained.json", what.base.tile_table)
+    chained, unchained = (
+        str(chained_table(device, folder / f"{chained}.json", what.base.tile_table, chained))
+        for chained in (True, False)
+    )
     return {
         "served": what.config(max_batch_tokens=largest),
-        "chained": what.config(max_batch_tokens=largest, tile_table=str(chained)),
+        "chained": what.config(max_batch_tokens=largest, tile_table=chained),
+        "unchained": what.config(max_batch_tokens=largest, tile_table=unchained),
         "bf16 residual": what.config(max_batch_tokens=largest, residual="bf16"),
         "cuBLAS": what.config(max_batch_tokens=largest, deterministic=False),
         "no graphs": what.config(max_batch_tokens=largest, cuda_graphs=False),
     }
 
 
-def chained_table(device: torch.device, path: Path, tile_table: str = "") -> Path:
-    """Writes the card's table with programmatic dependent launch, and returns the path."""
+def chained_table(
+    device: torch.device, path: Path, tile_table: str = "", chained: bool = True
+) -> Path:
+    """Writes the card's table with or without programmatic dependent launch, and returns the path."""
     properties = torch.cuda.get_device_properties(device)
     shared_memory = properties.shared_memory_per_block_optin
     extra = Path(tile_table) if tile_table else None
     table = find_table(properties.name, shared_memory, "bfloat16", extra)
-    merge(path, to_entry(table.sets, properties.name, "bfloat16", chained=True))
+    sets = table.with_chained(chained).sets
+    merge(path, to_entry(sets, properties.name, "bfloat16"))
     return path
 
 

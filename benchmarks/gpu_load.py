@@ -24,12 +24,13 @@ Embed = Callable[[Sequence[TokenIds]], Vectors]
 @dataclass(frozen=True)
 class Served:
     """What is measured: `budgets` are tokens of a step, the served default first; `lengths` are tokens of
-    a text; `mixes` names the lengths of one batch of texts each."""
+    a text in bulk, `alone` of one text by itself; `mixes` names the lengths of one batch of texts each."""
 
     base: ServerConfig
     budgets: tuple[int, ...]
     lengths: tuple[int, ...]
     query: int
+    alone: tuple[int, ...]
     mixes: dict[str, Sequence[int]]
 
     def config(self, **changes: Any) -> ServerConfig:
@@ -41,14 +42,16 @@ def served(args: argparse.Namespace) -> Served:
     base = ServerConfig(model="any", device="cuda", tile_table=str(args.tile_table or ""))
     random = np.random.default_rng(0)
     if args.dry_run:
-        return Served(base, (16, 40), (4, 8, 16), 16, {"lognormal": [9, 2], "other": [3]})
+        return Served(base, (16, 40), (4, 8, 16), 16, (8,), {"lognormal": [9, 2], "other": [3]})
     mixes = {
         "lognormal": np.clip(random.lognormal(np.log(40), 0.9, 2048), 8, 600).astype(int),
         "queries and passages": random.permutation(
-            np.concatenate([random.integers(8, 33, 1024), random.integers(200, 513, 1024)])
+            np.concatenate([random.integers(8, 33, 512), random.integers(200, 513, 512)])
         ),
     }
-    return Served(base, (5632, 11264, 16896), (128, 512, 2048), 16, _lists(mixes))
+    return Served(
+        base, (5632, 11264, 16896), (128, 512, 2048), 16, (64, 128, 512, 1024), _lists(mixes)
+    )
 
 
 def _lists(mixes: dict[str, Any]) -> dict[str, Sequence[int]]:

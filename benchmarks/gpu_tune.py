@@ -1,10 +1,9 @@
-"""Part f measures tile sizes of the three dearest operations for large batches on this card.
+"""Part f measures tile sizes of the three dearest operations on this card, for batches of every size.
 
     python benchmarks/gpu_tune.py [--seconds 40] [--kernels FILE] [--tiles FILE] [--output FILE]
 
 Which three, --kernels says: the file of part d. The table goes to --tiles, for `gemwire serve
---tile-table` and for --tile-table of the other parts. With 200 seconds or more all sizes and both lengths
-of the sums' blocks are searched, as `gemwire tune` does. Prints a table; the last line is JSON.
+--tile-table` and for --tile-table of the other parts. Prints a table; the last line is JSON.
 """
 
 import json
@@ -28,7 +27,6 @@ from part import part_parser
 NUMBER = 3
 # By arithmetic, for where nothing was measured.
 EXPECTED = ("gate_up", "linear", "attention")
-LONG_SEARCH_SECONDS = 200.0
 TOKENS = 16896
 # What a layer computes of each operation; of six layers one attends to the whole text.
 PARTS = {
@@ -49,17 +47,15 @@ def main() -> int:
     gpu = torch.cuda.get_device_properties(device).name
     table = find_table(gpu, bench.shared_memory, "bfloat16", args.tile_table)
     operations = dearest(args.kernels)
-    quick = args.seconds < LONG_SEARCH_SECONDS
     print(f"{', '.join(operations)}; before: {table.source}", flush=True)
     seconds = 2.0 if args.dry_run else 0.9 * args.seconds
-    tuned = tune(bench, table, seconds, tell, operations, quick=quick)
+    tuned = tune(bench, table, seconds, tell, operations)
     result: dict[str, Any] = {
         "benchmark": "gpu_tune",
         "environment": environment() | {"card": card()},
         "operations": operations,
-        "quick": quick,
         "changes": [asdict(change) for change in tuned.changes],
-        "entry": to_entry(tuned.sets, gpu, "bfloat16", table.chained),
+        "entry": to_entry(tuned.sets, gpu, "bfloat16"),
     }
     keep(result, args.output)
     if args.tiles:

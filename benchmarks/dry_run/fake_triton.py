@@ -1,9 +1,7 @@
-"""Teaches Triton's interpreter bfloat16, the launches of a captured graph, and chained launches."""
+"""Teaches Triton's interpreter bfloat16, chained launches, and the launches of a captured graph."""
 
 from types import SimpleNamespace
 from typing import Any
-
-import triton.language as tl
 
 from dry_run.fake_graph import launch
 
@@ -19,9 +17,6 @@ def install(interpreter: Any) -> None:
 
     interpreter.GridExecutor.__call__ = launched
     interpreter._patch_lang = _once(interpreter._patch_lang)
-    # Programs run one after the other here: each finds the one before it ended.
-    tl.extra.cuda.gdc_wait = tl.extra.cuda.gdc_launch_dependents = _nothing
-    interpreter.InterpreterBuilder.create_inline_asm = _no_assembler
 
 
 def _once(patch_lang: Any) -> Any:
@@ -45,10 +40,5 @@ def _once(patch_lang: Any) -> Any:
     return patch
 
 
-def _no_assembler(builder: Any, text: str, constraints: str, values: Any, *rest: Any) -> Any:
-    """Returns any value: the kernels' PTX asks for data early, and nothing reads its result."""
-    return SimpleNamespace(get_result=lambda number: values[-1])
-
-
-def _nothing(**ignored: Any) -> None:
+def _nothing() -> None:
     pass

@@ -1,6 +1,7 @@
 """What ends a device or may, each in a process of its own; run by test_gpu_faults.
 
-python faults.py no-room|no-room-auto|illegal-access|chained CHECKPOINT [LIMIT_BYTES|TILE_TABLE]
+python faults.py no-room|no-room-auto|illegal-access CHECKPOINT [LIMIT_BYTES]
+python faults.py chained CHECKPOINT UNCHAINED_TILE_TABLE CHAINED_TILE_TABLE
 """
 
 import json
@@ -109,16 +110,17 @@ def illegal_access(checkpoint: Path) -> None:
     print(json.dumps(said), flush=True)
 
 
-def chained(checkpoint: Path, tile_table: str) -> None:
+def chained(checkpoint: Path, unchained_table: str, chained_table: str) -> None:
     """Kernels that come up while the one before still runs: each batch many times, as it should be."""
-    runner = load(checkpoint)
+    runner = load(checkpoint, tile_table=unchained_table)
+    assert "chained" not in runner.description, runner.description
     batches = [
         pack(random_ids(lengths, runner, seed=i))
         for i, lengths in enumerate([(16,), (30, 2), (300, 43), (2048, 2048, 1536), (1,) * 500])
     ]
     expected = [runner.run(batch) for batch in batches]
-    runner = load(checkpoint, tile_table=tile_table)
-    assert "chained" in runner.description, runner.description
+    runner = load(checkpoint, tile_table=chained_table)
+    assert ", chained, " in runner.description, runner.description
     for batch, vectors in zip(batches, expected, strict=True):
         for _ in range(200):
             assert np.array_equal(runner.run(batch), vectors)
@@ -127,7 +129,7 @@ def chained(checkpoint: Path, tile_table: str) -> None:
 def main() -> int:
     mode, checkpoint = sys.argv[1], Path(sys.argv[2])
     if mode == "chained":
-        chained(checkpoint, sys.argv[3])
+        chained(checkpoint, *sys.argv[3:])
         return 0
     if mode == "illegal-access":
         illegal_access(checkpoint)

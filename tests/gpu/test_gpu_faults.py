@@ -50,8 +50,11 @@ def test_chained_launches_change_no_bit(full_checkpoint: Path, tmp_path: Path) -
     """In a process of its own: where they are wrong, they may fault."""
     if torch.cuda.get_device_capability() < (9, 0):
         pytest.skip("only Hopper and newer launch a kernel before the one before has ended")
-    table = chained_table(torch.device("cuda:0"), tmp_path / "chained.json")
-    done = run_fault("chained", full_checkpoint, table)
+    tables = [
+        chained_table(torch.device("cuda:0"), tmp_path / f"{chained}.json", chained=chained)
+        for chained in (False, True)
+    ]
+    done = run_fault("chained", full_checkpoint, *tables)
     assert done.returncode == 0, done.stderr
 
 

@@ -10,8 +10,6 @@ pytest.importorskip("triton")
 from gemwire_kernels.gpu.candidates import (
     attention_candidates,
     better,
-    block_ks,
-    choose,
     matmul_candidates,
 )
 from gemwire_kernels.gpu.tiles import (
@@ -34,18 +32,18 @@ def tile(**changes: int) -> MatmulTile:
 
 
 @pytest.mark.parametrize("half_head", [0, 128])
-@pytest.mark.parametrize("block_k", [64, 128])
-def test_matmul_candidates_fit_and_share_block_k(half_head: int, block_k: int) -> None:
+@pytest.mark.parametrize("tokens", [64, 128, 16896])
+def test_matmul_candidates_fit(half_head: int, tokens: int) -> None:
     default = TABLE.sets[-1].qkv if half_head else TABLE.sets[-1].linear
-    found = matmul_candidates(default, block_k, HOPPER, 2, half_head)
-    assert 2 < len(found) == len(set(found)) < 100
-    assert (found[0] == default) is (block_k == default.block_k)
+    found = matmul_candidates(default, tokens, HOPPER, 2, half_head)
+    assert 2 < len(found) == len(set(found)) < 200 and found[0] == default
     for candidate in found[1:]:
         columns = 2 * (half_head or candidate.block_n)
-        used = (candidate.block_m + columns) * block_k * 2 * candidate.num_stages
-        assert candidate.block_k == block_k and candidate.block_m >= 64
+        used = (candidate.block_m + columns) * candidate.block_k * 2 * candidate.num_stages
+        assert 64 <= candidate.block_m <= max(64, tokens)
         assert used * candidate.per_multiprocessor <= HOPPER
         assert (candidate.block_n == 0) is bool(half_head)
+    assert len({candidate.block_k for candidate in found}) > 1
 
 
 def test_attention_candidates_fit_and_begin_with_the_default() -> None:
@@ -60,7 +58,7 @@ def test_attention_candidates_fit_and_begin_with_the_default() -> None:
 def test_a_small_card_has_candidates_too() -> None:
     table = find_table("a small card", 101376, "float32")
     default = table.sets[0].linear
-    assert matmul_candidates(default, default.block_k, 101376, 4)[0] == default
+    assert matmul_candidates(default, 16896, 101376, 4)[0] == default
     assert attention_candidates(table.sets[0].attention, 256, 101376, 4)
 
 
@@ -70,25 +68,6 @@ def test_the_default_stays_unless_another_is_clearly_better() -> None:
     assert better(default, {default: 1.00, other: 0.90}) == other
     assert better(default, {other: 2.0}) == other  # the default does not work here
     assert better(default, {}) is None
-
-
-def test_all_sizes_get_the_block_k_that_is_best_together() -> None:
-    defaults = [tile(), tile(block_m=128)]
-    wide = [tile(block_k=128), tile(block_k=128, block_m=128)]
-    narrow_sizes = [{defaults[0]: 1.0}, {defaults[1]: 1.0}]
-    # Best in the first size, but worse in both together.
-    assert choose(defaults, {64: narrow_sizes, 128: [{wide[0]: 0.5}, {wide[1]: 3.0}]}) == defaults
-    assert choose(defaults, {64: narrow_sizes, 128: [{wide[0]: 0.5}, {wide[1]: 1.0}]}) == wide
-    # No gain to speak of: the bits stay as they are.
-    assert choose(defaults, {64: narrow_sizes, 128: [{wide[0]: 0.99}, {wide[1]: 0.99}]}) == defaults
-    # A size without a tile: that block_k cannot serve.
-    assert choose(defaults, {64: narrow_sizes, 128: [{wide[0]: 0.1}, {}]}) == defaults
-    with pytest.raises(ValueError, match="every size"):
-        choose(defaults, {64: [{}, {defaults[1]: 1.0}], 128: [{}, {}]})
-
-
-def test_block_ks_begin_with_the_default() -> None:
-    assert block_ks(tile()) == (64, 128)
 
 
 def test_a_written_file_is_found_again(tmp_path: Path) -> None:

@@ -43,20 +43,24 @@ class Plan(NamedTuple):
     as often as query heads share a kv head (`group`); tile i covers those of text tile_text[i] from row
     tile_row[i] on, as many as attention's tile has; text j's tiles are cu_tiles[j] to cu_tiles[j + 1].
     What is beyond the counts is left from earlier batches. values [T, kv heads, head_dim] is where v of
-    each layer goes: nothing that is not finite is ever in it. chained: see gemwire_kernels.gpu.launch;
-    copy_engine: whether the card has one (see gemwire_kernels.gpu.matmul).
+    each layer goes: nothing that is not finite is ever in it. copy_engine: whether the card has one (see
+    gemwire_kernels.gpu.matmul).
     """
 
     tiles: TileSet
     group: int
     multiprocessors: int
-    chained: bool
     copy_engine: bool
     values: Tensor
     counts: Tensor
     cu_tiles: Tensor
     tile_text: Tensor
     tile_row: Tensor
+
+    @property
+    def chained(self) -> bool:
+        """Whether kernels are launched as gemwire_kernels.gpu.launch says; cards with an engine can."""
+        return self.tiles.chained and self.copy_engine
 
     def programs(self, work: int, per_multiprocessor: int = 1) -> tuple[int]:
         """Returns a grid for at most `work` pieces, which the kernel walks with a stride of the grid."""
@@ -75,7 +79,6 @@ class Block:
         dtype: torch.dtype,
         device: torch.device,
         *,
-        chained: bool = False,
         copy_engine: bool = True,
     ) -> None:
         """`dtype` is the serving dtype."""
@@ -100,7 +103,7 @@ class Block:
         values = torch.zeros(
             capacity, attention.num_kv_heads, attention.head_dim, dtype=dtype, device=device
         )
-        plan = Plan(tiles, attention.group, multiprocessors, chained, copy_engine, values, **view)
+        plan = Plan(tiles, attention.group, multiprocessors, copy_engine, values, **view)
         self.batch = Batch(ids, positions, cu_seqlens, plan)
 
     def host(self) -> Tensor:

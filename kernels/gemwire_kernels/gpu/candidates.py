@@ -1,19 +1,19 @@
 """Lists the tiles that `gemwire tune` tries, and selects among the measured ones. Pure: no GPU, no clock.
 
-A matrix operation has one BLOCK_K in all its sizes and attention has one tile, or bits would differ
-between batches (see gemwire_kernels.gpu.tiles). So the search is: for each BLOCK_K the best tile of each
-size, then the BLOCK_K whose tiles are best together.
+A small batch wants few long steps of the sum, as nothing hides what a step costs; a large one wants short
+steps, so that several are under way. Attention has one tile for all sizes (see gemwire_kernels.gpu.tiles).
 """
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 
 from gemwire_kernels.gpu.tiles import AttentionTile, MatmulTile, Tile
 
 BLOCK_MS = (64, 128)  # fewer rows are another matrix instruction, with other bits
 BLOCK_NS = (16, 32, 64, 128)
+BLOCK_K_TIMES = (1, 2, 4)  # of the default's
 ATTENTION_BLOCK_NS = (32, 64, 128)
 WARPS = (4, 8)
 STAGES = (2, 3, 4, 5, 6, 8, 12)
@@ -28,21 +28,20 @@ WORTH = 0.98
 RESERVED_BYTES = 2048
 
 
-def block_ks(tile: MatmulTile) -> tuple[int, ...]:
-    """Orders the values of BLOCK_K, the default's first, as there may be time for that one alone."""
-    return tile.block_k, 2 * tile.block_k
-
-
 def matmul_candidates(
-    default: MatmulTile, block_k: int, shared_memory: int, element_size: int, half_head: int = 0
+    default: MatmulTile, tokens: int, shared_memory: int, element_size: int, half_head: int = 0
 ) -> list[MatmulTile]:
-    """Tiles that may fit, the default or what is like it first.
+    """Lists the tiles that may fit for a batch of that many tokens, the default first.
 
     `half_head` is qkv_norm_rope's BLOCK_N, which no tile chooses; 0 for the other operations.
     """
     found = []
-    for block_m, block_n, num_warps, per in itertools.product(
-        BLOCK_MS, (half_head,) if half_head else BLOCK_NS, WARPS, PER_MULTIPROCESSOR
+    for block_m, block_n, block_k, num_warps, per in itertools.product(
+        [rows for rows in BLOCK_MS if rows < 2 * tokens],
+        (half_head,) if half_head else BLOCK_NS,
+        [times * default.block_k for times in BLOCK_K_TIMES],
+        WARPS,
+        PER_MULTIPROCESSOR,
     ):
         if 2 * block_m * block_n > MOST_ACCUMULATORS * 32 * num_warps:
             continue
@@ -59,7 +58,7 @@ def matmul_candidates(
                 per_multiprocessor=per,
             )
             found.append(tile)
-    return _nearest_first(found, default, with_default=block_k == default.block_k)
+    return _nearest_first(found, default)
 
 
 def attention_candidates(
@@ -82,7 +81,7 @@ def attention_candidates(
                 per_multiprocessor=per,
             )
             found.append(tile)
-    return _nearest_first(found, default, with_default=True)
+    return _nearest_first(found, default)
 
 
 def better(
@@ -97,36 +96,11 @@ def better(
     return fastest
 
 
-def choose(
-    defaults: Sequence[MatmulTile], measured: Mapping[int, Sequence[Mapping[MatmulTile, float]]]
-) -> list[MatmulTile]:
-    """A tile for each size, all of one BLOCK_K. `measured`: by BLOCK_K and size, seconds of each tile.
-
-    Raises ValueError if no BLOCK_K has a tile for every size.
-    """
-    found: list[tuple[float, list[MatmulTile]]] = []
-    for block_k, sizes in measured.items():
-        tiles = [
-            better(default, seconds) for default, seconds in zip(defaults, sizes, strict=False)
-        ]
-        chosen = [tile for tile in tiles if tile is not None]
-        if len(chosen) < len(defaults):
-            continue
-        score = sum(math.log(seconds[tile]) for tile, seconds in zip(chosen, sizes, strict=True))
-        if block_k == defaults[0].block_k:  # another one must be worth it too
-            score += len(defaults) * math.log(WORTH)
-        found.append((score, chosen))
-    if not found:
-        raise ValueError("no tile gives the same bits in batches of every size")
-    return min(found, key=lambda pair: pair[0])[1]
-
-
-def _nearest_first(found: Iterable[Tile], default: Tile, *, with_default: bool) -> list[Tile]:
+def _nearest_first(found: Iterable[Tile], default: Tile) -> list[Tile]:
     """Sorts by distance from the default, so that a search cut short has seen the likely ones."""
 
     def steps(tile: Tile) -> float:
         pairs = zip(astuple(tile), astuple(default), strict=True)
         return sum(abs(math.log2((ours + 1) / (theirs + 1))) for ours, theirs in pairs)
 
-    others: list[Tile] = sorted((tile for tile in found if tile != default), key=steps)
-    return [default] + others if with_default else others  # noqa: RUF005
+    return [default] + sorted((t for t in found if t != default), key=steps)  # noqa: RUF005

@@ -20,7 +20,7 @@ def gelu_tanh(x):
 @triton.jit
 def _gate_up_geglu_kernel(
     x, w, w_ptr, out, counts_ptr,
-    N: tl.constexpr, K: tl.constexpr, FETCHED: tl.constexpr,
+    N: tl.constexpr, K: tl.constexpr, FETCHED: tl.constexpr, FLATTEN: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
     CHAINED: tl.constexpr, COPY_ENGINE: tl.constexpr,
 ):  # fmt: skip
@@ -34,7 +34,7 @@ def _gate_up_geglu_kernel(
     w = opened(w, (2, N, K), (N * K, K, 1), (2, BLOCK_N, BLOCK_K), COPY_ENGINE)
     out = opened(out, (num_tokens, N), (N, 1), (BLOCK_M, BLOCK_N), COPY_ENGINE)
     tiles = tl.cdiv(num_tokens, BLOCK_M) * columns
-    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), flatten=True):
+    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), flatten=FLATTEN):
         row, column = tile // columns * BLOCK_M, tile % columns * BLOCK_N
         gate_and_up = tl.zeros((BLOCK_M, 2 * BLOCK_N), tl.float32)
         for k in range(0, K, BLOCK_K):
@@ -49,13 +49,15 @@ def gate_up_geglu(plan: Plan, x: Tensor, gate_up_proj: Tensor) -> Tensor:
     (rows, depth), columns = x.shape, len(gate_up_proj) // 2
     tile = plan.tiles.gate_up
     out = torch.empty(rows, columns, dtype=x.dtype, device=x.device)
-    grid = plan.programs(tile.tiles(rows, 2 * columns), tile.per_multiprocessor)
+    tiles = tile.tiles(rows, 2 * columns)
+    grid = plan.programs(tiles, tile.per_multiprocessor)
     _gate_up_geglu_kernel[grid](
         operand(plan, x, tile.block_m, tile.block_k),
         operand(plan, gate_up_proj.view(2, columns, depth), 2, tile.block_n, tile.block_k), gate_up_proj,
         operand(plan, out, tile.block_m, tile.block_n),
         plan.counts,
         N=columns, K=depth, FETCHED=fetched(plan, gate_up_proj[:columns], tile.block_n),
+        FLATTEN=tiles > grid[0],
         BLOCK_M=tile.block_m, BLOCK_N=tile.block_n, BLOCK_K=tile.block_k,
         num_warps=tile.num_warps, num_stages=tile.num_stages,
         COPY_ENGINE=plan.copy_engine, **chaining(plan),

@@ -1,4 +1,8 @@
-"""head: the folded Dense layers and L2, all in fp32."""
+"""head: the folded Dense layers and L2, in fp32.
+
+A product of two fp32 numbers is three of tf32 parts (tf32x3) on the tensor cores: as near to fp64 as fp32
+additions are, and on an H200 two to seven times as fast as those.
+"""
 
 import torch
 import triton
@@ -11,7 +15,7 @@ from gemwire_kernels.gpu.rows import ROWS, row_warps
 
 PROGRAMS_PER_MULTIPROCESSOR = 4
 # Few columns a program, so that all multiprocessors read the matrix even for a single text.
-BLOCK_M, BLOCK_N, BLOCK_K = 16, 16, 64
+BLOCK_M, BLOCK_N, BLOCK_K = 16, 32, 64
 
 
 @triton.jit
@@ -35,7 +39,7 @@ def _dense_kernel(
             x = tl.load(x_ptr + x_at, mask=x_mask, other=0.0)
             w_mask = (column < N)[:, None] & (k < K)[None, :]
             w = tl.load(w_ptr + column[:, None] * K + k[None, :], mask=w_mask, other=0.0)
-            total = tl.dot(x, w.T, total, input_precision="ieee")
+            total = tl.dot(x, w.T, total, input_precision="tf32x3")
         mask = (row < num_texts)[:, None] & (column < N)[None, :]
         tl.store(out_ptr + row.to(tl.int64)[:, None] * N + column[None, :], total, mask=mask)
 
@@ -67,7 +71,7 @@ def head(plan: Plan, pooled: Tensor, dense: Tensor) -> Tensor:
     _dense_kernel[plan.programs(tiles, PROGRAMS_PER_MULTIPROCESSOR)](
         pooled, dense, out, plan.counts,
         N=columns, K=depth, BLOCK_M=BLOCK_M, BLOCK_N=BLOCK_N, BLOCK_K=BLOCK_K,
-        num_warps=2, **chaining(plan),
+        num_warps=4, num_stages=4, **chaining(plan),
     )  # fmt: skip
     grid = plan.programs(triton.cdiv(rows, ROWS), PROGRAMS_PER_MULTIPROCESSOR)
     _normalize_kernel[grid](

@@ -13,7 +13,7 @@ from gemwire_kernels.gpu.matmul import halves, opened, operand
 @triton.jit
 def _linear_kernel(
     x, w, w_ptr, out, counts_ptr,
-    N: tl.constexpr, K: tl.constexpr, FETCHED: tl.constexpr,
+    N: tl.constexpr, K: tl.constexpr, FETCHED: tl.constexpr, FLATTEN: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
     CHAINED: tl.constexpr, COPY_ENGINE: tl.constexpr,
 ):  # fmt: skip
@@ -25,7 +25,7 @@ def _linear_kernel(
     w = opened(w, (N, K), (K, 1), (2 * BLOCK_N, BLOCK_K), COPY_ENGINE)
     out = opened(out, (num_tokens, N), (N, 1), (BLOCK_M, BLOCK_N), COPY_ENGINE)
     tiles = tl.cdiv(num_tokens, BLOCK_M) * columns
-    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), flatten=True):
+    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), flatten=FLATTEN):
         row, first = tile // columns * BLOCK_M, tile % columns * (2 * BLOCK_N)
         total = tl.zeros((BLOCK_M, 2 * BLOCK_N), tl.float32)
         for k in range(0, K, BLOCK_K):
@@ -41,13 +41,15 @@ def linear(plan: Plan, x: Tensor, weight: Tensor) -> Tensor:
     (rows, depth), columns = x.shape, len(weight)
     tile = plan.tiles.linear
     out = torch.empty(rows, columns, dtype=x.dtype, device=x.device)
-    grid = plan.programs(tile.tiles(rows, columns), tile.per_multiprocessor)
+    tiles = tile.tiles(rows, columns)
+    grid = plan.programs(tiles, tile.per_multiprocessor)
     _linear_kernel[grid](
         operand(plan, x, tile.block_m, tile.block_k),
         operand(plan, weight, 2 * tile.block_n, tile.block_k), weight,
         operand(plan, out, tile.block_m, tile.block_n),
         plan.counts,
         N=columns, K=depth, FETCHED=fetched(plan, weight, 2 * tile.block_n),
+        FLATTEN=tiles > grid[0],
         BLOCK_M=tile.block_m, BLOCK_N=tile.block_n, BLOCK_K=tile.block_k,
         num_warps=tile.num_warps, num_stages=tile.num_stages,
         COPY_ENGINE=plan.copy_engine, **chaining(plan),

@@ -4,12 +4,13 @@ Each program owns BLOCK_M tokens and two blocks of BLOCK_N weight rows: the halv
 pairs, gate and up for GeGLU, neighbours for a plain product. So every epilogue is elementwise between two
 halves, and 128 x (2 x 128) tiles keep the operands' traffic from L2 below its bandwidth.
 
-Where both blocks are one product, the loops over tiles and over K are one (`flatten`): the next tile's
-loads are under way during this one's epilogue. With two products there, Triton 3.6 waits for each.
+Where both blocks are one product and a program has several tiles, the loops over tiles and over K are one
+(`FLATTEN`): the next tile's loads are under way during this one's epilogue. With two products there, Triton
+3.6 waits for each.
 
-Batch invariance: an element is the sum over BLOCK_K blocks in order, whatever its row's place in the
-batch; there is no split of K, and a tile set may change BLOCK_M and BLOCK_N with the batch's size but not
-BLOCK_K.
+Batch invariance: an element's sum goes through K in order, 16 at a time, whatever its row's place in the
+batch and whatever the tile; there is no split of K. So a tile set may change every size of a tile with the
+batch's.
 """
 
 import triton

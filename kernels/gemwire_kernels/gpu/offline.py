@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +91,10 @@ class _Target:
 
 
 def compile_all(
-    capability: int, shared_memory: int, dtype: torch.dtype, chained: bool = False
+    capability: int, shared_memory: int, dtype: torch.dtype, chained: bool | None = None
 ) -> dict[str, Resources]:
     """Compiles every kernel of every size, and returns them by name. Afterwards the process can run
-    no kernel.
+    no kernel. `chained` is for all sizes; None: as the table says.
     """
     driver.set_active(_Target(capability))
     compiled: list[tuple[str, Any]] = []
@@ -108,7 +108,8 @@ def compile_all(
     JITFunction.run = only_compile
     name = str(dtype).removeprefix("torch.")
     table = find_table(f"sm_{capability}", shared_memory, name)
-    table = replace(table, chained=chained)
+    if chained is not None:
+        table = table.with_chained(chained)
     copy_engine = has_copy_engine(capability // 10)
     found = {}
     for tile_set in table.sets:
@@ -184,7 +185,11 @@ def main() -> int:
     parser.add_argument("--capability", type=int, default=90, help="90: sm_90a (default)")
     parser.add_argument("--shared-memory", type=int, default=232448, help="bytes (default: 232448)")
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
-    parser.add_argument("--chained", action="store_true", help="with programmatic dependent launch")
+    parser.add_argument(
+        "--chained",
+        action=argparse.BooleanOptionalAction,
+        help="programmatic dependent launch in all sizes, or in none (default: as the table says)",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     args = parser.parse_args()
     found = compile_all(

@@ -111,7 +111,6 @@ class GpuOps:
             self._multiprocessors,
             self._dtype,
             self._device,
-            chained=self.table.chained and self._copy_engine,  # cards with an engine can chain
             copy_engine=self._copy_engine,
         )
 

@@ -5,14 +5,16 @@ is for; `gemwire tune` measures another one and writes a file of the same form. 
 other card: the first table whose shared memory the card has, chosen by asking the compiler, not a clock:
 all fit, and on Hopper nothing spills. On other cards some kernels do, and are slower for it.
 
-A table has several sizes of matrix tiles, by the number of tokens, and one of attention. So that a text
-has the same bits in every batch, all sizes of an operation share BLOCK_K, the order of its sums.
+A table has several sizes of matrix tiles, by the number of tokens. Their bits are the same: an element's
+sum goes through K in order, 16 at a time, whatever BLOCK_K is (tests and the engine's check at start
+compare). Attention has one tile for all sizes, as the blocks of keys and the parts that pooling sums are
+its own.
 """
 
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,24 +58,25 @@ class AttentionTile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileSet:
-    """The tiles of every tiled kernel for batches of up to `max_tokens`; None: for batches of any size."""
+    """The tiles of every tiled kernel for batches of up to `max_tokens`; None: for batches of any size.
+
+    `chained`: launch each kernel while the one before it ends, where the card can (Hopper and newer).
+    """
 
     qkv: MatmulTile
     linear: MatmulTile
     gate_up: MatmulTile
     attention: AttentionTile
     max_tokens: int | None = None
+    chained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TileTable:
-    """Tile sets from small batches to any; `source` says for people where they come from. `chained`: launch
-    each kernel while the one before it ends, where the card can (Hopper and newer).
-    """
+    """Tile sets from small batches to any; `source` says for people where they come from."""
 
     source: str
     sets: tuple[TileSet, ...]
-    chained: bool = False
 
     def __post_init__(self) -> None:
         limits = [tile_set.max_tokens for tile_set in self.sets]
@@ -81,14 +84,14 @@ class TileTable:
             raise ValueError(f"{self.source}: only the last of the sizes has no max_tokens")
         if limits[:-1] != sorted(limits[:-1], key=lambda limit: limit or 0):
             raise ValueError(f"{self.source}: sizes go from small to large")
-        for name in ("qkv", "linear", "gate_up"):
-            if len({getattr(tile_set, name).block_k for tile_set in self.sets}) > 1:
-                raise ValueError(f"{self.source}: {name} has several block_k: bits would differ")
         if len({tile_set.attention for tile_set in self.sets}) > 1:
             raise ValueError(f"{self.source}: several sizes of attention: bits would differ")
 
     def for_tokens(self, tokens: int) -> TileSet:
         return next(s for s in self.sets if s.max_tokens is None or tokens <= s.max_tokens)
+
+    def with_chained(self, chained: bool) -> "TileTable":
+        return replace(self, sets=tuple(replace(s, chained=chained) for s in self.sets))
 
 
 def find_table(gpu: str, shared_memory: int, dtype: str, extra: Path | None = None) -> TileTable:
@@ -112,13 +115,11 @@ def find_table(gpu: str, shared_memory: int, dtype: str, extra: Path | None = No
     raise ValueError(f"{gpu} has {shared_memory} bytes of shared memory: too few for any tile set")
 
 
-def to_entry(
-    sets: Sequence[TileSet], gpu: str, dtype: str, chained: bool = False
-) -> dict[str, Any]:
+def to_entry(sets: Sequence[TileSet], gpu: str, dtype: str) -> dict[str, Any]:
     """Makes a `measured` entry of the file; the inverse of reading one."""
     attention = astuple(sets[0].attention)
     rows = [
-        {"max_tokens": s.max_tokens}
+        {"max_tokens": s.max_tokens, "chained": s.chained}
         | {name: astuple(getattr(s, name)) for name in ("qkv", "linear", "gate_up")}
         for s in sets
     ]
@@ -126,7 +127,6 @@ def to_entry(
         "gpu": gpu,
         "triton": TRITON,
         "dtype": dtype,
-        "chained": chained,
         "attention": attention,
         "sets": rows,
     }
@@ -183,10 +183,11 @@ def _table(source: str, entry: dict[str, Any]) -> TileTable:
                 gate_up=_tile(MatmulTile, row["gate_up"]),
                 attention=attention,
                 max_tokens=row["max_tokens"],
+                chained=row.get("chained", False),
             )
             for row in entry["sets"]
         )
-        return TileTable(source, sets, entry.get("chained", False))
+        return TileTable(source, sets)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{source}: {error!r}") from None
 

@@ -6,10 +6,11 @@ is passed over, and so is one whose bits differ from those of the other sizes.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -21,10 +22,9 @@ from gemwire_kernels.gpu.batch import Plan
 from gemwire_kernels.gpu.candidates import (
     attention_candidates,
     better,
-    block_ks,
-    choose,
     matmul_candidates,
 )
+from gemwire_kernels.gpu.compiling import compile_together
 from gemwire_kernels.gpu.gate_up_geglu import gate_up_geglu
 from gemwire_kernels.gpu.linear import linear
 from gemwire_kernels.gpu.qkv_norm_rope import ROTARY_DTYPES, qkv_norm_rope
@@ -43,6 +43,8 @@ CLOSE = 1e-2
 EPS = 1e-6
 # Share of a step's time for compiling and comparing its candidates; the rest is for timing.
 COMPILING = 0.7
+# Candidates that are compiled side by side before the first of them is compared.
+COMPILED_TOGETHER = 32
 # Sliding layers per full layer, as in the model.
 SLIDING_TO_FULL = 5
 
@@ -75,21 +77,18 @@ def tune(
     seconds: float,
     report: Report,
     operations: Sequence[str] = OPERATIONS,
-    *,
-    quick: bool = False,
 ) -> Tuned:
     """Searches for about `seconds`. Calls `report` with the number of steps done, that of all
     steps, and the name of the next.
 
-    Operations that are not named keep their tiles. `quick` searches the sizes of large batches alone, with
-    the table's block_k. Raises ValueError if an operation has no tile that works.
+    Operations that are not named keep their tiles. Raises ValueError if an operation has no tile that
+    works.
     """
-    search = _Search(bench, table, time.monotonic() + seconds, report, operations, quick)
+    search = _Search(bench, table, time.monotonic() + seconds, report, operations)
     sets, changes = list(table.sets), []
-    first = len(sets) - len(search.sets)
     for operation in filter(operations.__contains__, MATMULS):
         tiles, found = search.matmul(operation)
-        for i, tile in enumerate(tiles, first):
+        for i, tile in enumerate(tiles):
             sets[i] = with_tile(sets[i], operation, tile)
         changes += found
     if "attention" in operations:
@@ -114,19 +113,16 @@ class _Search:
         deadline: float,
         report: Report,
         operations: Sequence[str],
-        quick: bool,
     ) -> None:
         self._bench = bench
         self._deadline, self._report = deadline, report
-        self._quick = quick
-        self.sets = table.sets[-1:] if quick else table.sets
+        self._sets = table.sets
         # The small sizes of a table by its limits, the last by what serving and bulk use.
-        tokens = (*MEASURED_TOKENS[: len(table.sets) - 1], LARGEST_TOKENS)
-        self._tokens = tokens[-len(self.sets) :]
+        self._tokens = (*MEASURED_TOKENS[: len(table.sets) - 1], LARGEST_TOKENS)
         self._rotary = bench.rotary(ROTARY_DTYPES[bench.dtype])
         self._element = torch.empty((), dtype=bench.dtype).element_size()
         matmuls = sum(operation in MATMULS for operation in operations)
-        self._steps = matmuls * (1 if quick else 2) * len(self.sets) + ("attention" in operations)
+        self._steps = matmuls * len(self._sets) + ("attention" in operations)
         self._done = 0
 
     @contextmanager
@@ -139,65 +135,49 @@ class _Search:
         self._report(self._done, self._steps, what)
 
     def matmul(self, operation: str) -> tuple[list[MatmulTile], list[Change]]:
-        defaults = [getattr(tile_set, operation) for tile_set in self.sets]
+        """Finds a tile for each size, all of which give the bits of the largest size's first."""
         inputs = self._bench.inputs(LARGEST_TOKENS, self._rotary)
-        truth = None
-        measured: dict[int, list[dict[MatmulTile, float]]] = {}
-        tried = [0] * len(defaults)
-        for block_k in block_ks(defaults[-1])[: 1 if self._quick else None]:
-            anchor: list[Tensor] | None = None
-            sizes: list[dict[MatmulTile, float]] = [{} for _ in defaults]
-            # The largest first: what it gives is what the others must give.
-            for i in reversed(range(len(defaults))):
-                label = f"{operation}, {self._tokens[i]} tokens, block_k {block_k}"
-                with self._step(label) as (until, timing):
-                    working: list[MatmulTile] = []
-                    for tile in self._matmul_candidates(operation, defaults[i], block_k):
-                        if working and time.monotonic() > until:
-                            break
-                        tried[i] += 1
-                        out = self._run(operation, i, tile, inputs)
-                        if out is None:
-                            continue
-                        if truth is None:
-                            truth = out
-                        if anchor is None and _close(out, truth):
-                            anchor = out
-                        if anchor is not None and _same(out, anchor):
+        anchor: list[Tensor] | None = None
+        changes: list[Change] = []
+        tiles: list[MatmulTile] = []
+        for i, tokens in reversed(list(enumerate(self._tokens))):
+            default: MatmulTile = getattr(self._sets[i], operation)
+            batch, first_rows = self._batch(tokens, i), _first_rows(inputs, tokens)
+            calls = {
+                tile: _matmul_call(operation, batch, tile, first_rows, self._bench)
+                for tile in self._matmul_candidates(operation, default, tokens)
+            }
+            tried = 0
+            working: list[MatmulTile] = []
+            with self._step(f"{operation}, {tokens} tokens") as (until, timing):
+                for together in batched(calls, COMPILED_TOGETHER):
+                    if working and time.monotonic() > until:
+                        break
+                    compile_together(calls[tile] for tile in together)
+                    for tile in together:
+                        out = _outputs(calls[tile])
+                        if out is not None and (anchor is None or _same(out, anchor)):
+                            anchor = anchor or out
                             working.append(tile)
-                    if anchor is not None:
-                        sizes[i] = self._time_matmuls(operation, i, working, timing)
-                if anchor is None:  # nothing of the largest size works: no size is served with it
-                    self._steps -= i
-                    break
-            measured[block_k] = sizes
-        tiles = choose(defaults, measured)
-        changes = []
-        for i, tile in enumerate(tiles):
-            before = measured[defaults[i].block_k][i].get(defaults[i])
-            after = measured[tile.block_k][i][tile]
-            changes.append(Change(operation, self._tokens[i], before, after, tile, tried[i]))
+                    tried += len(together)
+                seconds = self._time_matmuls(operation, i, working, timing)
+            best = better(default, seconds)
+            if best is None:
+                raise ValueError(f"{operation}: no tile for {tokens} tokens works")
+            tiles.insert(0, best)
+            before, after = seconds.get(default), seconds[best]
+            changes.insert(0, Change(operation, tokens, before, after, best, tried))
         return tiles, changes
 
     def _matmul_candidates(
-        self, operation: str, default: MatmulTile, block_k: int
+        self, operation: str, default: MatmulTile, tokens: int
     ) -> list[MatmulTile]:
         half = self._bench.sizes.attention.head_dim // 2 if operation == "qkv" else 0
-        return matmul_candidates(default, block_k, self._bench.shared_memory, self._element, half)
-
-    def _run(self, operation: str, i: int, tile: MatmulTile, inputs: Inputs) -> list[Tensor] | None:
-        """Returns the outputs for the first rows of the inputs, or None if the kernel does not run."""
-        tokens = self._tokens[i]
-        batch = self._batch(tokens, i)
-        part = inputs._replace(
-            **{name: getattr(inputs, name)[:tokens] for name in ("x", "h", "heads")}
-        )
-        call = _matmul_call(operation, batch, tile, part, self._bench)
-        return _outputs(call)
+        return matmul_candidates(default, tokens, self._bench.shared_memory, self._element, half)
 
     def _batch(self, tokens: int, i: int) -> Batch:
         lengths = lengths_of(tokens, min(512, tokens))
-        return self._bench.batch(lengths, self.sets[i])
+        return self._bench.batch(lengths, self._sets[i])
 
     def _time_matmuls(
         self, operation: str, i: int, tiles: Sequence[MatmulTile], seconds: float
@@ -221,7 +201,7 @@ class _Search:
         )
 
     def attention(self) -> tuple[AttentionTile, list[Change]]:
-        default = self.sets[-1].attention
+        default = self._sets[-1].attention
         bench = self._bench
         candidates = attention_candidates(
             default, bench.sizes.attention.head_dim, bench.shared_memory, self._element
@@ -271,13 +251,24 @@ class _Search:
         ]
 
     def _attention_batch(self, lengths: Any, tile: AttentionTile) -> Batch:
-        return self._bench.batch(lengths, replace(self.sets[-1], attention=tile))
+        return self._bench.batch(lengths, replace(self._sets[-1], attention=tile))
 
     def _qkv(self, tokens: int) -> tuple[Tensor, Tensor, Tensor]:
         sizes = self._bench.sizes.attention
         q = self._bench.normal(tokens, sizes.num_heads, sizes.head_dim)
         k, v = (self._bench.normal(tokens, sizes.num_kv_heads, sizes.head_dim) for _ in range(2))
         return q, k, v
+
+
+def _first_rows(inputs: Inputs, tokens: int) -> Inputs:
+    return inputs._replace(**{name: getattr(inputs, name)[:tokens] for name in ("x", "h", "heads")})
+
+
+def batched(tiles: Iterable[MatmulTile], number: int) -> Iterator[list[MatmulTile]]:
+    """Divides the tiles, as itertools.batched of Python 3.12 does."""
+    remaining = iter(tiles)
+    while part := list(islice(remaining, number)):
+        yield part
 
 
 def _matmul_call(

@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         table = find_table(gpu, bench.shared_memory, args.dtype)
         with _reporting() as report:
             tuned = tune(bench, table, args.seconds, report)
-    merge(output, to_entry(tuned.sets, gpu, args.dtype, table.chained))
+    merge(output, to_entry(tuned.sets, gpu, args.dtype))
     print(f"{gpu}, {args.dtype}; before: {table.source}")
     print(summary(tuned))
     print(f"{output}: use it with `gemwire serve --tile-table {output}`")

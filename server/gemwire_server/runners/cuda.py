@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from triton.errors import TritonError
 
 from gemwire_kernels import reference
-from gemwire_kernels.gpu import Attention, GpuOps
+from gemwire_kernels.gpu import Attention, GpuOps, TileTable
+from gemwire_kernels.gpu.compiling import compile_together
 from gemwire_server.checkpoints import Checkpoint
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.engine.packing import PackedBatch, pack
@@ -98,7 +99,7 @@ class CudaRunner:
         name = torch.cuda.get_device_properties(self.device).name
         graphs = "graphs" if self._graphs else "no graphs"
         table = self._ops.table
-        how = f"{graphs}, chained" if table.chained else graphs
+        how = f"{graphs}{_chained(table)}"
         return f"{self.device} {name}, {self.dtype_name}, {how}, tiles: {table.source}"
 
     def warm_up(self, tokens: int) -> None:
@@ -112,9 +113,12 @@ class CudaRunner:
         largest = max(tokens, config.max_position_embeddings)
         sizes = [size for size in BUCKETS if size < largest] + [largest]
         with _starting(self.device):
-            # The largest first: the smaller ones take their memory from its pool.
-            for size in reversed(sizes):
-                self._buckets.insert(0, self._make_bucket(size))
+            self._buckets = [_Bucket(self.encoder, self._ops, size, self.depth) for size in sizes]
+            with torch.cuda.stream(self._stream):
+                compile_together(bucket.forward for bucket in self._buckets)
+                # The largest first: the smaller ones take their memory from its pool.
+                for bucket in reversed(self._buckets):
+                    self._ready(bucket)
             shape = largest, self.encoder.dimensions
             self._results = cycle([torch.empty(shape, pin_memory=True) for _ in range(self.depth)])
             check_finite(self.run(warm_up_batch(largest - 8, config)))
@@ -128,14 +132,12 @@ class CudaRunner:
             self.device,
         )
 
-    def _make_bucket(self, size: int) -> "_Bucket":
-        with torch.cuda.stream(self._stream):
-            bucket = _Bucket(self.encoder, self._ops, size, self.depth)
-            bucket.fill(warm_up_batch(size - 8, self.encoder.config))
-            bucket.forward()  # compiles what is not in Triton's cache
-            if self._graphs:
-                bucket.capture(self._pool, self._stream)
-        return bucket
+    def _ready(self, bucket: "_Bucket") -> None:
+        """Runs a bucket once, which loads its kernels, and captures it."""
+        bucket.fill(warm_up_batch(bucket.size - 8, self.encoder.config))
+        bucket.forward()
+        if self._graphs:
+            bucket.capture(self._pool, self._stream)
 
     def _check_against_reference(self) -> None:
         """Checks every bucket: an untried card, driver or compiler must not serve wrong vectors."""
@@ -238,6 +240,14 @@ class _Bucket:
         with torch.cuda.graph(graph, pool=pool, stream=stream):
             vectors = self._encoder.forward(self._block.batch)
         self._graph, self._vectors = graph, vectors
+
+
+def _chained(table: TileTable) -> str:
+    """Says for people which batches have chained launches (see gemwire_kernels.gpu.launch)."""
+    limits = [tiles.max_tokens for tiles in table.sets if tiles.chained]
+    if not limits:
+        return ""
+    return ", chained" if None in limits else f", chained up to {limits[-1]} tokens"
 
 
 def attention_of(config: EncoderConfig) -> Attention:

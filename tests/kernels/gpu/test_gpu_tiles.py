@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gemwire_kernels.gpu import Attention, GpuOps, TileTable, find_table
-from gemwire_kernels.gpu.tiles import TRITON, _table, to_entry
+from gemwire_kernels.gpu.tiles import TRITON, to_entry
 from gemwire_kernels.tensors import from_tensor
 from support.kernels.setting import DEVICE, small_tiles
 
@@ -71,14 +71,25 @@ def test_reads_what_tune_writes(tmp_path: Path) -> None:
         assert found.source.endswith(f"mine.json, measured on {CARD} with Triton {TRITON}")
 
 
-@pytest.mark.parametrize("chained", [True, False])
-def test_reads_how_kernels_are_launched(chained: bool, tmp_path: Path) -> None:
-    document = {"measured": [to_entry(served().sets, CARD, "bfloat16", chained)]}
+def test_reads_how_the_kernels_of_each_size_are_launched(tmp_path: Path) -> None:
+    for table in (served(), served().with_chained(True), served().with_chained(False)):
+        document = {"measured": [to_entry(table.sets, CARD, "bfloat16")]}
+        found = find_table(CARD, 232448, "bfloat16", write(tmp_path / "mine.json", document))
+        assert [s.chained for s in found.sets] == [s.chained for s in table.sets]
+    for row in document["measured"][0]["sets"]:
+        del row["chained"]
     found = find_table(CARD, 232448, "bfloat16", write(tmp_path / "mine.json", document))
-    assert found.chained is chained
-    del document["measured"][0]["chained"]
-    found = find_table(CARD, 232448, "bfloat16", write(tmp_path / "mine.json", document))
-    assert found.chained is False
+    assert not any(s.chained for s in found.sets)
+
+
+def test_only_a_card_with_a_copy_engine_chains() -> None:
+    sizes = Attention(num_heads=3, num_kv_heads=1, head_dim=32)
+    for copy_engine in (True, False):
+        ops = GpuOps(
+            sizes, small_tiles().with_chained(True), dtype=torch.float32, device=DEVICE,
+            multiprocessors=2, copy_engine=copy_engine,
+        )  # fmt: skip
+        assert ops.block(16).batch.plan.chained is copy_engine
 
 
 @pytest.mark.parametrize(
@@ -138,7 +149,6 @@ QKV = entry()["sets"][0]["qkv"]
         {"measured": [entry(attention=[64, 64, 4, 2, "1"])]},
         {"measured": [rows(qkv=QKV[:-1])]},
         {"measured": [rows(qkv=[*QKV, 1])]},
-        {"measured": [rows(qkv=[QKV[0], QKV[1], 32, *QKV[3:]])]},
         {"measured": [rows(max_tokens=None)]},
         {"measured": [rows(max_tokens=1025)]},
         {"measured": [rows(max_tokens="128")]},
@@ -150,14 +160,6 @@ def test_refuses_a_file_that_is_no_table(document: Any, tmp_path: Path) -> None:
     file = write(tmp_path / "mine.json", document)
     with pytest.raises(ValueError, match=r"mine\.json"):
         find_table(CARD, 232448, "bfloat16", file)
-
-
-@pytest.mark.parametrize("name", ["qkv", "linear", "gate_up"])
-def test_refuses_sizes_that_would_sum_in_another_order(name: str) -> None:
-    first, *others = entry()["sets"]
-    first[name][2] *= 2
-    with pytest.raises(ValueError, match=f"{name} has several block_k: bits would differ"):
-        _table("mine", entry(sets=[first, *others]))
 
 
 def test_refuses_several_sizes_of_attention() -> None:

@@ -53,15 +53,18 @@ if not CUDA:
 
 
 def small_tiles(attention: tuple[int, int] = (16, 16)) -> TileTable:
-    """A table for the interpreter: two sizes of matrix tiles, and one of attention (rows, keys)."""
+    """A table for the interpreter: two sizes of matrix tiles, which take K in steps of other lengths, and
+    one of attention (rows, keys)."""
     rows, keys = attention
     attend = AttentionTile(block_m=rows, block_n=keys, num_warps=4, num_stages=1)
 
-    def sizes(block_m: int, block_n: int, max_tokens: int | None) -> TileSet:
-        tile = MatmulTile(block_m=block_m, block_n=block_n, block_k=32, num_warps=4, num_stages=1)
+    def sizes(block_m: int, block_n: int, block_k: int, max_tokens: int | None) -> TileSet:
+        tile = MatmulTile(
+            block_m=block_m, block_n=block_n, block_k=block_k, num_warps=4, num_stages=1
+        )
         return TileSet(qkv=tile, linear=tile, gate_up=tile, attention=attend, max_tokens=max_tokens)
 
-    return TileTable("small", (sizes(16, 16, 64), sizes(32, 32, None)))
+    return TileTable("small", (sizes(16, 16, 64, 64), sizes(32, 32, 32, None)))
 
 
 def make_ops(
