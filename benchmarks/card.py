@@ -1,6 +1,9 @@
 """Describes the GPU that figures are from, and its ceilings."""
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from statistics import median
 from typing import Any
 
 import torch
@@ -37,26 +40,56 @@ def card() -> dict[str, Any]:
 def ceilings(
     device: torch.device, copied: int = COPY_BYTES, matrix: int = MATRIX
 ) -> dict[str, float]:
-    """Measures bytes a second of a large copy, read plus written, and operations a second of a
-    large product in bfloat16 through cuBLAS.
+    """Measures bytes a second of a large copy by a kernel, read plus written, and operations a second
+    of a large product in bfloat16 through cuBLAS.
 
-    Both take random values, as zeros run faster.
+    `copied` is in bytes. Both take random values, as zeros run faster.
     """
-    source = torch.empty(copied, dtype=torch.uint8, device=device).random_()
+    source = torch.randn(copied // 4, device=device)
     target = torch.empty_like(source)
     a, b = (torch.randn(matrix, matrix, device=device).bfloat16() for _ in range(2))
-    # Sizes beyond the L2: one set of inputs is enough.
+    # Sizes beyond the L2: one set of inputs is enough. A graph's memcpy is slower than a kernel: 2.7 TB/s
+    # on an H200 where `neg` moves more.
     seconds = interleave(
         {
-            "copy": capture([lambda: target.copy_(source)]),
+            "copy": capture([lambda: torch.neg(source, out=target)]),
+            "memcpy": capture([lambda: target.copy_(source)]),
             "matmul": capture([lambda: a @ b]),
         },
         seconds=1.0,
     )
     return {
         "bytes_per_second": 2 * copied / seconds["copy"],
+        "memcpy_bytes_per_second": 2 * copied / seconds["memcpy"],
         "flops_per_second": 2 * matrix**3 / seconds["matmul"],
     }
+
+
+@contextmanager
+def clocks_under_load(found: dict[str, float]) -> Iterator[None]:
+    """Samples clocks and power while the context runs, and writes their medians into `found`.
+
+    Without them, a rate in a long run that is under that of one step looks like the host's fault; the card
+    may have lowered its clocks to stay inside its power limit.
+    """
+    names = ("clocks.sm", "power.draw", "temperature.gpu")
+    command = ["nvidia-smi", f"--query-gpu={','.join(names)}", "--format=csv,noheader,nounits"]
+    try:
+        sampling = subprocess.Popen(
+            [*command, "--id=0", "--loop-ms=50"], stdout=subprocess.PIPE, text=True
+        )
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        sampling.terminate()
+        said, _ = sampling.communicate(timeout=20)
+    lines = [line.split(",") for line in said.splitlines()]
+    for name, values in zip(names, zip(*lines, strict=False), strict=False):
+        with suppress(ValueError):  # a card that does not tell
+            found[name] = median(map(float, values))
 
 
 def quantile(values: list[float], share: float) -> float:

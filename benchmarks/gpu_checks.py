@@ -8,6 +8,7 @@ compute-sanitizer. `tests`: all tests of kernels and runner. Exits with 1 if a c
 """
 
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -63,13 +64,15 @@ def checks(kind: str, model: Path, folder: Path, dry_run: bool) -> list[Check]:
     pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5"]
     pytest += ["-o", "faulthandler_timeout=90"]  # where a test hangs
     dry = ["--dry-run"] if dry_run else []
-    # Most of the tests' time is compiling; a file's tests share a runner.
-    many = ["-n", "4", "--dist", "loadfile"] if find_spec("xdist") else []
+    # Most of the tests' time is compiling. Workers that each take all cores wait for one another.
+    workers = max(1, (os.cpu_count() or 1) // 2)
+    many = ["-n", str(workers), "--dist", "worksteal"] if find_spec("xdist") else []
+    threads = {"OMP_NUM_THREADS": "2"} if many else {}
     if kind == "tests":
         kernels, runners = (DRY_ROWS, DRY_ROWS) if dry_run else ((KERNELS,), (RUNNERS,))
         return [
-            Check("kernel tests", [*pytest, *many, *kernels]),
-            Check("runner tests", [*pytest, *many, *runners]),
+            Check("kernel tests", [*pytest, *many, *kernels], environ=threads),
+            Check("runner tests", [*pytest, *many, *runners], environ=threads),
         ]
     if kind == "sanitizer":
         sanitizer = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
@@ -89,7 +92,11 @@ def checks(kind: str, model: Path, folder: Path, dry_run: bool) -> list[Check]:
     started = [python, "benchmarks/gpu_selfcheck.py", "--model", str(model), "--output", str(own)]
     return [
         Check("self-check", [*started, *dry], figures=own),
-        Check("first rows", [*pytest, *many, *(DRY_ROWS if dry_run else FIRST_ROWS)]),
+        Check(
+            "first rows",
+            [*pytest, *many, *(DRY_ROWS if dry_run else FIRST_ROWS)],
+            environ=threads,
+        ),
         Check("verify", verify),
     ]
 

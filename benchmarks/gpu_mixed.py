@@ -1,9 +1,9 @@
 """Part e: mixed lengths on a GPU, this engine against what PyTorch and its libraries offer, in turns.
 
 Rivals, all in bfloat16 and all on token ids: sentence-transformers (scaled_dot_product_attention, texts
-sorted by length) in batches of several sizes; the same through torch.compile; and a packed encoder of
-compiled operations with varlen_attn and with FlexAttention. Each one's vectors are compared with this
-engine's before anything is timed.
+sorted by length) in batches of 128, on an H200 as fast as 512 and three times as fast as 32; the same
+through torch.compile; and a packed encoder of compiled operations with varlen_attn and with
+FlexAttention. Each one's vectors are compared with this engine's before anything is timed.
 
     python benchmarks/gpu_mixed.py [--model DIR] [--seconds 55] [--tile-table FILE] [--output FILE]
 
@@ -104,10 +104,10 @@ def rivals(checkpoint: Checkpoint, budget: int) -> list[Rival]:
     return [
         Rival(name, seconds, partial(make, name, *arguments))
         for name, seconds, make, *arguments in (
-            ("sentence-transformers", 8.0, padded, False, (32, 128, 512)),
-            ("varlen_attn", 12.0, side_by_side, "varlen"),
+            ("sentence-transformers", 8.0, padded, False, (128,)),
+            ("varlen_attn", 10.0, side_by_side, "varlen"),
             ("FlexAttention", 12.0, side_by_side, "flex"),
-            ("torch.compile", 25.0, padded, True, (128, 512)),
+            ("torch.compile", 25.0, padded, True, (128,)),
         )
     ]
 

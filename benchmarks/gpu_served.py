@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ from measure import keep
 from part import part_parser
 from server_process import server_process
 
-LEAST_SECONDS, MOST_SECONDS = 1.0, 6.0  # that a load is measured for
+LEAST_SECONDS, MOST_SECONDS = 1.0, 4.0  # that a load is measured for
+STOP_SECONDS = 8.0  # for the servers to end, side by side
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def loads(dry_run: bool) -> Loads:
 def main() -> int:
     args = part_parser(__doc__, seconds=60.0).parse_args()
     require_cuda()
-    end = time.monotonic() + args.seconds
+    end = time.monotonic() + args.seconds - STOP_SECONDS
     checkpoint = Path(args.model or full_checkpoint())
     load = loads(args.dry_run)
     result: dict[str, Any] = {
@@ -120,12 +122,14 @@ def start(
 
     with ThreadPoolExecutor(len(load.fronts)) as pool:
         started = dict(zip(load.fronts, pool.map(one, load.fronts), strict=True))
-    found = {}
-    for fronts, ready in started.items():
-        if ready is not None:
-            stack.push(ready[0])
-            found[fronts] = ready[1]
-    return found
+    running = {fronts: ready for fronts, ready in started.items() if ready is not None}
+    stack.callback(_stop, [server for server, _ in running.values()])
+    return {fronts: address for fronts, (_, address) in running.items()}
+
+
+def _stop(servers: Sequence[Any]) -> None:
+    with ThreadPoolExecutor(len(servers) or 1) as pool:
+        list(pool.map(lambda server: server.__exit__(None, None, None), servers))
 
 
 def line_of(label: str, found: dict[str, Any]) -> str:
