@@ -13,6 +13,7 @@ it ends. A part that fails or hangs does not stop the next.
     h cpu        with --only: threads of the CPU engine, calls a second of fronts; needs no GPU
     i sanitizer  with --only: every kernel under compute-sanitizer
     j tests      with --only: all tests of kernels and runner
+    k choices    with --only: tiles and launches of small batches, the head, clocks under load
 
     python benchmarks/gpu_run.py [--only d,f] [--seconds 340] [--output DIR] [--tile-table FILE]
         [--packages DIR] [--tokenizer FILE] [--revision REVISION] [--dry-run]
@@ -79,6 +80,7 @@ PARTS = (
     Part("h", "cpu", 300, "cpu_scaling.py", optional=True, needs_gpu=False),
     Part("i", "sanitizer", 150, "gpu_checks.py", ("--set", "sanitizer"), check=True, optional=True),
     Part("j", "tests", 250, "gpu_checks.py", ("--set", "tests"), check=True, optional=True),
+    Part("k", "choices", 40, "gpu_choices.py", optional=True),
 )
 
 

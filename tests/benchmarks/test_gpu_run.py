@@ -15,6 +15,7 @@ pytest.importorskip("triton")
 
 import gpu_run
 from gpu_checks import FIRST_ROWS
+from gpu_choices import SMALL_TILES
 from gpu_run import DRY_RUN, PARTS, SECONDS, Part, chosen
 from uninstalled import ROOT, environment
 
@@ -174,7 +175,7 @@ def dry_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         return call(*options, "--only", ",".join(letters), seconds=590)
 
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(half, ("abcde", "fghij"))
+        first, second = pool.map(half, ("abcde", "fghijk"))
     for done in (first, second):
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     return folder, first.stdout
@@ -207,7 +208,7 @@ def test_dry_run_leaves_nothing_out(dry_run: tuple[Path, str]) -> None:
     assert results["kernels"]["skipped"] == []
     engines = results["engine"]["engines"]
     assert {label.split(",")[0] for label in engines} == {
-        "served", "chained", "bf16 residual", "cuBLAS", "no graphs",
+        "served", "chained", "unchained", "bf16 residual", "cuBLAS", "no graphs",
     }  # fmt: skip
     for name in ("engine", "mixed", "served", "cpu"):
         assert results[name]["not_run"] == {}, name
@@ -219,5 +220,9 @@ def test_dry_run_leaves_nothing_out(dry_run: tuple[Path, str]) -> None:
     for name in ("checks", "sanitizer", "tests"):
         verdicts = {check["verdict"] for check in results[name]["checks"].values()}
         assert verdicts == {"passed"}, name
+    choices = results["choices"]
+    assert "not_run" not in choices and choices["head"].keys() == {"1 texts", "3 texts"}
+    assert len(choices["layers"]) == 2 * len(SMALL_TILES)
+    assert all(row["same_bits"] for row in choices["layers"].values())
     tuned = {change["operation"] for change in results["tune"]["changes"]}
     assert tuned == {"linear", "gate_up", "attention"}

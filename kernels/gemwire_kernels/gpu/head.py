@@ -22,7 +22,8 @@ BLOCK_M, BLOCK_N, BLOCK_K = 16, 32, 64
 def _dense_kernel(
     x_ptr, w_ptr, out_ptr, counts_ptr,
     N: tl.constexpr, K: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHAINED: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PRECISION: tl.constexpr,
+    CHAINED: tl.constexpr,
 ):  # fmt: skip
     chain(CHAINED)
     columns: tl.constexpr = tl.cdiv(N, BLOCK_N)
@@ -39,7 +40,7 @@ def _dense_kernel(
             x = tl.load(x_ptr + x_at, mask=x_mask, other=0.0)
             w_mask = (column < N)[:, None] & (k < K)[None, :]
             w = tl.load(w_ptr + column[:, None] * K + k[None, :], mask=w_mask, other=0.0)
-            total = tl.dot(x, w.T, total, input_precision="tf32x3")
+            total = tl.dot(x, w.T, total, input_precision=PRECISION)
         mask = (row < num_texts)[:, None] & (column < N)[None, :]
         tl.store(out_ptr + row.to(tl.int64)[:, None] * N + column[None, :], total, mask=mask)
 
@@ -70,7 +71,7 @@ def head(plan: Plan, pooled: Tensor, dense: Tensor) -> Tensor:
     tiles = triton.cdiv(rows, BLOCK_M) * triton.cdiv(columns, BLOCK_N)
     _dense_kernel[plan.programs(tiles, PROGRAMS_PER_MULTIPROCESSOR)](
         pooled, dense, out, plan.counts,
-        N=columns, K=depth, BLOCK_M=BLOCK_M, BLOCK_N=BLOCK_N, BLOCK_K=BLOCK_K,
+        N=columns, K=depth, BLOCK_M=BLOCK_M, BLOCK_N=BLOCK_N, BLOCK_K=BLOCK_K, PRECISION="tf32x3",
         num_warps=4, num_stages=4, **chaining(plan),
     )  # fmt: skip
     grid = plan.programs(triton.cdiv(rows, ROWS), PROGRAMS_PER_MULTIPROCESSOR)
