@@ -64,7 +64,7 @@ class Calls:
             timing = answer.timing if answer.HasField("timing") else None
             results = answer.results if batch else (answer,)
             for result in results:
-                if batch and result.WhichOneof("result") == "error":
+                if batch and result.WhichOneof("outcome") == "error":
                     code = CODES.get(result.error.code, grpc.StatusCode.UNKNOWN).name
                 elif is_vector(result.embedding, self._dimensions):
                     good += 1

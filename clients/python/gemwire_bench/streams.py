@@ -139,7 +139,7 @@ class Lane:
     async def _read(self, call: Any) -> None:
         try:
             async for response in call:
-                match response.WhichOneof("message"):
+                match response.WhichOneof("payload"):
                     case "opened":
                         self._credit += response.opened.max_inflight_inputs
                         self._limit = response.opened.max_inflight_inputs
@@ -163,7 +163,7 @@ class Lane:
             if message is None:
                 continue
             code, good, tokens = "OK", 1, result.embedding.token_count
-            if result.WhichOneof("result") == "error":
+            if result.WhichOneof("outcome") == "error":
                 code, good = CODES.get(result.error.code, grpc.StatusCode.UNKNOWN).name, 0
             elif not is_vector(result.embedding, self._dimensions):
                 code, good, tokens = WRONG, 0, 0

@@ -157,7 +157,7 @@ class Exchange:
 
     def receive(self, message: pb.EmbedStreamResponse) -> None:
         """Takes a message of the server."""
-        match message.WhichOneof("message"):
+        match message.WhichOneof("payload"):
             case "opened":
                 if self._revision not in (None, message.opened.model_revision):
                     raise model_changed()
@@ -252,7 +252,7 @@ class Exchange:
         if entry is None:
             return
         self._under_way -= 1
-        if result.WhichOneof("result") == "embedding":
+        if result.WhichOneof("outcome") == "embedding":
             entry.answer = decode(result.embedding)
             if self._on_tokens is not None:
                 self._on_tokens(result.embedding.token_count)

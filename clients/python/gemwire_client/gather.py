@@ -33,7 +33,7 @@ class Gathered:
         if len(response.results) != rows.stop - rows.start:
             raise GemwireError(f"{len(response.results)} answers to {rows.stop - rows.start} texts")
         for index, result in enumerate(response.results, rows.start):
-            if result.WhichOneof("result") == "embedding":
+            if result.WhichOneof("outcome") == "embedding":
                 self._vectors[index] = decode(result.embedding)
             else:
                 self._errors[index] = from_status(result.error, index)

@@ -11,6 +11,45 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    ERROR_REASON_QUEUE_FULL: _ClassVar[ErrorReason]
+    ERROR_REASON_CALLER_QUEUE_FULL: _ClassVar[ErrorReason]
+    ERROR_REASON_DEADLINE_UNREACHABLE: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_CALLS: _ClassVar[ErrorReason]
+    ERROR_REASON_QUOTA_EXCEEDED: _ClassVar[ErrorReason]
+    ERROR_REASON_DRAINING: _ClassVar[ErrorReason]
+    ERROR_REASON_ENGINE_RESTARTING: _ClassVar[ErrorReason]
+    ERROR_REASON_DEADLINE_EXCEEDED: _ClassVar[ErrorReason]
+    ERROR_REASON_MISSING_TOKEN: _ClassVar[ErrorReason]
+    ERROR_REASON_WRONG_TOKEN: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_REVOKED: _ClassVar[ErrorReason]
+    ERROR_REASON_MODEL_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_MALFORMED_MESSAGE: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_INPUTS: _ClassVar[ErrorReason]
+    ERROR_REASON_REQUEST_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_RESPONSE_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_STREAM_NOT_OPEN: _ClassVar[ErrorReason]
+    ERROR_REASON_STREAM_ALREADY_OPEN: _ClassVar[ErrorReason]
+    ERROR_REASON_UNKNOWN_TASK: _ClassVar[ErrorReason]
+    ERROR_REASON_UNKNOWN_PROMPT: _ClassVar[ErrorReason]
+    ERROR_REASON_PROMPT_TOO_LONG: _ClassVar[ErrorReason]
+    ERROR_REASON_UNSUPPORTED_DIMENSION: _ClassVar[ErrorReason]
+    ERROR_REASON_DIMENSIONS_DIFFER: _ClassVar[ErrorReason]
+    ERROR_REASON_UNKNOWN_TRUNCATION: _ClassVar[ErrorReason]
+    ERROR_REASON_UNKNOWN_ENCODING: _ClassVar[ErrorReason]
+    ERROR_REASON_UNSUPPORTED_PRIORITY: _ClassVar[ErrorReason]
+    ERROR_REASON_UNKNOWN_PAGE_TOKEN: _ClassVar[ErrorReason]
+    ERROR_REASON_NEGATIVE_PAGE_SIZE: _ClassVar[ErrorReason]
+    ERROR_REASON_EMPTY_TEXT: _ClassVar[ErrorReason]
+    ERROR_REASON_TEXT_TOO_LONG: _ClassVar[ErrorReason]
+    ERROR_REASON_TITLE_WITHOUT_DOCUMENT: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_OUT_OF_RANGE: _ClassVar[ErrorReason]
+    ERROR_REASON_POISON_INPUT: _ClassVar[ErrorReason]
+    ERROR_REASON_DEVICE_LOST: _ClassVar[ErrorReason]
+    ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
+
 class TaskType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     TASK_TYPE_UNSPECIFIED: _ClassVar[TaskType]
@@ -41,6 +80,42 @@ class VectorEncoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VECTOR_ENCODING_BINARY: _ClassVar[VectorEncoding]
     VECTOR_ENCODING_UBINARY_LSB: _ClassVar[VectorEncoding]
     VECTOR_ENCODING_INT8_FIXED: _ClassVar[VectorEncoding]
+ERROR_REASON_UNSPECIFIED: ErrorReason
+ERROR_REASON_QUEUE_FULL: ErrorReason
+ERROR_REASON_CALLER_QUEUE_FULL: ErrorReason
+ERROR_REASON_DEADLINE_UNREACHABLE: ErrorReason
+ERROR_REASON_TOO_MANY_CALLS: ErrorReason
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason
+ERROR_REASON_DRAINING: ErrorReason
+ERROR_REASON_ENGINE_RESTARTING: ErrorReason
+ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason
+ERROR_REASON_MISSING_TOKEN: ErrorReason
+ERROR_REASON_WRONG_TOKEN: ErrorReason
+ERROR_REASON_TOKEN_REVOKED: ErrorReason
+ERROR_REASON_MODEL_NOT_FOUND: ErrorReason
+ERROR_REASON_MALFORMED_MESSAGE: ErrorReason
+ERROR_REASON_TOO_MANY_INPUTS: ErrorReason
+ERROR_REASON_REQUEST_TOO_LARGE: ErrorReason
+ERROR_REASON_RESPONSE_TOO_LARGE: ErrorReason
+ERROR_REASON_STREAM_NOT_OPEN: ErrorReason
+ERROR_REASON_STREAM_ALREADY_OPEN: ErrorReason
+ERROR_REASON_UNKNOWN_TASK: ErrorReason
+ERROR_REASON_UNKNOWN_PROMPT: ErrorReason
+ERROR_REASON_PROMPT_TOO_LONG: ErrorReason
+ERROR_REASON_UNSUPPORTED_DIMENSION: ErrorReason
+ERROR_REASON_DIMENSIONS_DIFFER: ErrorReason
+ERROR_REASON_UNKNOWN_TRUNCATION: ErrorReason
+ERROR_REASON_UNKNOWN_ENCODING: ErrorReason
+ERROR_REASON_UNSUPPORTED_PRIORITY: ErrorReason
+ERROR_REASON_UNKNOWN_PAGE_TOKEN: ErrorReason
+ERROR_REASON_NEGATIVE_PAGE_SIZE: ErrorReason
+ERROR_REASON_EMPTY_TEXT: ErrorReason
+ERROR_REASON_TEXT_TOO_LONG: ErrorReason
+ERROR_REASON_TITLE_WITHOUT_DOCUMENT: ErrorReason
+ERROR_REASON_TOKEN_OUT_OF_RANGE: ErrorReason
+ERROR_REASON_POISON_INPUT: ErrorReason
+ERROR_REASON_DEVICE_LOST: ErrorReason
+ERROR_REASON_INTERNAL: ErrorReason
 TASK_TYPE_UNSPECIFIED: TaskType
 TASK_TYPE_RETRIEVAL_QUERY: TaskType
 TASK_TYPE_RETRIEVAL_DOCUMENT: TaskType
@@ -219,12 +294,16 @@ class EmbedStreamResponse(_message.Message):
     def __init__(self, opened: _Optional[_Union[StreamOpened, _Mapping]] = ..., results: _Optional[_Union[StreamResults, _Mapping]] = ..., go_away: _Optional[_Union[StreamGoAway, _Mapping]] = ...) -> None: ...
 
 class StreamOpened(_message.Message):
-    __slots__ = ("model_revision", "max_inflight_inputs")
+    __slots__ = ("model_revision", "max_inflight_inputs", "max_inputs_per_message", "max_request_bytes")
     MODEL_REVISION_FIELD_NUMBER: _ClassVar[int]
     MAX_INFLIGHT_INPUTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_INPUTS_PER_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    MAX_REQUEST_BYTES_FIELD_NUMBER: _ClassVar[int]
     model_revision: str
     max_inflight_inputs: int
-    def __init__(self, model_revision: _Optional[str] = ..., max_inflight_inputs: _Optional[int] = ...) -> None: ...
+    max_inputs_per_message: int
+    max_request_bytes: int
+    def __init__(self, model_revision: _Optional[str] = ..., max_inflight_inputs: _Optional[int] = ..., max_inputs_per_message: _Optional[int] = ..., max_request_bytes: _Optional[int] = ...) -> None: ...
 
 class StreamResults(_message.Message):
     __slots__ = ("results", "timing", "granted_inputs")
@@ -266,31 +345,77 @@ class ComputeSimilarityRequest(_message.Message):
     target_options: EmbedOptions
     def __init__(self, source: _Optional[_Union[EmbedInput, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[EmbedInput, _Mapping]]] = ..., options: _Optional[_Union[EmbedOptions, _Mapping]] = ..., target_options: _Optional[_Union[EmbedOptions, _Mapping]] = ...) -> None: ...
 
+class SimilarityResult(_message.Message):
+    __slots__ = ("score", "error")
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    score: float
+    error: _status_pb2.Status
+    def __init__(self, score: _Optional[float] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+
 class ComputeSimilarityResponse(_message.Message):
-    __slots__ = ("scores",)
-    SCORES_FIELD_NUMBER: _ClassVar[int]
-    scores: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, scores: _Optional[_Iterable[float]] = ...) -> None: ...
+    __slots__ = ("results", "timing", "model_revision")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    TIMING_FIELD_NUMBER: _ClassVar[int]
+    MODEL_REVISION_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[SimilarityResult]
+    timing: Timing
+    model_revision: str
+    def __init__(self, results: _Optional[_Iterable[_Union[SimilarityResult, _Mapping]]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., model_revision: _Optional[str] = ...) -> None: ...
 
 class TokenizeRequest(_message.Message):
-    __slots__ = ("input", "options", "include_pieces")
+    __slots__ = ("input", "options", "include_pieces", "include_spans")
     INPUT_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_PIECES_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_SPANS_FIELD_NUMBER: _ClassVar[int]
     input: EmbedInput
     options: EmbedOptions
     include_pieces: bool
-    def __init__(self, input: _Optional[_Union[EmbedInput, _Mapping]] = ..., options: _Optional[_Union[EmbedOptions, _Mapping]] = ..., include_pieces: _Optional[bool] = ...) -> None: ...
+    include_spans: bool
+    def __init__(self, input: _Optional[_Union[EmbedInput, _Mapping]] = ..., options: _Optional[_Union[EmbedOptions, _Mapping]] = ..., include_pieces: _Optional[bool] = ..., include_spans: _Optional[bool] = ...) -> None: ...
 
 class TokenizeResponse(_message.Message):
-    __slots__ = ("ids", "pieces", "over_limit")
+    __slots__ = ("ids", "pieces", "over_limit", "spans", "timing", "model_revision")
     IDS_FIELD_NUMBER: _ClassVar[int]
     PIECES_FIELD_NUMBER: _ClassVar[int]
     OVER_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    SPANS_FIELD_NUMBER: _ClassVar[int]
+    TIMING_FIELD_NUMBER: _ClassVar[int]
+    MODEL_REVISION_FIELD_NUMBER: _ClassVar[int]
     ids: _containers.RepeatedScalarFieldContainer[int]
     pieces: _containers.RepeatedScalarFieldContainer[str]
     over_limit: bool
-    def __init__(self, ids: _Optional[_Iterable[int]] = ..., pieces: _Optional[_Iterable[str]] = ..., over_limit: _Optional[bool] = ...) -> None: ...
+    spans: _containers.RepeatedCompositeFieldContainer[TokenSpan]
+    timing: Timing
+    model_revision: str
+    def __init__(self, ids: _Optional[_Iterable[int]] = ..., pieces: _Optional[_Iterable[str]] = ..., over_limit: _Optional[bool] = ..., spans: _Optional[_Iterable[_Union[TokenSpan, _Mapping]]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., model_revision: _Optional[str] = ...) -> None: ...
+
+class TokenSpan(_message.Message):
+    __slots__ = ("begin", "end")
+    BEGIN_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    begin: int
+    end: int
+    def __init__(self, begin: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
+
+class DetokenizeRequest(_message.Message):
+    __slots__ = ("model", "ids", "keep_special_tokens")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    KEEP_SPECIAL_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    ids: _containers.RepeatedScalarFieldContainer[int]
+    keep_special_tokens: bool
+    def __init__(self, model: _Optional[str] = ..., ids: _Optional[_Iterable[int]] = ..., keep_special_tokens: _Optional[bool] = ...) -> None: ...
+
+class DetokenizeResponse(_message.Message):
+    __slots__ = ("text", "model_revision")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_REVISION_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    model_revision: str
+    def __init__(self, text: _Optional[str] = ..., model_revision: _Optional[str] = ...) -> None: ...
 
 class GetModelRequest(_message.Message):
     __slots__ = ("name",)

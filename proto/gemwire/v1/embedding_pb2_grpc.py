@@ -29,7 +29,9 @@ class EmbeddingServiceStub:
     """Turns text into vectors. Every method is free of side effects, so a client may retry or hedge it.
 
     What fails a whole call is its gRPC status; what fails one text of many is a google.rpc.Status in
-    its place. Both carry google.rpc.ErrorInfo with domain "gemwire.dev" and a machine-readable reason.
+    its place. Both carry google.rpc.ErrorInfo with domain "gemwire.dev" and a reason of ErrorReason. A
+    call that is worth sending again carries google.rpc.RetryInfo with the delay; without RetryInfo, do not
+    send it again as it is. What is wrong in a request is named by google.rpc.BadRequest.
     """
 
     def __init__(self, channel):
@@ -63,13 +65,20 @@ class EmbeddingServiceStub:
                 request_serializer=gemwire_dot_v1_dot_embedding__pb2.TokenizeRequest.SerializeToString,
                 response_deserializer=gemwire_dot_v1_dot_embedding__pb2.TokenizeResponse.FromString,
                 _registered_method=True)
+        self.Detokenize = channel.unary_unary(
+                '/gemwire.v1.EmbeddingService/Detokenize',
+                request_serializer=gemwire_dot_v1_dot_embedding__pb2.DetokenizeRequest.SerializeToString,
+                response_deserializer=gemwire_dot_v1_dot_embedding__pb2.DetokenizeResponse.FromString,
+                _registered_method=True)
 
 
 class EmbeddingServiceServicer:
     """Turns text into vectors. Every method is free of side effects, so a client may retry or hedge it.
 
     What fails a whole call is its gRPC status; what fails one text of many is a google.rpc.Status in
-    its place. Both carry google.rpc.ErrorInfo with domain "gemwire.dev" and a machine-readable reason.
+    its place. Both carry google.rpc.ErrorInfo with domain "gemwire.dev" and a reason of ErrorReason. A
+    call that is worth sending again carries google.rpc.RetryInfo with the delay; without RetryInfo, do not
+    send it again as it is. What is wrong in a request is named by google.rpc.BadRequest.
     """
 
     def Embed(self, request, context):
@@ -96,7 +105,8 @@ class EmbeddingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ComputeSimilarity(self, request, context):
-        """Scores targets against a source by the cosine of their vectors, the model's own similarity.
+        """Scores targets against a source by the cosine of their vectors, the model's own similarity. One bad
+        target fails alone; a bad source fails the call.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,6 +114,13 @@ class EmbeddingServiceServicer:
 
     def Tokenize(self, request, context):
         """The token ids the model would see.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Detokenize(self, request, context):
+        """The text that token ids stand for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,6 +154,11 @@ def add_EmbeddingServiceServicer_to_server(servicer, server):
                     request_deserializer=gemwire_dot_v1_dot_embedding__pb2.TokenizeRequest.FromString,
                     response_serializer=gemwire_dot_v1_dot_embedding__pb2.TokenizeResponse.SerializeToString,
             ),
+            'Detokenize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Detokenize,
+                    request_deserializer=gemwire_dot_v1_dot_embedding__pb2.DetokenizeRequest.FromString,
+                    response_serializer=gemwire_dot_v1_dot_embedding__pb2.DetokenizeResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'gemwire.v1.EmbeddingService', rpc_method_handlers)
@@ -149,7 +171,9 @@ class EmbeddingService:
     """Turns text into vectors. Every method is free of side effects, so a client may retry or hedge it.
 
     What fails a whole call is its gRPC status; what fails one text of many is a google.rpc.Status in
-    its place. Both carry google.rpc.ErrorInfo with domain "gemwire.dev" and a machine-readable reason.
+    its place. Both carry google.rpc.ErrorInfo with domain "gemwire.dev" and a reason of ErrorReason. A
+    call that is worth sending again carries google.rpc.RetryInfo with the delay; without RetryInfo, do not
+    send it again as it is. What is wrong in a request is named by google.rpc.BadRequest.
     """
 
     @staticmethod
@@ -277,6 +301,33 @@ class EmbeddingService:
             '/gemwire.v1.EmbeddingService/Tokenize',
             gemwire_dot_v1_dot_embedding__pb2.TokenizeRequest.SerializeToString,
             gemwire_dot_v1_dot_embedding__pb2.TokenizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Detokenize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gemwire.v1.EmbeddingService/Detokenize',
+            gemwire_dot_v1_dot_embedding__pb2.DetokenizeRequest.SerializeToString,
+            gemwire_dot_v1_dot_embedding__pb2.DetokenizeResponse.FromString,
             options,
             channel_credentials,
             insecure,

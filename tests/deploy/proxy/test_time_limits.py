@@ -223,5 +223,5 @@ def test_as_shipped_nothing_is_cut_after_the_15_seconds_that_are_the_default(
         answer, messages = pool.submit(unary, address), pool.submit(stream, address)
         assert 14.0 < pool.submit(cut, default_address).result() < 16.0
         assert len(answer.result().embedding.values) == 96
-        kinds = [message.WhichOneof("message") for message in messages.result()]
+        kinds = [message.WhichOneof("payload") for message in messages.result()]
         assert kinds == ["opened", "results"]

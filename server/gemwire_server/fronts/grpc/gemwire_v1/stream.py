@@ -138,7 +138,7 @@ class _Stream:
         opening = await self._read_opening()
         if opening is None:
             return
-        if opening.WhichOneof("message") != "open":
+        if opening.WhichOneof("payload") != "open":
             raise InvalidInput("STREAM_NOT_OPEN", "the first message must be `open`", field="open")
         options = check_options(opening.open.options, self._service, "open.options")
         opened = pb.StreamOpened(
@@ -202,7 +202,7 @@ class _Stream:
         while (message := await self._read()) is not None:
             if self._call.grant is not None:
                 self._call.grant.check()
-            if message.WhichOneof("message") != "batch":
+            if message.WhichOneof("payload") != "batch":
                 raise InvalidInput(
                     "STREAM_ALREADY_OPEN", "after `open`, every message is a `batch`", field="batch"
                 )
