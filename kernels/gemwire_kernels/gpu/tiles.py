@@ -6,9 +6,9 @@ other card: the first table whose shared memory the card has, chosen by asking t
 all fit, and on Hopper nothing spills. On other cards some kernels do, and are slower for it.
 
 A table has several sizes of matrix tiles, by the number of tokens. Their bits are the same: an element's
-sum goes through K in order, 16 at a time, whatever BLOCK_K is (tests and the engine's check at start
-compare). Attention has one tile for all sizes, as the blocks of keys and the parts that pooling sums are
-its own.
+sum goes through K in order, 16 at a time, whatever BLOCK_K is. Tests compare, and so does `gemwire tune`
+before it times a tile. Attention has one tile for all sizes, as the blocks of keys and the parts that
+pooling sums are its own.
 """
 
 import json

@@ -150,7 +150,7 @@ class _Search:
             tried = 0
             working: list[MatmulTile] = []
             with self._step(f"{operation}, {tokens} tokens") as (until, timing):
-                for together in batched(calls, COMPILED_TOGETHER):
+                for together in _batched(calls, COMPILED_TOGETHER):
                     if working and time.monotonic() > until:
                         break
                     compile_together(calls[tile] for tile in together)
@@ -264,7 +264,7 @@ def _first_rows(inputs: Inputs, tokens: int) -> Inputs:
     return inputs._replace(**{name: getattr(inputs, name)[:tokens] for name in ("x", "h", "heads")})
 
 
-def batched(tiles: Iterable[MatmulTile], number: int) -> Iterator[list[MatmulTile]]:
+def _batched(tiles: Iterable[MatmulTile], number: int) -> Iterator[list[MatmulTile]]:
     """Divides the tiles, as itertools.batched of Python 3.12 does."""
     remaining = iter(tiles)
     while part := list(islice(remaining, number)):
