@@ -5,7 +5,7 @@ import inspect
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -31,40 +31,6 @@ from gemwire_client.requests import ENCODINGS
 from support.scripted import Scripted, foreign, scripted_server, status, vector
 
 Run = Callable[..., Any]
-
-
-@pytest.fixture
-def server() -> Iterator[tuple[Scripted, str]]:
-    with scripted_server() as running:
-        yield running
-
-
-@pytest.fixture
-def scripted(server: tuple[Scripted, str]) -> Scripted:
-    return server[0]
-
-
-@pytest.fixture(params=["sync", "asyncio"])
-def call(request: pytest.FixtureRequest, server: tuple[Scripted, str]) -> Run:
-    """call("embed", …) makes a client, calls its method and returns the answer."""
-
-    def with_sync(
-        method: str, *args: Any, client: dict[str, Any] | None = None, **options: Any
-    ) -> Any:
-        with Client(server[1], **(client or {})) as made:
-            return getattr(made, method)(*args, **options)
-
-    def with_asyncio(
-        method: str, *args: Any, client: dict[str, Any] | None = None, **options: Any
-    ) -> Any:
-        async def main() -> Any:
-            async with AsyncClient(server[1], **(client or {})) as made:
-                answer: Awaitable[Any] = getattr(made, method)(*args, **options)
-                return await answer
-
-        return asyncio.run(main())
-
-    return with_sync if request.param == "sync" else with_asyncio
 
 
 def texts(count: int) -> list[str]:
@@ -187,15 +153,6 @@ def test_no_request_asks_for_more_than_an_answer_holds(call: Run, scripted: Scri
     assert sorted(len(request.inputs) for request in scripted.requests) == [3, 5, 5, 5, 5]
 
 
-def test_no_similarity_asks_for_more_than_an_answer_holds(call: Run, scripted: Scripted) -> None:
-    scripted.limits = pb.Limits(
-        max_inputs_per_request=1000, max_request_bytes=200_000, max_response_bytes=1024 + 7 * 4
-    )
-    some = texts(20)
-    assert call("similarity", "a", some).tolist() == [len(text) for text in some]
-    assert [len(request.targets) for request in scripted.requests] == [7, 7, 6]
-
-
 # Type and width of a vector of 16.
 DECODED: dict[str, tuple[type, int]] = {
     "float32": (np.float32, 16),
@@ -225,15 +182,6 @@ def test_every_encoding_is_decoded(call: Run, encoding: str) -> None:
 def test_a_single_text_is_a_single_vector(call: Run) -> None:
     assert call("embed", "one").tolist() == vector("one")
     assert call("embed", Document("one", "t")).shape == (4,)
-
-
-def test_similarity_takes_any_number_of_targets(call: Run, scripted: Scripted) -> None:
-    targets = ["x" * (i + 1) for i in range(20)]
-    scores = call("similarity", "s", targets, task="retrieval_query", target_task="clustering")
-    assert scores.tolist() == [float(i + 1) for i in range(20)]
-    assert max(len(request.targets) for request in scripted.requests) == 7
-    assert scripted.requests[0].options.task == 1
-    assert scripted.requests[0].target_options.task == 6
 
 
 def test_a_bad_text_is_named_with_its_place(call: Run) -> None:

@@ -21,23 +21,12 @@ from gemwire_client import (
 )
 from gemwire_client.aio_stream import AsyncStream
 from gemwire_client.foreign import from_rpc_error
-from support.scripted import Scripted, scripted_server, status, vector
+from support.scripted import Scripted, status, vector
 
 Embed = Callable[..., list[Any]]
 WAIT = 20.0
 # A port that another test's server had must not bring along that it was refused.
 ALONE = (("grpc.use_local_subchannel_pool", 1),)
-
-
-@pytest.fixture
-def server() -> Iterator[tuple[Scripted, str]]:
-    with scripted_server() as running:
-        yield running
-
-
-@pytest.fixture
-def scripted(server: tuple[Scripted, str]) -> Scripted:
-    return server[0]
 
 
 @pytest.fixture(params=["sync", "asyncio", "asyncio source"])
