@@ -69,7 +69,7 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
         self.waits_for = 0  # texts that a stream must bring before the first answer
         self.breaks_with = status(grpc.StatusCode.UNAVAILABLE, "GONE")
         self.streams = 0
-        self.revisions: list[str] = []  # of one stream each
+        self.revisions: list[str] = []  # of one stream or ComputeSimilarity each
         self.answered: list[int] = []
         self.stream_ended = threading.Event()
         self.silent = False
@@ -117,7 +117,11 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
         self, request: pb.ComputeSimilarityRequest, context: Any
     ) -> pb.ComputeSimilarityResponse:
         self._begin(request, context)
-        return pb.ComputeSimilarityResponse(scores=[float(len(t.text)) for t in request.targets])
+        assert len(request.targets) < self.limits.max_inputs_per_request
+        return pb.ComputeSimilarityResponse(
+            results=[self._score(item) for item in request.targets],
+            model_revision=self._revision(),
+        )
 
     def EmbedStream(
         self, requests: Iterator[pb.EmbedStreamRequest], context: Any
@@ -128,8 +132,7 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
         self._begin(opening, context)
         sent: list[int] = []
         self.sent.append(sent)
-        revision = self.revisions.pop(0) if self.revisions else ""
-        opened = pb.StreamOpened(max_inflight_inputs=self.credit, model_revision=revision)
+        opened = pb.StreamOpened(max_inflight_inputs=self.credit, model_revision=self._revision())
         yield pb.EmbedStreamResponse(opened=opened)
         if self.silent:
             ended = threading.Event()
@@ -167,6 +170,15 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
         if item.text == "bad":
             return pb.EmbedResult(error=status(grpc.StatusCode.INVALID_ARGUMENT, "BAD_TEXT"))
         return pb.EmbedResult(embedding=_embedding(item.text, options.encoding))
+
+    def _score(self, item: pb.EmbedInput) -> pb.SimilarityResult:
+        result = self._result(item, pb.EmbedOptions())
+        if result.HasField("error"):
+            return pb.SimilarityResult(error=result.error)
+        return pb.SimilarityResult(score=len(item.text))
+
+    def _revision(self) -> str:
+        return self.revisions.pop(0) if self.revisions else ""
 
     def _answer_backwards(
         self, held: list[tuple[int, pb.EmbedInput]], options: pb.EmbedOptions

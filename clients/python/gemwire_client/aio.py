@@ -105,7 +105,7 @@ class AsyncClient:
             return await self._embed_one(texts, settings, timeout)
         inputs = [requests.text_input(text) for text in requests.with_titles(texts, titles)]
         model = await self._model_within(timeout)
-        gathered = Gathered(len(inputs), settings, model)
+        gathered = Gathered.vectors(len(inputs), settings, model)
         gate = asyncio.Semaphore(CALLS_IN_FLIGHT)
 
         async def request_part(part: slice) -> None:
@@ -120,7 +120,7 @@ class AsyncClient:
             for part in parts:
                 part.cancel()
             await asyncio.gather(*parts, return_exceptions=True)
-        return gathered.vectors()
+        return gathered.answers()
 
     async def _embed_one(
         self, text: Text, options: pb.EmbedOptions, timeout: float | None
@@ -213,14 +213,13 @@ class AsyncClient:
         request = requests.similarity(source, task, target_task, dimensions)
         inputs = [requests.text_input(target) for target in targets]
         timeout = self._timeout if timeout is None else seconds(timeout)
-        limits = requests.less_one((await self._model_within(timeout)).limits)
-        scores: list[float] = []
-        for part in requests.request_slices(inputs, limits, requests.SCORE_BYTES):
+        gathered = Gathered.scores(len(inputs), await self._model_within(timeout))
+        for part in gathered.slices(inputs):
             del request.targets[:]
             request.targets.extend(inputs[part])
             response = await self._call(self._embedding.ComputeSimilarity, request, timeout)
-            scores += response.scores
-        return np.array(scores, dtype=np.float32)
+            gathered.place(part, response)
+        return gathered.answers()  # type: ignore[return-value]
 
     async def tokenize(self, text: Text, **options: Unpack[Options]) -> NDArray[np.int32]:
         """The token ids that the model gets; int32 [tokens]. See `Client.tokenize`."""

@@ -120,7 +120,7 @@ class Client:
                 raise ValueError("titles go with a list of texts; a single one is a Document")
             return self._embed_one(texts, settings, timeout)
         inputs = [requests.text_input(text) for text in requests.with_titles(texts, titles)]
-        gathered = Gathered(len(inputs), settings, self._model_within(timeout))
+        gathered = Gathered.vectors(len(inputs), settings, self._model_within(timeout))
         method = self._embedding.BatchEmbed
         waiting: deque[tuple[slice, pb.BatchEmbedRequest, Tries, Any]] = deque()
         slices = gathered.slices(inputs)
@@ -139,7 +139,7 @@ class Client:
         finally:
             for *_, future in waiting:
                 future.cancel()
-        return gathered.vectors()
+        return gathered.answers()
 
     def _embed_one(self, text: Text, options: pb.EmbedOptions, timeout: float | None) -> Vector:
         request = pb.EmbedRequest(input=requests.text_input(text), options=options)
@@ -226,20 +226,21 @@ class Client:
         """The cosine of each target with the source; float32 [n].
 
         `task` is the source's, and the targets' unless `target_task` is given: for search, use
-        task="retrieval_query", target_task="retrieval_document". Any number of targets.
+        task="retrieval_query", target_task="retrieval_document". Any number of targets: what is over the
+        server's limits is sent in several requests, and `timeout` is for each. Raises the source's error,
+        or as `embed` if some targets fail.
         """
         requests.check_several(targets)
         request = requests.similarity(source, task, target_task, dimensions)
         inputs = [requests.text_input(target) for target in targets]
-        scores: list[float] = []
         timeout = self._timeout if timeout is None else seconds(timeout)
-        limits = requests.less_one(self._model_within(timeout).limits)
-        for part in requests.request_slices(inputs, limits, requests.SCORE_BYTES):
+        gathered = Gathered.scores(len(inputs), self._model_within(timeout))
+        for part in gathered.slices(inputs):
             del request.targets[:]
             request.targets.extend(inputs[part])
             response = self._call(self._embedding.ComputeSimilarity, request, timeout)
-            scores += response.scores
-        return np.array(scores, dtype=np.float32)
+            gathered.place(part, response)
+        return gathered.answers()  # type: ignore[return-value]
 
     def tokenize(self, text: Text, **options: Unpack[Options]) -> NDArray[np.int32]:
         """The token ids that the model gets, with prompt and special tokens; int32 [tokens].

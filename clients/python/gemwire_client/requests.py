@@ -40,7 +40,6 @@ MESSAGE_OVERHEAD = 65_536
 # Bytes of an answer beside its results, of a result beside its vector, and of an error in its place: see
 # Limits.max_response_bytes in the .proto.
 ANSWER_OVERHEAD, RESULT_OVERHEAD, ERROR_BYTES = 1_024, 48, 512
-SCORE_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)

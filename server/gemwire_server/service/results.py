@@ -57,6 +57,27 @@ class EmbedResults:
 
 
 @dataclass(frozen=True, slots=True)
+class SimilarityResults:
+    """The cosines of n targets with one source. An entry of `scores` (fp32 [n], from -1 to 1) means nothing
+    where `errors` has an entry."""
+
+    scores: NDArray[np.float32]
+    errors: dict[int, GemwireError]
+
+    @classmethod
+    def of(cls, units: NDArray[np.float32], errors: dict[int, GemwireError]) -> "SimilarityResults":
+        """The results of rows of length one, fp32 [1 + n, size]: the source, then its targets.
+
+        `errors` are by row. Raises the source's error.
+        """
+        if 0 in errors:
+            raise errors[0]
+        # Rounding takes the cosine of two texts that are alike over 1.
+        scores = np.clip(units[1:] @ units[0], -1, 1)
+        return cls(scores, {row - 1: error for row, error in errors.items()})
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """The time that each part of a call took, in seconds. `queue_seconds` is the longest wait of its
     texts; the batch is the last one that held a text of the call."""

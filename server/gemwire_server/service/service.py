@@ -36,7 +36,7 @@ from gemwire_server.service.requests import (
     check_count,
     check_options,
 )
-from gemwire_server.service.results import EmbedResults, Timing
+from gemwire_server.service.results import EmbedResults, SimilarityResults, Timing
 from gemwire_server.service.vectors import cut
 from gemwire_server.text.tokenizer import Encoded, Tokenizer, Truncation
 
@@ -164,11 +164,11 @@ class Service:
         options: tuple[CheckedOptions, CheckedOptions],
         call: Call,
         dimensions_field: str = "dimensions",
-    ) -> NDArray[np.float32]:
-        """The cosine between the source and each target, fp32 [n]; `options` are the source's and the
-        targets'.
+    ) -> tuple[SimilarityResults, Timing]:
+        """The cosine between the source and each target; `options` are the source's and the targets'.
 
-        Raises the first text's error, and as `check_similarity` and `embed`.
+        Raises the source's error, and as `check_similarity` and `embed`. No target is computed for a source
+        that has no token ids.
         """
         self.check_similarity(options, len(targets), dimensions_field)
         of_source, of_targets = options
@@ -176,16 +176,15 @@ class Service:
         embedder = self.embedder
         paths = [f"targets[{i}]" for i in range(len(targets))]
         with embedder.admitted([source, *targets], of_targets, call):
-            tokenized = [
-                *await embedder.tokenize([source], of_source, call, ["source"]),
-                *await embedder.tokenize(targets, of_targets, call, paths),
-            ]
-        results, _ = await embedder.compute_within_quota(tokenized, of_source, call)
-        results.raise_first_error()
+            tokenized = await embedder.tokenize([source], of_source, call, ["source"])
+            if isinstance(tokenized[0], Encoded):
+                tokenized += await embedder.tokenize(targets, of_targets, call, paths)
+        tokenize_seconds = time.monotonic() - call.arrived
+        results, steps = await embedder.compute_within_quota(tokenized, of_source, call)
         # A cosine does not depend on lengths, whatever the options ask of vectors.
         units = cut(results.vectors, replace(of_source.vectors, normalize=True))
-        scores: NDArray[np.float32] = units[1:] @ units[0]
-        return scores
+        similarity = SimilarityResults.of(units, results.errors)
+        return similarity, Timing.of(call.arrived, tokenize_seconds, steps)
 
     async def tokenize(
         self, input: Input, options: CheckedOptions, call: Call, path: str = "input"

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from faults.marked import Fault, marked
 from gemwire.v1 import embedding_pb2 as pb
 from support.refusals import checks, connection, contests, texts, work
 from support.refusals.observed import NONE, of_texts, refused
-from support.refusals.provocations import CONTESTS, PROVOCATIONS, Contest, Provocation
+from support.refusals.provocations import BOTH, CONTESTS, PROVOCATIONS, Contest, Provocation
 from support.refusals.reasons import reasons_in_source
 from support.refusals.servers import Servers, Stream, many, one
 from support.refusals.table import ONE_TEXT, PAGE, WHOLE_CALL, Row, read_rows
@@ -61,11 +62,11 @@ def test_the_error_of_one_text_is_that_of_a_call_that_has_one(servers: Servers) 
     """The fields are those that the page names."""
     server, bad = servers.get(), pb.EmbedInput()
     row = ROWS[ONE_TEXT, "Tokenizer", "EMPTY_TEXT"].refusal
-    targets = pb.ComputeSimilarityRequest(source=texts.GOOD, targets=[texts.GOOD, bad])
+    source = pb.ComputeSimilarityRequest(source=bad, targets=[texts.GOOD, bad])
     calls = {
         "input": server.embedding.Embed.future(one(bad)),
         "input ": server.embedding.Tokenize.future(pb.TokenizeRequest(input=bad)),
-        "targets[1]": server.embedding.ComputeSimilarity.future(targets),
+        "source": server.embedding.ComputeSimilarity.future(source),
     }
     for field, call in calls.items():
         found = refused(call)
@@ -77,6 +78,19 @@ def test_the_error_of_one_text_is_that_of_a_call_that_has_one(servers: Servers) 
     stream.send(None)
     assert found_in_stream is not None and found_in_stream.reason == row.reason
     assert found_in_stream.details == {"BadRequest batch.inputs[0].text"}
+
+
+@pytest.mark.parametrize("engine", BOTH)
+@pytest.mark.parametrize("fault", [Fault.RAISE, Fault.NAN])
+def test_a_source_that_the_engine_fails_at_fails_the_call(
+    servers: Servers, fault: Fault, engine: str
+) -> None:
+    row = ROWS[ONE_TEXT, "Engine", "POISON_INPUT"].refusal
+    request = pb.ComputeSimilarityRequest(
+        source=marked(0, fault=fault), targets=[texts.GOOD, pb.EmbedInput()]
+    )
+    server = servers.get(engine=engine)
+    assert refused(server.embedding.ComputeSimilarity.future(request)) == row
 
 
 def test_options_and_inputs_have_the_fields_that_the_page_names(servers: Servers) -> None:

@@ -5,20 +5,19 @@ from gemwire_server.fronts.grpc.gemwire_v1.messages import (
     check_options,
     read_input,
     read_inputs,
+    similarity_messages,
     timing_message,
 )
 from gemwire_server.fronts.grpc.gemwire_v1.wire import (
-    BESIDE_RESULTS,
-    ERROR_BYTES,
     batch_response,
     embed_response,
+    errors_that_fit,
     results_that_fit,
 )
 from gemwire_server.fronts.grpc.handlers import response_too_large
 from gemwire_server.service.call import Call
 from gemwire_server.service.service import Service
 
-SCORE_BYTES = 4
 SIZE_OF_TARGETS = "target_options.output_dimensionality"
 
 
@@ -46,7 +45,7 @@ class EmbeddingService:
         count = len(request.inputs)
         self._service.check_count(count, "inputs")
         most = results_that_fit(options.vectors, self._max_response_bytes)
-        of_errors = (self._max_response_bytes - BESIDE_RESULTS) // ERROR_BYTES
+        of_errors = errors_that_fit(self._max_response_bytes)
         smaller = ", or ask for fewer dimensions or a smaller encoding" if most < of_errors else ""
         self._check_answer(count, most, "inputs", smaller)
         results, timing = await self._service.embed(read_inputs(request.inputs), options, call)
@@ -76,16 +75,19 @@ class EmbeddingService:
             of_targets = check_options(request.target_options, self._service, "target_options")
         options, count = (of_source, of_targets), len(request.targets)
         self._service.check_similarity(options, count, SIZE_OF_TARGETS)
-        most = (self._max_response_bytes - BESIDE_RESULTS) // SCORE_BYTES
-        self._check_answer(count, most, "targets")
-        scores = await self._service.similarity(
+        self._check_answer(count, errors_that_fit(self._max_response_bytes), "targets")
+        results, timing = await self._service.similarity(
             read_input(request.source),
             read_inputs(request.targets),
             options,
             call,
             SIZE_OF_TARGETS,
         )
-        return pb.ComputeSimilarityResponse(scores=scores.tolist())
+        return pb.ComputeSimilarityResponse(
+            results=similarity_messages(results),
+            timing=timing_message(timing) if request.options.include_timing else None,
+            model_revision=self._revision,
+        )
 
     async def tokenize(self, request: pb.TokenizeRequest, call: Call) -> pb.TokenizeResponse:
         options = check_options(request.options, self._service)

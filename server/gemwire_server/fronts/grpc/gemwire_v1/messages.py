@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.errors import InvalidInput
 from gemwire_server.fronts.grpc.gemwire_v1.wire import ENCODING_NUMBERS
-from gemwire_server.fronts.grpc.status import duration
+from gemwire_server.fronts.grpc.status import duration, to_status
 from gemwire_server.service.requests import (
     CheckedOptions,
     EmbedOptions,
@@ -16,7 +16,7 @@ from gemwire_server.service.requests import (
     Task,
     check_model,
 )
-from gemwire_server.service.results import Timing
+from gemwire_server.service.results import SimilarityResults, Timing
 from gemwire_server.service.service import Service
 from gemwire_server.service.vectors import Encoding
 from gemwire_server.text.prompts import TASKS
@@ -96,6 +96,16 @@ def read_input(raw: pb.EmbedInput) -> Input:
 
 def read_inputs(raw: Iterable[pb.EmbedInput]) -> list[Input]:
     return [read_input(each) for each in raw]
+
+
+def similarity_messages(results: SimilarityResults) -> list[pb.SimilarityResult]:
+    """A score or an error for each target, in their order."""
+    return [
+        pb.SimilarityResult(error=to_status(results.errors[i]))
+        if i in results.errors
+        else pb.SimilarityResult(score=score)
+        for i, score in enumerate(results.scores.tolist())
+    ]
 
 
 def timing_message(timing: Timing) -> pb.Timing:

@@ -49,6 +49,11 @@ def results_that_fit(form: VectorFormat, limit: int) -> int:
     return (limit - BESIDE_RESULTS) // max(form.vector_bytes + BESIDE_VECTOR, ERROR_BYTES)
 
 
+def errors_that_fit(limit: int) -> int:
+    """How many results an answer of `limit` bytes surely holds where none is larger than an error."""
+    return (limit - BESIDE_RESULTS) // ERROR_BYTES
+
+
 def embed_response(results: EmbedResults, form: VectorFormat, rest: pb.EmbedResponse) -> bytes:
     """EmbedResponse of one text; `rest` has the other fields."""
     record = delimited(EMBED_RESPONSE_EMBEDDING, _embedding(results, slice(0, 1), form))

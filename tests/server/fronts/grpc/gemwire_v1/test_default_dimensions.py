@@ -74,7 +74,8 @@ def test_every_method_gives_it(served: Served) -> None:
     alike = served.embedding.ComputeSimilarity(
         pb.ComputeSimilarityRequest(source=inputs[0], targets=inputs[1:])
     )
-    np.testing.assert_allclose(alike.scores, expected[1:] @ expected[0], atol=1e-6)
+    scores = [result.score for result in alike.results]
+    np.testing.assert_allclose(scores, expected[1:] @ expected[0], atol=1e-6)
     raw = pb.EmbedOptions(normalize=False)
     cut = served.embedding.Embed(pb.EmbedRequest(input=inputs[0], options=raw)).embedding
     np.testing.assert_allclose(values(cut), full[0, :SIZE], atol=1e-6)

@@ -124,9 +124,13 @@ def test_similarity_is_counted_too(served: Served) -> None:
     request = pb.ComputeSimilarityRequest(source=text("a"), targets=[text("b")] * 20_000)
     found = refused(lambda: served.embedding.ComputeSimilarity(request))
     assert found.field == "targets" and computed(served) == before
-    assert found.message.endswith(f"send at most {(SMALL - 1024) // 4} at once")
-    del request.targets[100:]
-    assert len(served.embedding.ComputeSimilarity(request).scores) == 100
+    most = (SMALL - 1024) // ERROR_BYTES
+    assert found.message.endswith(f"send at most {most} at once")
+    del request.targets[most + 1 :]
+    refused(lambda: served.embedding.ComputeSimilarity(request))
+    assert computed(served) == before
+    del request.targets[most:]
+    assert len(served.embedding.ComputeSimilarity(request).results) == most
 
 
 def test_similarity_names_sizes_and_number_before_the_size_of_its_answer(served: Served) -> None:
@@ -171,6 +175,15 @@ def test_an_error_takes_no_more_than_is_counted_for_it(
     assert failure(result.error).reason == reason
     # Before it comes a tag and a length; figures may be longer elsewhere.
     assert result.ByteSize() + 4 + 40 <= ERROR_BYTES
+    ids = pb.EmbedInput(
+        tokens=pb.TokenIds(ids=[2, 9, 1], complete=True)
+    )  # no prompt is too long for it
+    scored = pb.ComputeSimilarityRequest(
+        source=ids, targets=[text("a")] * 99 + [item], options=options
+    )
+    target = served.embedding.ComputeSimilarity(scored).results[-1]
+    assert failure(target.error).reason == reason
+    assert target.ByteSize() + 4 + 40 <= ERROR_BYTES
 
 
 def test_all_bad_texts_still_fit(served: Served) -> None:
@@ -179,6 +192,10 @@ def test_all_bad_texts_still_fit(served: Served) -> None:
     options = pb.EmbedOptions(task=pb.TASK_TYPE_CODE_RETRIEVAL_QUERY, include_timing=True)
     request = pb.BatchEmbedRequest(inputs=[item] * most, options=options)
     assert served.embedding.BatchEmbed(request).ByteSize() <= SMALL
+    scored = pb.ComputeSimilarityRequest(source=text("a"), targets=[item] * most, options=options)
+    answer = served.embedding.ComputeSimilarity(scored)
+    assert {result.WhichOneof("outcome") for result in answer.results} == {"error"}
+    assert answer.HasField("timing") and answer.ByteSize() <= SMALL
     request.inputs.add(text="b")
     # 512 bytes a text are counted whatever its vector takes, so smaller vectors would not help.
     request.options.encoding = pb.VECTOR_ENCODING_UBINARY
@@ -213,6 +230,8 @@ def test_our_clients_ask_for_what_fits(served: Served) -> None:
     with Client(served.address) as client:
         assert client.model().limits.max_response_bytes == SMALL
         found = client.embed(texts)
+        scores = client.similarity(texts[0], texts)
+    np.testing.assert_allclose(scores, found @ found[0], atol=2e-6)
     assert len(found) == 400
     np.testing.assert_allclose(asyncio.run(embed()), found, atol=2e-6)
     page = scrape(served.metrics_address)

@@ -146,7 +146,7 @@ def test_similarity(served: Served, reference: SentenceTransformer) -> None:
         options=pb.EmbedOptions(task=pb.TASK_TYPE_RETRIEVAL_QUERY),
         target_options=pb.EmbedOptions(task=pb.TASK_TYPE_RETRIEVAL_DOCUMENT),
     )
-    scores = served.embedding.ComputeSimilarity(request).scores
+    scores = [result.score for result in served.embedding.ComputeSimilarity(request).results]
     query = reference.encode(TEXTS[0], prompt_name="query")
     documents = reference.encode(TEXTS[1:], prompt_name="document", batch_size=1)
     np.testing.assert_allclose(scores, documents @ query, atol=1e-5)
