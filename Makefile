@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .
 PROTO := gemwire/v1/embedding.proto
 PROTOC = PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -Iproto -Ithird_party
 
-.PHONY: demo serve test soak lint stubs docs format gpu gpu-wheels train
+.PHONY: demo serve test soak lint stubs freeze docs format gpu gpu-wheels train
 
 demo: $(SERVER)  ## start a server, rank the model card's documents, stop it: make demo [MODEL=DIR|ID]
 	@$(BIN)/python clients/python/demo.py $(MODEL)
@@ -29,6 +29,7 @@ lint: $(DEV)  ## style, types, import contracts, the API's own rules
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
+	$(BIN)/buf breaking proto --against proto/frozen.yaml
 
 train: .venv/.train-installed  ## gemwire-mini anew, from Debian's and npm's packages: make train [ARGS=--help]
 	@$(BIN)/python -m gemwire_training.train $(ARGS)
@@ -52,6 +53,9 @@ gpu-wheels: | $(BIN)/python  ## packages for make gpu on a machine without netwo
 
 stubs: $(DEV)  ## generate the Python stubs that are checked in
 	$(PROTOC) --python_out=proto --pyi_out=proto --grpc_python_out=proto --mypy_grpc_out=proto $(PROTO)
+
+freeze: $(DEV)  ## at a release, write the API that later changes must not break, proto/frozen.yaml
+	@$(BIN)/buf build proto --exclude-source-info --output proto/frozen.yaml
 
 docs: $(SERVER)  ## write the page of the options, docs/configuration.md
 	@$(BIN)/python -m gemwire_server.config.page > docs/configuration.md.new

@@ -3,7 +3,10 @@
 isort:skip_file
 The gemwire API: text in, vectors out.
 
-gemwire.v1 is stable: names, numbers, types and meanings stay; fields, values and methods may be added.
+gemwire.v1 is stable. Names, numbers, types, oneofs, meanings and the options that name generated code
+stay, so that neither messages nor programs that use generated code break. Fields, enum values,
+methods, messages and enums may be added: ignore what you do not know. `make lint` compares this file
+with proto/frozen.yaml, the API of the last release.
 """
 
 from collections import abc as _abc
