@@ -9,6 +9,8 @@ SERVER = ROOT / "server" / "gemwire_server"
 ERROR_BASE = "GemwireError"
 HANDED_ON = ""
 """Pattern of a call that hands on a reason, which another call names."""
+UNREACHABLE = {"INVALID_TEXT"}
+"""Reasons that never go over gRPC: no message brings a text that is refused so."""
 
 
 def reasons_in_source() -> set[str]:

@@ -11,15 +11,13 @@ from gemwire.v1 import embedding_pb2 as pb
 from support.refusals import checks, connection, contests, texts, work
 from support.refusals.observed import NONE, of_texts, refused
 from support.refusals.provocations import BOTH, CONTESTS, PROVOCATIONS, Contest, Provocation
-from support.refusals.reasons import reasons_in_source
+from support.refusals.reasons import UNREACHABLE, reasons_in_source
 from support.refusals.servers import Servers, Stream, many, one
 from support.refusals.table import ONE_TEXT, PAGE, WHOLE_CALL, Row, read_rows
 
 # They register their provocations as they are imported.
 REGISTERED = (checks, connection, contests, texts, work)
 TEXT = PAGE.read_text()
-# No message of gRPC brings a text that is refused so.
-UNREACHABLE = {"INVALID_TEXT"}
 ROWS: dict[tuple[str, str, str], Row] = {row.key: row for row in read_rows(TEXT)}
 
 
