@@ -1,40 +1,23 @@
 """Settings of channels: keepalive, sizes, and the calls that gRPC itself retries.
 
-`SERVICE_CONFIG` is for clients that use the stubs alone. No method has side effects, so gRPC retries a
-unary call whose server went away. CANCELLED is among the codes for that: a server built on gRPC's core
-sends it, not UNAVAILABLE, to a call that arrives in the moment the server stops (grpc#41785). gRPC never
-retries a call that the caller has cancelled. This library's own clients do not use these retries: gRPC
-decides by the code alone, and a proxy's time limit has the code of a server that went away (`patience`).
+`SERVICE_CONFIG` is the file service_config.json beside the .proto, which clients in any language may
+load. It is for clients that use the stubs alone. No method has side effects, so gRPC retries a unary
+call whose server went away. It stops where most calls fail: retries must not become the load. CANCELLED
+is among the codes: a server built on gRPC's core sends it, not UNAVAILABLE, to a call that
+arrives in the moment the server stops (grpc#41785). gRPC never retries a call that the caller has
+cancelled. This library's own clients do not use these retries: gRPC decides by the code alone, and a
+proxy's time limit has the code of a server that went away (`patience`).
 """
 
 import json
 import re
 from collections.abc import Sequence
+from importlib.resources import files
 from typing import Any
 
-UNARY = ("Embed", "BatchEmbed", "ComputeSimilarity", "Tokenize")
-SERVICE_CONFIG: dict[str, Any] = {
-    "methodConfig": [
-        {
-            "name": [
-                *({"service": "gemwire.v1.EmbeddingService", "method": method} for method in UNARY),
-                {"service": "gemwire.v1.ModelService"},
-            ],
-            "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "2s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
-            },
-        }
-    ],
-    # Stops retrying where most calls fail: retries must not become the load.
-    "retryThrottling": {"maxTokens": 20, "tokenRatio": 0.5},
-    "loadBalancingConfig": [{"round_robin": {}}],
-}
-
-
+SERVICE_CONFIG: dict[str, Any] = json.loads(
+    files("gemwire.v1").joinpath("service_config.json").read_text("utf-8")
+)
 THIS_MACHINE = re.compile(r"(dns:/*)?(localhost|127\.[\d.]+|\[::1\]):\d+")
 
 
