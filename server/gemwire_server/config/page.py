@@ -37,6 +37,7 @@ echo 'max_queue_tokens = 65536' > gemwire.toml && gemwire serve --config gemwire
   name end the start with exit code 2, and the error names the source.
 - An unknown variable that begins with `{PREFIX}` is an error too, except for the variables that Kubernetes
   sets for a service whose name begins with `gemwire`.
+- Variables with that prefix are the server's alone: no client reads one.
 - A flag of true or false is `--NAME` or `--no-NAME`. The variable takes
   {", ".join(_FIRST)} or {_LAST}, in any case.
 - Defaults are written here as in TOML; `""` is an empty text.
