@@ -1,4 +1,4 @@
-"""The .proto compiles from a checkout, and the checked-in stubs are what it generates."""
+"""The .proto compiles from a checkout as docs/stubs.md says, and the checked-in stubs are fresh."""
 
 import os
 import re
@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc
 import pytest
 from google.protobuf import descriptor_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2
 
+from support.scripted import scripted_server, status
 from uninstalled import ROOT
 
 PACKAGE = Path("gemwire/v1")
@@ -68,6 +70,18 @@ def test_the_pages_commands_work(tmp_path: Path) -> None:
         folder.mkdir()
         protoc(*command.replace("OUT", str(folder)).split())
         assert any(folder.rglob("*")), command
+
+
+def test_the_pages_example_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    assert "127.0.0.1:50051" in example
+    monkeypatch.chdir(ROOT)
+    with scripted_server() as (scripted, address):
+        scripted.failures.append(status(grpc.StatusCode.INVALID_ARGUMENT, "EMPTY_TEXT"))
+        exec(example.replace("127.0.0.1:50051", address), {})
+    assert capsys.readouterr().out == "True\n"
 
 
 @pytest.mark.parametrize("output", ["java_out=lite:", "kotlin_out=lite:", "cpp_out=lite:"])
