@@ -135,6 +135,8 @@ class _Stream:
             self.send(pb.StreamGoAway(reason=reason, reconnect_after=duration(reconnect_after)))
 
     async def serve(self) -> None:
+        # Some clients send nothing before the headers, which gRPC would hold back for the first message.
+        await self._context.send_initial_metadata(())
         opening = await self._read_opening()
         if opening is None:
             return
