@@ -53,12 +53,13 @@ STREAM_AGE = 1.1
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """The texts of a message go to the engine in groups of about `group_tokens` tokens. A message to the
-    client has at most `max_response_bytes`. After `max_age` seconds the server asks the client to
-    move the stream to another connection; 0 is never."""
+    """The texts of a message go to the engine in groups of about `group_tokens` tokens. A message from the
+    client has at most `max_request_bytes`, and one to the client at most `max_response_bytes`. After
+    `max_age` seconds the server asks the client to move the stream to another connection; 0 is never."""
 
     max_inflight_inputs: int
     group_tokens: int
+    max_request_bytes: int
     max_response_bytes: int
     max_age: float = 0.0
 
@@ -67,6 +68,7 @@ class StreamLimits:
         return cls(
             max_inflight_inputs=config.max_stream_inflight_inputs,
             group_tokens=min(config.max_batch_tokens, config.max_queue_tokens),
+            max_request_bytes=config.max_request_bytes,
             max_response_bytes=config.max_response_bytes,
             max_age=config.max_connection_age * STREAM_AGE,
         )
@@ -146,6 +148,8 @@ class _Stream:
         opened = pb.StreamOpened(
             model_revision=self._service.model.revision,
             max_inflight_inputs=self._limits.max_inflight_inputs,
+            max_inputs_per_message=self._service.max_inputs,
+            max_request_bytes=self._limits.max_request_bytes,
         )
         await self._context.write(pb.EmbedStreamResponse(opened=opened).SerializeToString())
         if self._streams.draining:

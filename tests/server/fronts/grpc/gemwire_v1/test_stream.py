@@ -1,6 +1,5 @@
 """EmbedStream over a real socket."""
 
-import queue
 import threading
 import time
 from collections.abc import Iterator
@@ -15,39 +14,13 @@ from numpy.typing import NDArray
 from gemwire.v1 import embedding_pb2 as pb
 from support.harness import Served, failure, running, text, values
 from support.held_device import HeldDevice
-
-WAIT = 30.0
+from support.streams import WAIT, Stream
 
 
 @pytest.fixture(scope="module")
 def served(tiny_checkpoint: Path) -> Iterator[Served]:
     with running(str(tiny_checkpoint), dtype="float32", max_batch_tokens=64) as server:
         yield server
-
-
-class Stream:
-    """A stream that a test drives by hand."""
-
-    def __init__(
-        self, served: Served, options: pb.EmbedOptions | None = None, *, ordered: bool = False
-    ) -> None:
-        self._requests: queue.Queue[pb.EmbedStreamRequest | None] = queue.Queue()
-        self.call = served.embedding.EmbedStream(iter(self._requests.get, None), timeout=WAIT)
-        self.send(pb.EmbedStreamRequest(open=pb.StreamOpen(options=options, ordered=ordered)))
-        self.opened = next(self.call).opened
-
-    def send(self, request: pb.EmbedStreamRequest) -> None:
-        self._requests.put(request)
-
-    def batch(self, first_id: int, inputs: list[pb.EmbedInput]) -> None:
-        self.send(pb.EmbedStreamRequest(batch=pb.StreamBatch(first_id=first_id, inputs=inputs)))
-
-    def half_close(self) -> None:
-        self._requests.put(None)
-
-    def rest(self) -> list[pb.StreamResult]:
-        self.half_close()
-        return [result for message in self.call for result in message.results.results]
 
 
 def vectors(results: list[pb.StreamResult]) -> dict[int, NDArray[np.float32]]:
