@@ -20,7 +20,7 @@ class GemwireError(Exception):
         self.message = message
         self.metadata = {key: str(value) for key, value in metadata.items()}
 
-    def details(self) -> dict[str, str | float | None]:
+    def details(self) -> dict[str, str | float]:
         """The type's own fields: the keyword arguments that are neither reason, message nor metadata."""
         return {}
 
@@ -41,7 +41,7 @@ class InvalidInput(GemwireError):
         super().__init__(reason, message, **metadata)
         self.field = field
 
-    def details(self) -> dict[str, str | float | None]:
+    def details(self) -> dict[str, str | float]:
         return {"field": self.field}
 
 
@@ -66,23 +66,22 @@ class QuotaExceeded(GemwireError):
         super().__init__(reason, message, **metadata)
         self.subject = subject
 
-    def details(self) -> dict[str, str | float | None]:
+    def details(self) -> dict[str, str | float]:
         return {"subject": self.subject}
 
 
 class Overloaded(GemwireError):
-    """The server has no room now. It should have room in `retry_after` seconds; None: waiting does not
-    help."""
+    """The server has no room now. It should have room in `retry_after` seconds."""
 
     code = "RESOURCE_EXHAUSTED"
 
     def __init__(
-        self, reason: str, message: str, *, retry_after: float | None, **metadata: str | int
+        self, reason: str, message: str, *, retry_after: float, **metadata: str | int
     ) -> None:
         super().__init__(reason, message, **metadata)
         self.retry_after = retry_after
 
-    def details(self) -> dict[str, str | float | None]:
+    def details(self) -> dict[str, str | float]:
         return {"retry_after": self.retry_after}
 
 
@@ -101,7 +100,7 @@ class Stopped(GemwireError):
         super().__init__(reason, message)
         self.retry_after = retry_after
 
-    def details(self) -> dict[str, str | float | None]:
+    def details(self) -> dict[str, str | float]:
         return {"retry_after": self.retry_after}
 
 

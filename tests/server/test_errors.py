@@ -58,8 +58,3 @@ def test_a_field_set_after_the_error_was_made_comes_back(kind: type[GemwireError
         elif isinstance(value, float):
             setattr(error, name, value + 1.0)
     assert vars(from_fields(to_fields(error))) == vars(error)
-
-
-def test_advice_that_waiting_does_not_help_comes_back() -> None:
-    error = TYPES["Overloaded"]("REQUEST_TOO_LARGE", "too large", retry_after=None)
-    assert vars(from_fields(to_fields(error)))["retry_after"] is None

@@ -8,7 +8,6 @@ from google.rpc.status_pb2 import Status
 
 DETAILS_KEY = "grpc-status-details-bin"
 DOMAIN = "gemwire.dev"  # of every ErrorInfo that a gemwire server sends
-REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"  # over the queue's limit by itself: waiting does not help
 
 
 class GemwireError(Exception):

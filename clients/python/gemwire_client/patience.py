@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 
 from gemwire_client.errors import (
-    REQUEST_TOO_LARGE,
     ConnectionLost,
     DeadlineExceeded,
     GemwireError,
@@ -46,7 +45,7 @@ class Patience:
 
     def pause(self, error: GemwireError, attempt: int, remaining: float) -> float | None:
         """Seconds to wait before attempt `attempt` + 1; None if there must be no further attempt."""
-        if attempt >= self.attempts or error.reason == REQUEST_TOO_LARGE:
+        if attempt >= self.attempts:
             return None
         if isinstance(error, Overloaded):
             if error.retry_after is None:

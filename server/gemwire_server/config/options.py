@@ -73,7 +73,7 @@ class ServerConfig:
     )
     max_queue_tokens: int = groups.limit(
         131072,
-        "most tokens in the queue; requests that do not fit are refused with RESOURCE_EXHAUSTED",
+        "most tokens in the queue; requests that find no room are refused with RESOURCE_EXHAUSTED",
         check=Between(1),
     )
     max_inputs_per_request: int = groups.limit(

@@ -7,13 +7,12 @@ another process. Both ask here, so both refuse alike.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gemwire_server.errors import Overloaded
+from gemwire_server.errors import InvalidInput, Overloaded
 
 QUEUE_FULL = "QUEUE_FULL"
 CALLER_QUEUE_FULL = "CALLER_QUEUE_FULL"
 DEADLINE_UNREACHABLE = "DEADLINE_UNREACHABLE"
 REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
-"""Reason of Overloaded where waiting does not help: the request alone is over the queue's limit."""
 
 # A caller may hold this many times what it leaves free (dynamic thresholds; Choudhury, Hahne 1998). One
 # caller gets four fifths of the queue, so that the next one finds room; two get four ninths each.
@@ -41,15 +40,6 @@ class QueueState:
     max_queue_tokens: int
     caller_tokens: int
     token_rate: float
-
-    def check_size(self, tokens: int) -> None:
-        """Refuses a request that would not fit into the queue if it were empty."""
-        if is_too_large(tokens, self.max_queue_tokens):
-            raise self.refusal(
-                REQUEST_TOO_LARGE,
-                f"{tokens} tokens are more than the queue takes: send fewer texts at once",
-                waiting_helps=False,
-            )
 
     def check_share(self, tokens: int, *, coming: int = 0, bulk: bool = False) -> None:
         """Refuses what does not fit behind the queue and `coming` tokens, or is over the caller's share."""
@@ -84,12 +74,12 @@ class QueueState:
         if seconds_left is not None and self.caller_tokens and self.token_rate:
             self.check_deadline((self.caller_tokens + guess) / self.token_rate, seconds_left)
 
-    def refusal(self, reason: str, message: str, *, waiting_helps: bool = True) -> Overloaded:
+    def refusal(self, reason: str, message: str) -> Overloaded:
         """The error, with the queue's figures in its message and metadata."""
         return Overloaded(
             reason,
             f"{message}; {self.queued_tokens} of {self.max_queue_tokens} tokens wait",
-            retry_after=self.drain_seconds() if waiting_helps else None,
+            retry_after=self.drain_seconds(),
             queued_tokens=self.queued_tokens,
             max_queue_tokens=self.max_queue_tokens,
         )
@@ -101,9 +91,16 @@ class QueueState:
         return max(SHORTEST_RETRY_SECONDS, self.queued_tokens / self.token_rate)
 
 
-def is_too_large(tokens: int, max_queue_tokens: int) -> bool:
-    """Whether a request would not fit into the queue if it were empty."""
-    return tokens > max_queue_tokens
+def check_size(tokens: int, max_queue_tokens: int) -> None:
+    """Raises InvalidInput for a request that would not fit into the queue if it were empty."""
+    if tokens > max_queue_tokens:
+        raise InvalidInput(
+            REQUEST_TOO_LARGE,
+            f"{tokens} tokens at once are more than the queue's limit of {max_queue_tokens}: send fewer or "
+            "shorter texts",
+            tokens=tokens,
+            limit=max_queue_tokens,
+        )
 
 
 def is_too_long(wait_seconds: float, seconds_left: float) -> bool:

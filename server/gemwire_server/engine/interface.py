@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from gemwire_server.engine.packing import PackedBatch, TokenIds
 from gemwire_server.engine.scheduler import Item
-from gemwire_server.errors import GemwireError
+from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stopped
+
+REFUSALS = (InvalidInput, Overloaded, Stopped)
+"""The errors with which an engine refuses a whole submission."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class Engine(Protocol):
     def submit(self, sequences: Sequence[TokenIds], submission: Submission) -> None:
         """Queues all of the texts, each int32 [length] with length >= 1.
 
-        Refuses all of them with Overloaded or Stopped: raises the error, or delivers it for all at once.
+        Refuses all of them with one of REFUSALS: raises the error, or delivers it for all at once.
         """
 
     def cancel(self, submission: Submission) -> None:

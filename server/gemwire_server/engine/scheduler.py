@@ -119,7 +119,8 @@ class Scheduler:
         return len(self._waiting)
 
     def add(self, owner: Owner, sequences: Sequence[TokenIds]) -> None:
-        """Queues all the texts, or raises Overloaded and queues none. Called once for each owner.
+        """Queues all the texts, or raises InvalidInput or Overloaded and queues none. Called once for each
+        owner.
 
         Raises ValueError for a text without a token, or no text: neither could ever be computed.
         """
@@ -143,8 +144,8 @@ class Scheduler:
             self._remember_deadline(owner.deadline, owner)
 
     def _admit(self, owner: Owner, tokens: int) -> None:
+        admission.check_size(tokens, self.max_queue_tokens)
         queue = self._queue_state(owner.caller)
-        queue.check_size(tokens)
         if not self.queued_tokens:
             return  # a request with the queue to itself is let through
         queue.check_share(tokens, bulk=owner.bulk)

@@ -13,10 +13,9 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from gemwire_server.engine.interface import Observer, Results, Submission
+from gemwire_server.engine.interface import REFUSALS, Observer, Results, Submission
 from gemwire_server.engine.scheduler import Item
 from gemwire_server.engine.thread_engine import ThreadEngine
-from gemwire_server.errors import Overloaded, Stopped
 from gemwire_server.processes import messages
 from gemwire_server.processes.link import Link, LinkClosed
 from gemwire_server.processes.messages import Answer, Cancel, Encoded, Submit
@@ -239,7 +238,7 @@ class _FrontLink:
         self._open[number] = submission
         try:
             self._engine.submit(sequences, submission)
-        except (Overloaded, Stopped) as error:
+        except REFUSALS as error:
             self._deliver(number, Results(list(range(len(sequences))), None, error, None))
         self.seen = number
 

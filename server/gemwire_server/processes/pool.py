@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from gemwire_server.engine.admission import QueueState, is_too_large
+from gemwire_server.engine.admission import check_size
 from gemwire_server.engine.delivery import deliver, expired, poison, stopped
 from gemwire_server.engine.interface import EngineState, Results, Submission
 from gemwire_server.engine.packing import TokenIds
@@ -73,7 +73,8 @@ class EnginePool:
     def submit(self, sequences: Sequence[TokenIds], submission: Submission) -> None:
         if self._closing:
             raise stopped()
-        self._check_size(sum(map(len, sequences)))
+        # No engine would ever take it, so that a restart is no reason to wait.
+        check_size(sum(map(len, sequences)), self._max_queue_tokens)
         parts, convicted = self._parts(sequences, submission)
         try:
             self._send(parts)
@@ -83,18 +84,6 @@ class EnginePool:
         if convicted:
             error = poison("this text has ended the engine before; it is not computed again")
             deliver(submission, Results(convicted, None, error, None))
-
-    def _check_size(self, tokens: int) -> None:
-        """Raises Overloaded for what no engine would ever take, even while there is no engine."""
-        if not is_too_large(tokens, self._max_queue_tokens):
-            return  # without a look at the engines
-        queue = QueueState(
-            queued_tokens=min((engine.queued_tokens for engine in self._engines), default=0),
-            max_queue_tokens=self._max_queue_tokens,
-            caller_tokens=0,
-            token_rate=0.0,
-        )
-        queue.check_size(tokens)
 
     def _parts(
         self, sequences: Sequence[TokenIds], submission: Submission

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from gemwire_server.engine.interface import Engine, StepTiming
-from gemwire_server.errors import Expired, GemwireError, InvalidInput, Overloaded, Stopped
+from gemwire_server.engine.interface import REFUSALS, Engine, StepTiming
+from gemwire_server.errors import Expired, GemwireError, InvalidInput
 from gemwire_server.served_model import ServedModel
 from gemwire_server.service.call import UNARY_FLOW, Call
 from gemwire_server.service.call_observer import CallObserver
@@ -157,29 +157,31 @@ class Embedder:
         options: CheckedOptions,
         call: Call,
         paths: Sequence[str],
+        field: str,
     ) -> tuple[EmbedResults, Timing]:
         """Vectors of all of the inputs. Cancelling the task that awaits them cancels the work.
 
-        Raises QuotaExceeded, Overloaded, Stopped and Expired.
+        `paths` name each input in errors, and `field` all of them. Raises QuotaExceeded, InvalidInput,
+        Overloaded, Stopped and Expired.
         """
         check_quota(call)
         with self.admitted(inputs, options, call):
             tokenized = await self.tokenize(inputs, options, call, paths)
         tokenize_seconds = time.monotonic() - call.arrived
-        results, steps = await self.compute_within_quota(tokenized, options, call)
+        results, steps = await self.compute_within_quota(tokenized, options, call, field)
         return results, Timing.of(call.arrived, tokenize_seconds, steps)
 
     async def compute_within_quota(
-        self, tokenized: Sequence[Tokenized], options: CheckedOptions, call: Call
+        self, tokenized: Sequence[Tokenized], options: CheckedOptions, call: Call, field: str
     ) -> tuple[EmbedResults, list[StepTiming]]:
         """As `compute`. Raises QuotaExceeded where the quota of the call's token is used up."""
         bucket = call.grant and call.grant.bucket
         if not bucket or not (tokens := token_count(tokenized)):
-            return await self.compute(tokenized, options, call)
+            return await self.compute(tokenized, options, call, field)
         bucket.take(tokens)
         try:
-            return await self.compute(tokenized, options, call)
-        except (Overloaded, Stopped):
+            return await self.compute(tokenized, options, call, field)
+        except REFUSALS:
             bucket.give_back(tokens)
             raise
 
@@ -188,11 +190,13 @@ class Embedder:
         tokenized: Sequence[Tokenized],
         options: CheckedOptions,
         call: Call,
+        field: str,
         flow: int = UNARY_FLOW,
     ) -> tuple[EmbedResults, list[StepTiming]]:
         """The results of inputs that are tokenized, and the steps that computed them.
 
-        The caller's flows take turns; `flow` is this submission's. Raises Overloaded or Stopped.
+        The caller's flows take turns; `flow` is this submission's. Raises InvalidInput, which names
+        `field`, for more tokens than the queue takes, and Overloaded or Stopped.
         """
         results = EmbedResults.without_vectors(tokenized, self.model.dimensions[0])
         steps = []
@@ -208,6 +212,9 @@ class Embedder:
                     results.place(computed)
                     if computed.step is not None:
                         steps.append(computed.step)
+        except InvalidInput as error:
+            error.field = field
+            raise
         except asyncio.CancelledError:
             self.queue_space.freed(waiting)
             raise

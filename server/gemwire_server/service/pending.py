@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from types import TracebackType
 
-from gemwire_server.engine.interface import Engine, Results, Submission
-from gemwire_server.errors import Overloaded, Stopped
+from gemwire_server.engine.interface import REFUSALS, Engine, Results, Submission
 from gemwire_server.service.call import UNARY_FLOW, Call
 from gemwire_server.service.results import Tokenized
 from gemwire_server.text.tokenizer import Encoded
@@ -22,7 +21,7 @@ class Pending:
         call: Call,
         flow: int,
     ) -> None:
-        """Submits the inputs that have token ids. Raises Overloaded or Stopped."""
+        """Submits the inputs that have token ids. Raises one of REFUSALS."""
         self._engine = engine
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[Results] = asyncio.Queue()  # bounded by the texts submitted
@@ -62,12 +61,10 @@ class Pending:
     async def next_results(self) -> Results:
         """The next results that are ready, their indices those of the inputs.
 
-        Raises Overloaded or Stopped if the engine refuses every text.
+        Raises one of REFUSALS if the engine refuses every text.
         """
         results = await self._arrived.get()
-        if len(results.indices) == len(self._indices) and isinstance(
-            results.error, Overloaded | Stopped
-        ):
+        if len(results.indices) == len(self._indices) and isinstance(results.error, REFUSALS):
             self.count = 0
             raise results.error  # the whole submission is refused, and so is the call
         self.count -= len(results.indices)

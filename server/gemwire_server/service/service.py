@@ -129,16 +129,17 @@ class Service:
         options: CheckedOptions,
         call: Call,
         paths: Sequence[str] | None = None,
+        field: str = "inputs",
     ) -> tuple[EmbedResults, Timing]:
         """The inputs' vectors, whole and normalized: `vectors.cut` gives them the size asked for.
 
-        `paths` name the inputs in errors. Raises InvalidInput for too many of them, QuotaExceeded,
-        Overloaded, Stopped and Expired.
+        `paths` name each input in errors, and `field` all of them. Raises InvalidInput for too many
+        inputs or tokens, QuotaExceeded, Overloaded, Stopped and Expired.
         """
-        self.check_count(len(inputs), "inputs")
+        self.check_count(len(inputs), field)
         if paths is None:
-            paths = [f"inputs[{i}]" for i in range(len(inputs))]
-        return await self.embedder.embed(inputs, options, call, paths)
+            paths = [f"{field}[{i}]" for i in range(len(inputs))]
+        return await self.embedder.embed(inputs, options, call, paths, field)
 
     def check_similarity(
         self,
@@ -180,7 +181,7 @@ class Service:
             if isinstance(tokenized[0], Encoded):
                 tokenized += await embedder.tokenize(targets, of_targets, call, paths)
         tokenize_seconds = time.monotonic() - call.arrived
-        results, steps = await embedder.compute_within_quota(tokenized, of_source, call)
+        results, steps = await embedder.compute_within_quota(tokenized, of_source, call, "targets")
         # A cosine does not depend on lengths, whatever the options ask of vectors.
         units = cut(results.vectors, replace(of_source.vectors, normalize=True))
         similarity = SimilarityResults.of(units, results.errors)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from gemwire_server.engine.delivery import stopped
 from gemwire_server.engine.interface import StepTiming
-from gemwire_server.errors import Overloaded, Stopped
+from gemwire_server.errors import InvalidInput, Overloaded, Stopped
 from gemwire_server.service.call import Call
 from gemwire_server.service.embedder import Embedder
 from gemwire_server.service.requests import CheckedOptions
@@ -28,28 +28,24 @@ class StreamFlow:
         )  # not UNARY_FLOW, and no other stream's in any process
 
     async def compute(
-        self, tokenized: Sequence[Tokenized], options: CheckedOptions
+        self, tokenized: Sequence[Tokenized], options: CheckedOptions, field: str
     ) -> tuple[EmbedResults, list[StepTiming]]:
         """The results of the texts, and the steps that computed them. A refusal that waiting does not
-        help is every text's error."""
+        help is every text's error, which names `field`."""
         bucket = self._call.grant and self._call.grant.bucket
         if bucket and (tokens := token_count(tokenized)):
             await bucket.wait(tokens, self._is_draining)
         while True:
             try:
-                return await self._embedder.compute(tokenized, options, self._call, self._flow)
+                return await self._embedder.compute(
+                    tokenized, options, self._call, field, self._flow
+                )
             except Overloaded as error:
-                if error.retry_after is None:
-                    return await self._refuse(error, tokenized, options)
                 patience = min(error.retry_after / 2, LONGEST_WAIT_SECONDS)
                 await self._embedder.queue_space.wait(token_count(tokenized), patience)
-            except Stopped as error:
-                return await self._refuse(error, tokenized, options)
-
-    async def _refuse(
-        self, error: Overloaded | Stopped, tokenized: Sequence[Tokenized], options: CheckedOptions
-    ) -> tuple[EmbedResults, list[StepTiming]]:
-        return await self._embedder.compute([error] * len(tokenized), options, self._call)
+            except (InvalidInput, Stopped) as error:
+                refused = [error] * len(tokenized)
+                return await self._embedder.compute(refused, options, self._call, field)
 
 
 def not_computed() -> Stopped:

@@ -221,10 +221,9 @@ def test_overload_is_waited_out_when_the_server_says_how_long(
     "failure",
     [
         status(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA"),
-        status(grpc.StatusCode.RESOURCE_EXHAUSTED, "REQUEST_TOO_LARGE", 0.01),
         status(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", 3600),
     ],
-    ids=["no RetryInfo", "never fits", "longer than the timeout"],
+    ids=["no RetryInfo", "longer than the timeout"],
 )
 def test_overload_is_raised_where_waiting_does_not_help(
     call: Run, scripted: Scripted, failure: Any

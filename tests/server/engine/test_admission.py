@@ -8,7 +8,7 @@ import pytest
 
 from gemwire_server.engine.admission import CAUTION, REQUEST_TOO_LARGE
 from gemwire_server.engine.scheduler import Item, Scheduler
-from gemwire_server.errors import Overloaded
+from gemwire_server.errors import InvalidInput, Overloaded
 from support.scheduling import Clock, Owner, lengths, texts
 
 
@@ -47,10 +47,12 @@ def test_a_full_queue_refuses_whole_requests_and_says_when(scheduler: Scheduler)
 
 
 def test_what_never_fits_says_so(scheduler: Scheduler) -> None:
-    with pytest.raises(Overloaded) as caught:
-        scheduler.add(Owner(), texts(1001))
+    with pytest.raises(InvalidInput) as caught:
+        scheduler.add(Owner(), texts(1000, 1))
     assert caught.value.reason == REQUEST_TOO_LARGE
-    assert caught.value.retry_after is None
+    assert caught.value.metadata == {"tokens": "1001", "limit": "1000"}
+    assert (scheduler.queued_tokens, len(scheduler)) == (0, 0)
+    scheduler.add(Owner(), texts(999, 1))
 
 
 def test_a_caller_alone_gets_most_of_the_queue_and_two_get_less_each(scheduler: Scheduler) -> None:

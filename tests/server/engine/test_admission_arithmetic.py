@@ -7,8 +7,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from gemwire_server.engine.admission import QueueState, compute_seconds, tokens_until_done
-from gemwire_server.errors import Overloaded
+from gemwire_server.engine.admission import (
+    QueueState,
+    check_size,
+    compute_seconds,
+    tokens_until_done,
+)
+from gemwire_server.errors import InvalidInput, Overloaded
 
 
 @pytest.fixture
@@ -73,12 +78,13 @@ def test_a_refusal_says_when_the_queue_will_be_empty(random: np.random.Generator
         assert error.retry_after == max(0.1, drained)
 
 
-def test_a_request_larger_than_the_queue_is_told_not_to_wait(random: np.random.Generator) -> None:
-    for queue in states(random, 100):
-        assert refused(queue.check_size, queue.max_queue_tokens) is None
-        error = refused(queue.check_size, queue.max_queue_tokens + 1)
-        assert error is not None
-        assert (error.reason, error.retry_after) == ("REQUEST_TOO_LARGE", None)
+def test_a_request_larger_than_the_queue_is_refused_for_good(random: np.random.Generator) -> None:
+    for limit in random.integers(1, 10_000, 100).tolist():
+        check_size(limit, limit)
+        with pytest.raises(InvalidInput) as caught:
+            check_size(limit + 1, limit)
+        assert caught.value.reason == "REQUEST_TOO_LARGE"
+        assert f"{limit + 1} tokens" in caught.value.message
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,15 @@ from faults.marked import Fault, marked
 from gemwire.v1 import embedding_pb2 as pb
 from support.refusals.observed import Refusal, refused
 from support.refusals.provocations import BOTH, whole_call
-from support.refusals.servers import QUEUE_TOKENS, STEP_TOKENS, Server, Servers, eventually, one
+from support.refusals.servers import (
+    QUEUE_TOKENS,
+    STEP_TOKENS,
+    Server,
+    Servers,
+    eventually,
+    many,
+    one,
+)
 
 SLOW = {"token_seconds": 0.1}
 """A step takes 1.6 s."""
@@ -81,7 +89,7 @@ def a_deadline_that_the_queue_cannot_meet(servers: Servers, engine: str) -> Refu
 @whole_call("Queue", "REQUEST_TOO_LARGE", BOTH)
 def more_than_the_queue_takes(servers: Servers, engine: str) -> Refusal:
     server = servers.get(engine=engine)
-    return refused(server.embedding.Embed.future(one(marked(0, QUEUE_TOKENS + 1))))
+    return refused(server.embedding.BatchEmbed.future(many(marked(0, QUEUE_TOKENS), marked(1))))
 
 
 @whole_call("Deadline", "DEADLINE_EXCEEDED", BOTH)

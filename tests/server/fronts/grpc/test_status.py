@@ -10,6 +10,7 @@ import pytest
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from gemwire_client import Client
+from gemwire_client.errors import InvalidInput as ClientInvalidInput
 from gemwire_client.errors import Overloaded as ClientOverloaded
 from gemwire_server.engine.admission import QueueState
 from gemwire_server.errors import (
@@ -24,9 +25,12 @@ from gemwire_server.errors import (
     Unauthenticated,
 )
 from gemwire_server.fronts.grpc.status import to_status
+from gemwire_server.security.quota import Bucket
+from gemwire_server.security.tokens import make
 from gemwire_server.text.tokenizer import Tokenizer
 from support.harness import failure, running, text
 from support.held_device import WAIT, HeldDevice
+from support.token_files import bearer, write
 
 
 @pytest.mark.parametrize(
@@ -36,7 +40,6 @@ from support.held_device import WAIT, HeldDevice
         (NotFound("MODEL_NOT_FOUND", "no such model"), "NOT_FOUND", None),
         (Overloaded("QUEUE_FULL", "full", retry_after=2.0), "RESOURCE_EXHAUSTED", 2.0),
         (Overloaded("DEADLINE_UNREACHABLE", "x", retry_after=0.5), "RESOURCE_EXHAUSTED", 0.5),
-        (Overloaded("REQUEST_TOO_LARGE", "big", retry_after=None), "RESOURCE_EXHAUSTED", None),
         (QuotaExceeded("QUOTA_EXCEEDED", "used", subject="a"), "RESOURCE_EXHAUSTED", None),
         (Unauthenticated("TOKEN_UNKNOWN", "no such token"), "UNAUTHENTICATED", None),
         (Expired("DEADLINE_EXCEEDED", "late"), "DEADLINE_EXCEEDED", None),
@@ -90,9 +93,36 @@ def test_what_waiting_does_not_help_is_asked_once(
                 EmbeddingServiceStub(channel).Embed(pb.EmbedRequest(input=text(too_large)))
         assert failure(caught.value).reason == "REQUEST_TOO_LARGE"
         assert len(asked) == 1
-        with Client(served.address) as client, pytest.raises(ClientOverloaded):
+        with Client(served.address) as client, pytest.raises(ClientInvalidInput):
             client.embed(too_large)
         assert len(asked) == 2
+
+
+def test_a_quota_that_is_used_up_is_asked_for_once(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trailer forbids gRPC to retry."""
+    asked = []
+    take = Bucket.take
+
+    def counted(self: Bucket, tokens: int) -> None:
+        asked.append(tokens)
+        take(self, tokens)
+
+    token, line = make("poor", 1, 1)
+    write(tmp_path / "tokens", line)
+    request = pb.EmbedRequest(input=text("one two three"))
+    with running(str(tiny_checkpoint), tokens_file=str(tmp_path / "tokens")) as served:
+        served.embedding.Embed(request, metadata=bearer(token))
+        monkeypatch.setattr(Bucket, "take", counted)
+        with retrying(served.address, "0.001s") as channel:
+            with pytest.raises(grpc.RpcError) as caught:
+                EmbeddingServiceStub(channel).Embed(request, metadata=bearer(token))
+        assert failure(caught.value).reason == "QUOTA_EXCEEDED"
+        assert asked == [0]
+        with Client(served.address, token=token) as client, pytest.raises(ClientOverloaded):
+            client.embed("one two three")
+        assert asked == [0, 0]
 
 
 def test_a_caller_without_room_comes_back_when_the_server_says(
@@ -104,11 +134,11 @@ def test_a_caller_without_room_comes_back_when_the_server_says(
     refused = []
     refusal = QueueState.refusal
 
-    def release_soon(self: QueueState, reason: str, message: str, **more: bool) -> Overloaded:
+    def release_soon(self: QueueState, reason: str, message: str) -> Overloaded:
         refused.append(reason)
         if len(refused) == 4:
             device.release()  # long before any caller comes back
-        return refusal(self, reason, message, **more)
+        return refusal(self, reason, message)
 
     monkeypatch.setattr(QueueState, "refusal", release_soon)
     request = pb.EmbedRequest(input=text("word " * 20))  # 63 tokens

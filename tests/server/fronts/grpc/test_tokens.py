@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_client import AccessDenied, Client, Overloaded
+from gemwire_client import AccessDenied, Client, InvalidInput, Overloaded
 from gemwire_server.security import tokens as tokens_module
 from gemwire_server.security.tokens import make
 from gemwire_server.service.call import Call, Caller
@@ -173,9 +173,9 @@ def test_callers_are_distinguished_by_the_tokens_name(
     seen: list[Caller] = []
     compute = Embedder.compute
 
-    async def spied(self: Embedder, tokenized: Any, options: Any, call: Call, flow: int = 0) -> Any:
+    async def spied(self: Embedder, tokenized: Any, options: Any, call: Call, *others: Any) -> Any:
         seen.append(call.caller)
-        return await compute(self, tokenized, options, call, flow)
+        return await compute(self, tokenized, options, call, *others)
 
     with running(str(tiny_checkpoint), tokens_file=str(file)) as served:
         monkeypatch.setattr(Embedder, "compute", spied)
@@ -252,7 +252,7 @@ def test_work_that_was_refused_costs_no_quota(tiny_checkpoint: Path, file: Path)
         Client(served.address, token=token) as client,
     ):
         for _ in range(20):
-            with pytest.raises(Overloaded) as caught:
+            with pytest.raises(InvalidInput) as caught:
                 client.embed("word " * 150)
             assert caught.value.reason == "REQUEST_TOO_LARGE"
         client.embed("a")

@@ -32,7 +32,7 @@ class EmbeddingService:
     async def embed(self, request: pb.EmbedRequest, call: Call) -> bytes:
         options = check_options(request.options, self._service)
         inputs = [read_input(request.input)]
-        results, timing = await self._service.embed(inputs, options, call, ["input"])
+        results, timing = await self._service.embed(inputs, options, call, ["input"], "input")
         results.raise_first_error()
         rest = pb.EmbedResponse(
             timing=timing_message(timing) if request.options.include_timing else None,

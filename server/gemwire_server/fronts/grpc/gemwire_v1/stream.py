@@ -249,7 +249,9 @@ class _Stream:
         ids = np.uint64(batch.first_id) + np.arange(len(tokenized), dtype=np.uint64)
 
         async def answer(group: slice) -> _Part:
-            results, steps = await self._flow.compute(tokenized[group], options)
+            # A group that is over the queue's limit is one text: see `groups`.
+            field = f"batch.inputs[{group.start}]"
+            results, steps = await self._flow.compute(tokenized[group], options, field)
             records = stream_results(results, ids[group], options.vectors)
             timing = Timing.of(arrived, tokenize_seconds, steps)
             return _Part(records, len(results.vectors), timing)

@@ -1,6 +1,6 @@
 """Requests that cannot be served: bad options and sizes fail the call, bad texts fail alone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,14 +112,23 @@ def test_bytes_that_are_no_message(served: Served, raw: bytes) -> None:
 
 
 def test_more_than_the_queue_takes_is_refused_for_good(tiny_checkpoint: Path) -> None:
+    large, small = text("one two three " * 60), text("a")
     with running(str(tiny_checkpoint), max_queue_tokens=64) as served:
-        with pytest.raises(grpc.RpcError) as caught:
-            served.embedding.Embed(pb.EmbedRequest(input=text("one two three " * 60)))
-        error = failure(caught.value)
-        assert error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert (
-            error.reason == "REQUEST_TOO_LARGE" and error.retry_after is None
-        )  # waiting is no use
+        stub = served.embedding
+        calls: dict[str, Callable[[], Any]] = {
+            "input": lambda: stub.Embed(pb.EmbedRequest(input=large)),
+            "inputs": lambda: stub.BatchEmbed(pb.BatchEmbedRequest(inputs=[small, large])),
+            "targets": lambda: stub.ComputeSimilarity(
+                pb.ComputeSimilarityRequest(source=small, targets=[large])
+            ),
+        }
+        for field, call in calls.items():
+            with pytest.raises(grpc.RpcError) as caught:
+                call()
+            error = failure(caught.value)
+            assert error.code is grpc.StatusCode.INVALID_ARGUMENT
+            assert (error.reason, error.field) == ("REQUEST_TOO_LARGE", field)
+            assert error.retry_after is None
         served.embedding.Embed(pb.EmbedRequest(input=text("short")))
 
 

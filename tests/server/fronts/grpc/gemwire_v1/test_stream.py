@@ -134,10 +134,17 @@ def test_a_full_queue_slows_a_stream_down_and_loses_nothing(tiny_checkpoint: Pat
         stream = Stream(served)
         for i in range(10):
             stream.batch(i * 8, [text(f"text {i} {j}") for j in range(8)])
-        stream.batch(100, [text("far more tokens than the whole queue takes " * 20)])
+        large = text("far more tokens than the whole queue takes " * 20)
+        stream.batch(100, [text("before"), large, text("after")])
         results = {result.id: result for result in stream.rest()}
-        assert sorted(results) == [*range(80), 100]
-        assert failure(results.pop(100).error).reason == "REQUEST_TOO_LARGE"
+        assert sorted(results) == [*range(80), 100, 101, 102]
+        refused = failure(results.pop(101).error)
+        assert (refused.code, refused.reason, refused.field, refused.retry_after) == (
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "REQUEST_TOO_LARGE",
+            "batch.inputs[1]",
+            None,
+        )
         assert all(result.HasField("embedding") for result in results.values())
 
 
