@@ -8,6 +8,7 @@ back to bytes. A checkpoint that does otherwise is refused: a text could then ha
 than its tokens account for.
 """
 
+import itertools
 import logging
 import re
 from pathlib import Path
@@ -20,9 +21,16 @@ from numpy.typing import NDArray
 
 from gemwire_server.errors import CheckpointError
 from gemwire_server.text.agreement import Disagreement, agree, uncertain
+from gemwire_server.text.pieces import piece_bytes
 from gemwire_server.text.sentencepiece_model import KIND, SPACE, Pieces
 from gemwire_server.text.space_runs import SpaceRuns
-from gemwire_server.text.tokenizer_files import TokenizerFiles, parse
+from gemwire_server.text.spans import (
+    character_bytes,
+    spans_of_lengths,
+    spans_of_offsets,
+    without_overlaps,
+)
+from gemwire_server.text.tokenizer_files import BYTES, TokenizerFiles, parse
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +41,21 @@ IMAGE = "<image_soft_token>"
 class Backend(Protocol):
     """Thread-safe. `size` counts the pieces, `longest` the characters of the longest one.
 
-    With `strips`, white space beside some token belongs to it, however long it is.
+    With `strips`, white space beside some token belongs to it, however long it is. `special` are the
+    ids that its own file marks as special tokens.
     """
 
     size: int
     longest: int
     strips: bool
+    special: frozenset[int]
 
     def encode(self, text: str) -> NDArray[np.int32]:
         """Token ids [T] without special tokens; a text that spells a special token gives its id."""
+        ...
+
+    def spans(self, text: str, ids: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Begin and end of each token in UTF-8 of the text, int64 [T, 2]; `ids` are those of the text."""
         ...
 
     def id_of(self, piece: str) -> int | None: ...
@@ -125,7 +139,12 @@ def _from_model(
 
 def lowered(text: str) -> str:
     """Lowercases letter by letter, as HF's Lowercase does: `str.lower` looks at a sigma's neighbours."""
-    return text.lower() if text.isascii() else "".join(map(str.lower, text))
+    return text.lower() if text.isascii() else "".join(lowered_letters(text))
+
+
+def lowered_letters(text: str) -> list[str]:
+    """What `lowered` makes of each character."""
+    return [letter.lower() for letter in text]
 
 
 class SentencePieceBackend:
@@ -141,6 +160,7 @@ class SentencePieceBackend:
         self._model = sentencepiece.SentencePieceProcessor(model_proto=pieces.serialized)
         self.size = len(pieces.names)
         self.longest = max(map(len, pieces.names))
+        self.special = frozenset(pieces.named(KIND.CONTROL, KIND.UNKNOWN).values())
         # SentencePiece reads a control piece as the characters it is spelled with, and "▁" as a
         # space; HF tokenizers, with which the model is used and was trained, take both literally.
         literal = pieces.named(KIND.CONTROL, KIND.UNKNOWN) | pieces.runs
@@ -175,6 +195,23 @@ class SentencePieceBackend:
             left = after
         return np.concatenate(found) if found else self._encode("")
 
+    def spans(self, text: str, ids: NDArray[np.int32]) -> NDArray[np.int64]:
+        lengths = [len(piece_bytes(self.piece_of(token))) for token in ids.tolist()]
+        own = character_bytes(text)
+        return spans_of_lengths(own, self._bytes_read(text, own), np.array(lengths, np.int64))
+
+    def _bytes_read(self, text: str, own: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The bytes that `piece_bytes` has for each character, int64 [characters]."""
+        read = own
+        if self._lower:
+            parts = self._split(text)  # every second one is a special token, which is not lowered
+            letters = [lowered_letters(p) if i % 2 == 0 else p for i, p in enumerate(parts)]
+            read = np.array([len(c.encode()) for c in itertools.chain(*letters)], np.int64)
+        if SPACE in text:
+            read = read.copy()
+            read[np.array([c == SPACE for c in text])] = 1
+        return read
+
     def _encode(self, text: str) -> NDArray[np.int32]:
         ids: NDArray[np.int32] = self._model.encode_as_numpy(lowered(text) if self._lower else text)
         return ids
@@ -198,6 +235,7 @@ class HuggingFaceBackend:
         self.size = max(*vocabulary.values(), *(token.id for token in added)) + 1
         self.longest = max(*map(len, vocabulary), *(len(token.content) for token in added))
         self.strips = any(token.lstrip or token.rstrip for token in added)
+        self.special = frozenset(token.id for token in added if token.special)
         kept = [token for token in raw["added_tokens"] if token["id"] < vocab_size]
         edited = None if kept == raw["added_tokens"] else raw | {"added_tokens": kept}
         self._tokenizer = parse(path, edited)
@@ -216,6 +254,12 @@ class HuggingFaceBackend:
 
     def encode(self, text: str) -> NDArray[np.int32]:
         return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int32)
+
+    def spans(self, text: str, ids: NDArray[np.int32]) -> NDArray[np.int64]:
+        found = self._tokenizer.encode(text, add_special_tokens=False)
+        are_bytes = [token in BYTES for token in found.tokens]
+        spans = spans_of_offsets(character_bytes(text), found.offsets, are_bytes)
+        return without_overlaps(spans) if self.strips else spans
 
     def id_of(self, piece: str) -> int | None:
         return self._tokenizer.token_to_id(piece)

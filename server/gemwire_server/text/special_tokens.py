@@ -1,4 +1,4 @@
-"""The special tokens put before and after a text."""
+"""The special tokens: those put before and after a text, and all that stand for none."""
 
 import json
 import logging
@@ -46,6 +46,16 @@ def read_special_tokens(
                 json.dumps(named),
             )
     return before, after
+
+
+def textless_ids(files: TokenizerFiles, backend: Backend, vocab_size: int) -> frozenset[int]:
+    """The ids of all special tokens, which stand for no text, as transformers knows them: those that a
+    file marks or names.
+    """
+    marked = {token.id for token in files.added if token.special}
+    named = {backend.id_of(token) for token in files.special_tokens().values()}
+    ids = backend.special | marked | named
+    return frozenset(token for token in ids if token is not None and token < vocab_size)
 
 
 def _post_processed(

@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from gemwire_server.errors import InvalidInput
 from gemwire_server.text.backends import Backend, load_backend
-from gemwire_server.text.special_tokens import read_special_tokens
+from gemwire_server.text.pieces import piece_bytes
+from gemwire_server.text.special_tokens import read_special_tokens, textless_ids
 from gemwire_server.text.tokenizer_files import read_files, without_garbage_collection
 
 # Characters tokenized past the most that a window can hold: where a text is cut changes the tokens
@@ -28,10 +29,15 @@ class Truncation(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A model input, special tokens included. ids: int32 [T]."""
+    """A model input, special tokens included. ids: int32 [T].
+
+    spans: uint32 [T, 2], begin and end of each token in UTF-8 of the text, if they were asked for. Both
+    are 0 for a token of the prompt, and for a special token that the text does not spell.
+    """
 
     ids: NDArray[np.int32]
     truncated: bool
+    spans: NDArray[np.uint32] | None = None
 
 
 class Tokenizer:
@@ -47,11 +53,14 @@ class Tokenizer:
         *,
         max_tokens: int,
         vocab_size: int,
+        textless: frozenset[int] = frozenset(),
     ) -> None:
+        """`special` are the ids before and after a text; `textless` those of all special tokens."""
         self.max_tokens = max_tokens
         self._backend = backend
         self._before, self._after = (np.array(ids, dtype=np.int32) for ids in special)
         self._vocab_size = vocab_size
+        self._textless = textless
         self._room = max_tokens - len(self._before) - len(self._after)
         self._max_characters = max_tokens * backend.longest
         # The fewest tokens of that many characters and SLACK, apart from white space that some tokens take.
@@ -66,16 +75,26 @@ class Tokenizer:
         Raises CheckpointError if they are missing, contradict each other or are not implemented.
         """
         with without_garbage_collection():
-            backend, special = _read(directory, vocab_size, lower=lower)
-        return cls(backend, special, max_tokens=max_tokens, vocab_size=vocab_size)
+            files = read_files(directory, vocab_size)
+            backend = load_backend(files, vocab_size, lower=lower)
+            special = read_special_tokens(files, backend, vocab_size)
+            textless = textless_ids(files, backend, vocab_size)
+        return cls(
+            backend, special, max_tokens=max_tokens, vocab_size=vocab_size, textless=textless
+        )
 
     def encode(
-        self, text: str, *, prompt: str = "", truncation: Truncation | None = Truncation.ERROR
+        self,
+        text: str,
+        *,
+        prompt: str = "",
+        truncation: Truncation | None = Truncation.ERROR,
+        spans: bool = False,
     ) -> Encoded:
         """Tokenizes prompt and text as one string.
 
         START keeps the prompt and the text's last tokens. None cuts nothing: the ids may be more
-        than `max_tokens`, to be shown and not to be computed.
+        than `max_tokens`, to be shown and not to be computed. `spans` asks for the places of the tokens.
 
         Raises InvalidInput: EMPTY_TEXT, INVALID_TEXT, PROMPT_TOO_LONG and, unless the text is to be
         cut, TEXT_TOO_LONG; a text that by its size alone cannot fit is not tokenized, not even for
@@ -100,7 +119,30 @@ class Tokenizer:
             end = self._encode(tail)
         if len(text) > most and min(len(joint), len(end)) < self._fewest:
             raise self._too_many_characters(characters)
-        return self._fit(joint, end, prompt, truncation)
+        encoded = self._fit(joint, end, prompt, truncation)
+        if not spans:
+            return encoded
+        # The tokens that follow those of the prompt are of prompt and text, or of the end of the text.
+        source, tokens, begin = prompt + head, joint, -len(prompt.encode())
+        lead, first = 0, 0
+        if encoded.truncated and truncation is Truncation.START:
+            lead = len(self._encode(prompt))
+            first = lead - self._room
+            if oversized:
+                before = text[: len(text) - len(tail)]
+                source, tokens, begin = tail, end, len(before.encode("utf-8", "surrogatepass"))
+        places = self._backend.spans(source, tokens)[first:] + begin
+        return self._with_spans(encoded, lead, places)
+
+    def _with_spans(self, encoded: Encoded, lead: int, places: NDArray[np.int64]) -> Encoded:
+        """`places`, int64 [n, 2], are those of the tokens behind the first `lead`; the prompt, which is
+        before the text, has negative ones.
+        """
+        first = len(self._before) + lead
+        last = len(encoded.ids) - len(self._after)
+        spans = np.zeros((len(encoded.ids), 2), np.uint32)
+        spans[first:last] = np.maximum(places[: last - first], 0)
+        return replace(encoded, spans=spans)
 
     def encode_ids(
         self,
@@ -120,6 +162,8 @@ class Tokenizer:
             raise self._too_long(len(ids))
         if truncation is None and len(ids) > self._max_characters:
             raise self._too_long(len(ids))
+        if not len(ids):
+            raise InvalidInput("EMPTY_TEXT", "there are no token ids")
         # One id more than fits shows that the input is cut; the rest need not be read.
         if truncation is Truncation.END:
             ids = ids[: self.max_tokens + 1]
@@ -140,17 +184,33 @@ class Tokenizer:
         """Returns the piece of each id, with "▁" for a space; "" for an id that has none."""
         return [self._backend.piece_of(int(token)) for token in ids]
 
-    def _checked(self, ids: Sequence[int]) -> NDArray[np.int32]:
+    def text_bytes(
+        self, ids: Sequence[int], *, keep_special_tokens: bool = False, first: int = 0
+    ) -> bytes:
+        """Returns the UTF-8 that the ids stand for; without the last ids of a text it may end within a
+        character.
+
+        Raises InvalidInput TOKEN_OUT_OF_RANGE, which counts the ids from `first` on.
+        """
+        given = self._checked(ids, first).tolist()
+        textless, piece_of = self._textless, self._backend.piece_of
+        return b"".join(
+            [
+                piece_bytes(piece_of(token))
+                for token in given
+                if keep_special_tokens or token not in textless
+            ]
+        )
+
+    def _checked(self, ids: Sequence[int], first: int = 0) -> NDArray[np.int32]:
         given = np.asarray(ids, dtype=np.int64)
-        if not len(given):
-            raise InvalidInput("EMPTY_TEXT", "there are no token ids")
         bad = (given < 0) | (given >= self._vocab_size)
         if bad.any():
             index = int(bad.argmax())
             raise InvalidInput(
                 "TOKEN_OUT_OF_RANGE",
-                f"token {index} is {given[index]}; ids are 0 to {self._vocab_size - 1}",
-                index=index,
+                f"token {first + index} is {given[index]}; ids are 0 to {self._vocab_size - 1}",
+                index=first + index,
                 limit=self._vocab_size,
             )
         return given.astype(np.int32)
@@ -213,11 +273,3 @@ class Tokenizer:
             f"the prompt fills the model's window of {self.max_tokens} tokens",
             limit=self.max_tokens,
         )
-
-
-def _read(
-    directory: Path, vocab_size: int, *, lower: bool
-) -> tuple[Backend, tuple[Sequence[int], Sequence[int]]]:
-    files = read_files(directory, vocab_size)
-    backend = load_backend(files, vocab_size, lower=lower)
-    return backend, read_special_tokens(files, backend, vocab_size)

@@ -139,6 +139,7 @@ class Recorder:
     """A backend of one-character pieces that notes what it is asked to tokenize."""
 
     size, longest, strips = 256, 10, False
+    special: frozenset[int] = frozenset()
 
     def __init__(self) -> None:
         self.lengths: list[int] = []
@@ -146,6 +147,9 @@ class Recorder:
     def encode(self, text: str) -> NDArray[np.int32]:
         self.lengths.append(len(text))
         return np.frombuffer(text.encode(), dtype=np.uint8).astype(np.int32)
+
+    def spans(self, text: str, ids: NDArray[np.int32]) -> NDArray[np.int64]:
+        return np.stack((np.arange(len(ids)), np.arange(len(ids)) + 1), axis=1)
 
     def id_of(self, piece: str) -> int | None:
         return ord(piece)
