@@ -111,7 +111,17 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
 
     def Tokenize(self, request: pb.TokenizeRequest, context: Any) -> pb.TokenizeResponse:
         self._begin(request, context)
-        return pb.TokenizeResponse(ids=[2, *map(ord, request.input.text), 1])
+        ends = range(1, len(request.input.text) + 1)
+        places = [pb.TokenSpan(begin=end - 1, end=end) for end in ends]
+        return pb.TokenizeResponse(
+            ids=[2, *map(ord, request.input.text), 1],
+            spans=[pb.TokenSpan(), *places, pb.TokenSpan()] if request.include_spans else (),
+        )
+
+    def Detokenize(self, request: pb.DetokenizeRequest, context: Any) -> pb.DetokenizeResponse:
+        self._begin(request, context)
+        kept = [i for i in request.ids if request.keep_special_tokens or i > 2]
+        return pb.DetokenizeResponse(text="".join(map(chr, kept)))
 
     def ComputeSimilarity(
         self, request: pb.ComputeSimilarityRequest, context: Any

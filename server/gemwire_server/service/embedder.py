@@ -1,8 +1,9 @@
 """Turns checked inputs into vectors: a pool of threads tokenizes, the engine computes, asyncio waits."""
 
 import asyncio
+import codecs
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +19,15 @@ from gemwire_server.service.pending import Pending
 from gemwire_server.service.queue_space import QueueSpace
 from gemwire_server.service.requests import CheckedOptions, Input
 from gemwire_server.service.results import EmbedResults, Timing, Tokenized, token_count
-from gemwire_server.text.tokenizer import Encoded, Tokenizer, Truncation
+from gemwire_server.text.tokenizer import Encoded, Tokenizer
 
 # A text this short costs less to tokenize (about 1 us per 4 characters) than a hop to a thread and back.
 INLINE_CHARACTERS = 256
 # Texts tokenized in one go: few enough that a query does not wait long behind a bulk request's.
 TEXTS_PER_TASK = 32
+# Ids turned into text in one go, for the same reason; and so few that the hop would cost more.
+IDS_PER_TASK = 16384
+INLINE_IDS = 64
 # A guess before tokenizing, to refuse early; the queue counts the true number.
 CHARACTERS_PER_TOKEN = 4
 
@@ -93,6 +97,35 @@ class Embedder:
         self._observer.tokenized(call, began, tokenized)
         return tokenized
 
+    async def detokenize(
+        self, ids: Sequence[int], call: Call, *, keep_special_tokens: bool, path: str
+    ) -> AsyncIterator[str]:
+        """The text of token ids, in parts. Bytes that are no UTF-8 read as U+FFFD.
+
+        Raises InvalidInput for an id that the vocabulary lacks, which it names below `path`, and Expired if
+        the call's deadline passes before or between parts of the work.
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+        def part(first: int) -> str:
+            last = first + IDS_PER_TASK
+            raw = self.tokenizer.text_bytes(
+                ids[first:last], keep_special_tokens=keep_special_tokens, first=first
+            )
+            return decoder.decode(raw, final=last >= len(ids))
+
+        loop = asyncio.get_running_loop()
+        for first in range(0, len(ids), IDS_PER_TASK):
+            _check_deadline(call, "the ids became text")
+            try:
+                if len(ids) <= INLINE_IDS:
+                    yield part(first)
+                else:
+                    yield await loop.run_in_executor(self._pool, part, first)
+            except InvalidInput as error:
+                error.field = f"{path}[{error.metadata['index']}]"
+                raise
+
     def _source(self, input: Input, options: CheckedOptions) -> _Source:
         return _Source(input, options.prompt_for(self.model, input.title))
 
@@ -112,16 +145,18 @@ class Embedder:
         self, sources: Sequence[_Source | GemwireError], options: CheckedOptions
     ) -> list[Tokenized]:
         return [
-            _attempt(partial(self._encode, source, options.truncation))
+            _attempt(partial(self._encode, source, options))
             if isinstance(source, _Source)
             else source
             for source in sources
         ]
 
-    def _encode(self, source: _Source, truncation: Truncation | None) -> Encoded:
-        input, prompt = source.input, source.prompt
+    def _encode(self, source: _Source, options: CheckedOptions) -> Encoded:
+        input, prompt, truncation = source.input, source.prompt, options.truncation
         if input.text is not None:
-            return self.tokenizer.encode(input.text, prompt=prompt, truncation=truncation)
+            return self.tokenizer.encode(
+                input.text, prompt=prompt, truncation=truncation, spans=options.spans
+            )
         if input.ids is None:
             raise InvalidInput("EMPTY_TEXT", "the input has neither text nor tokens")
         return self.tokenizer.encode_ids(
@@ -228,9 +263,9 @@ def check_quota(call: Call) -> None:
         call.grant.bucket.take(0)
 
 
-def _check_deadline(call: Call) -> None:
+def _check_deadline(call: Call, what: str = "the texts were tokenized") -> None:
     if call.deadline is not None and call.deadline <= time.monotonic():
-        raise Expired("DEADLINE_EXCEEDED", "the deadline passed before the texts were tokenized")
+        raise Expired("DEADLINE_EXCEEDED", f"the deadline passed before {what}")
 
 
 def _attempt(make: Callable[[], T]) -> T | GemwireError:

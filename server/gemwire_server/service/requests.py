@@ -71,13 +71,14 @@ class EmbedOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedOptions:
     """Options that the served model can meet. `task` is a name of `TASKS`, or empty where `prompt` is
-    the prompt. `truncation` None is for looking only, see `Tokenizer.encode`."""
+    the prompt. `truncation` None and `spans` are for looking only, see `Tokenizer.encode`."""
 
     task: str
     prompt: str
     truncation: Truncation | None
     vectors: VectorFormat
     priority: int
+    spans: bool = False
 
     def prompt_for(self, model: ServedModel, title: str) -> str:
         """The prompt before a text. Raises InvalidInput for a title unless the task is a document's."""

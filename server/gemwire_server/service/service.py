@@ -34,6 +34,7 @@ from gemwire_server.service.requests import (
     FieldPath,
     Input,
     check_count,
+    check_model,
     check_options,
 )
 from gemwire_server.service.results import EmbedResults, SimilarityResults, Timing
@@ -49,10 +50,16 @@ WARM_UP = ApiMethod("", "warm-up", "warm-up")
 
 @dataclass(frozen=True, slots=True)
 class TokenizedText:
-    """int32 ids [T] of a text. `over_limit`: they are more than the model's window, or were cut to it."""
+    """int32 ids [T] of a text. `over_limit`: they are more than the model's window, or were cut to it.
+
+    `spans` are those of `Encoded`, None where they were not asked for or the input was ids. `seconds` is
+    the time from the call's arrival until it was tokenized.
+    """
 
     ids: NDArray[np.int32]
     over_limit: bool
+    spans: NDArray[np.uint32] | None
+    seconds: float
 
 
 class Service:
@@ -188,17 +195,44 @@ class Service:
         return similarity, Timing.of(call.arrived, tokenize_seconds, steps)
 
     async def tokenize(
-        self, input: Input, options: CheckedOptions, call: Call, path: str = "input"
+        self,
+        input: Input,
+        options: CheckedOptions,
+        call: Call,
+        path: str = "input",
+        *,
+        spans: bool = False,
     ) -> TokenizedText:
-        """The ids that the model would get, all of them unless the options cut. Raises InvalidInput."""
+        """The ids that the model would get, all of them unless the options cut, and with `spans` their
+        places in the text. Raises InvalidInput and Expired."""
         # More ids than the window are an answer here, not an error: all of them show how many.
-        if options.truncation is Truncation.ERROR:
-            options = replace(options, truncation=None)
+        kept = None if options.truncation is Truncation.ERROR else options.truncation
+        options = replace(options, truncation=kept, spans=spans)
         (encoded,) = await self.embedder.tokenize([input], options, call, [path])
         if not isinstance(encoded, Encoded):
             raise encoded
         over_limit = encoded.truncated or len(encoded.ids) > self.embedder.tokenizer.max_tokens
-        return TokenizedText(encoded.ids, over_limit)
+        seconds = time.monotonic() - call.arrived
+        return TokenizedText(encoded.ids, over_limit, encoded.spans, seconds)
+
+    def detokenize(
+        self,
+        ids: Sequence[int],
+        call: Call,
+        *,
+        model: str = "",
+        keep_special_tokens: bool = False,
+        path: str = "ids",
+    ) -> AsyncIterator[str]:
+        """The text of token ids, in parts. Bytes that are no UTF-8 read as U+FFFD.
+
+        Raises NotFound for another model, InvalidInput for an id that the vocabulary lacks, which it names
+        below `path`, and Expired.
+        """
+        check_model(model, self.model)
+        return self.embedder.detokenize(
+            ids, call, keep_special_tokens=keep_special_tokens, path=path
+        )
 
     def pieces(self, ids: NDArray[np.int32]) -> list[str]:
         """The vocabulary's piece for each id."""

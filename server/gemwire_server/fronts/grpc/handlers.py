@@ -139,7 +139,7 @@ class Handlers:
             raise response_too_large(
                 f"the answer has {len(answer)} bytes",
                 self._max_response_bytes,
-                "send a shorter text, or do without its pieces",
+                "send a shorter text, or do without its pieces and spans",
             )
         return answer
 

@@ -39,7 +39,8 @@ VALID: dict[str, Message] = {
     ),
     "EmbedStream": pb.EmbedStreamRequest(batch=pb.StreamBatch(first_id=7, inputs=[text("a")] * 3)),
     "ComputeSimilarity": pb.ComputeSimilarityRequest(source=text("a"), targets=[text("b")] * 3),
-    "Tokenize": pb.TokenizeRequest(input=text("a text"), include_pieces=True),
+    "Tokenize": pb.TokenizeRequest(input=text("a text"), include_pieces=True, include_spans=True),
+    "Detokenize": pb.DetokenizeRequest(ids=[2, 300, 7, 1], keep_special_tokens=True),
     "GetModel": pb.GetModelRequest(name="models/tiny"),
     "ListModels": pb.ListModelsRequest(page_size=3, page_token="a"),
 }

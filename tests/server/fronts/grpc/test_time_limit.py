@@ -60,6 +60,9 @@ def test_a_call_that_has_expired_is_not_tokenized(
             error = failure(call.exception(timeout=WAIT))
             assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
             assert "before the texts were tokenized" in error.message
+        back = served.embedding.Detokenize.future(pb.DetokenizeRequest(ids=[5, 6]))
+        error = failure(back.exception(timeout=WAIT))
+        assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert not tokenized
 
 

@@ -33,6 +33,7 @@ class GemwireV1:
                 "EmbedStream": self._streams.embed_stream,
                 "ComputeSimilarity": embedding.compute_similarity,
                 "Tokenize": embedding.tokenize,
+                "Detokenize": embedding.detokenize,
             },
             "ModelService": {"GetModel": models.get_model, "ListModels": models.list_models},
         }

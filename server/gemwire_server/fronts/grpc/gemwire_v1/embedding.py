@@ -1,5 +1,7 @@
 """The unary methods of EmbeddingService."""
 
+import time
+
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.fronts.grpc.gemwire_v1.messages import (
     check_options,
@@ -13,8 +15,10 @@ from gemwire_server.fronts.grpc.gemwire_v1.wire import (
     embed_response,
     errors_that_fit,
     results_that_fit,
+    token_spans,
 )
 from gemwire_server.fronts.grpc.handlers import response_too_large
+from gemwire_server.fronts.grpc.status import duration
 from gemwire_server.service.call import Call
 from gemwire_server.service.service import Service
 
@@ -22,7 +26,7 @@ SIZE_OF_TARGETS = "target_options.output_dimensionality"
 
 
 class EmbeddingService:
-    """Embed, BatchEmbed, ComputeSimilarity and Tokenize."""
+    """Embed, BatchEmbed, ComputeSimilarity, Tokenize and Detokenize."""
 
     def __init__(self, service: Service, *, max_response_bytes: int) -> None:
         self._service = service
@@ -89,11 +93,41 @@ class EmbeddingService:
             model_revision=self._revision,
         )
 
-    async def tokenize(self, request: pb.TokenizeRequest, call: Call) -> pb.TokenizeResponse:
+    async def tokenize(self, request: pb.TokenizeRequest, call: Call) -> bytes:
         options = check_options(request.options, self._service)
-        text = await self._service.tokenize(read_input(request.input), options, call)
-        return pb.TokenizeResponse(
+        text = await self._service.tokenize(
+            read_input(request.input), options, call, spans=request.include_spans
+        )
+        answer = pb.TokenizeResponse(
             ids=text.ids.tolist(),
             pieces=self._service.pieces(text.ids) if request.include_pieces else (),
             over_limit=text.over_limit,
+            model_revision=self._revision,
         )
+        spans = token_spans(text.spans) if text.spans is not None else b""
+        if request.options.include_timing:
+            answer.timing.tokenize.CopyFrom(duration(text.seconds))
+            answer.timing.total.CopyFrom(duration(time.monotonic() - call.arrived))
+        return answer.SerializeToString() + spans
+
+    async def detokenize(self, request: pb.DetokenizeRequest, call: Call) -> pb.DetokenizeResponse:
+        # Without special tokens each id stands for a byte or more.
+        most = self._max_response_bytes - BESIDE_RESULTS
+        parts, size = [], 0
+        text = self._service.detokenize(
+            request.ids,
+            call,
+            model=request.model,
+            keep_special_tokens=request.keep_special_tokens,
+        )
+        self._check_answer(len(request.ids), most, "ids")
+        async for part in text:
+            size += len(part.encode())
+            if size > most:
+                raise response_too_large(
+                    f"the text of {len(request.ids)} ids has too many bytes",
+                    self._max_response_bytes,
+                    "send fewer at once",
+                )
+            parts.append(part)
+        return pb.DetokenizeResponse(text="".join(parts), model_revision=self._revision)

@@ -1,4 +1,4 @@
-"""Vectors to the bytes of their messages, many at a time.
+"""Vectors, and spans of tokens, to the bytes of their messages, many at a time.
 
 protobuf's Python writes a repeated float from numpy element by element (120 us for 768 of them). A
 packed repeated float has the same bytes as a `bytes` field, and records of a batch have one size: so the
@@ -36,8 +36,10 @@ VALUES, DATA, DIMENSIONS, ENCODING = b"\x0a", b"\x12", b"\x18", b"\x20"
 SCALE, TOKEN_COUNT, TRUNCATED = b"\x2d", b"\x35", b"\x38"
 EMBED_RESPONSE_EMBEDDING = b"\x0a"
 RESULTS, EMBED_RESULT_EMBEDDING = b"\x0a", b"\x0a"
+SPANS, SPAN_BEGIN, SPAN_END = b"\x22", b"\x08", b"\x10"
 STREAM_RESULT_ID, STREAM_RESULT_EMBEDDING = b"\x09", b"\x12"
-
+# From each of them on, an integer of 32 bits takes one byte more in base 128; 0 takes none here.
+VARINT_STEPS = np.array([1, 1 << 7, 1 << 14, 1 << 21, 1 << 28], np.uint32)
 
 # Bytes of an answer beside its results, which are timing and revision, at most; of a result beside its
 # vector; and of an error in a vector's place. Clients count so too: see Limits.max_response_bytes.
@@ -88,6 +90,30 @@ def stream_results(results: EmbedResults, ids: NDArray[np.uint64], form: VectorF
             record = [STREAM_RESULT_ID, little_endian(ids[rows], "<u8"), *record]
         pieces.append(_block(delimited(RESULTS, record), rows.stop - rows.start))
     return b"".join(pieces)
+
+
+def token_spans(spans: NDArray[np.uint32]) -> bytes:
+    """The field `spans` of TokenizeResponse; `spans` are uint32 [n, 2], begins and ends."""
+    # Neighbours whose integers have as many bytes are records of one size; protobuf leaves out zeros.
+    widths = np.sum(spans[..., None] >= VARINT_STEPS, axis=-1)
+    breaks = np.flatnonzero((np.diff(widths, axis=0) != 0).any(axis=1)) + 1
+    pieces = []
+    for start, stop in itertools.pairwise(sorted({0, *breaks.tolist(), len(spans)})):
+        record: list[Field] = []
+        for tag, column, width in zip((SPAN_BEGIN, SPAN_END), spans.T, widths[start], strict=True):
+            if width:
+                record += [tag, _varints(column[start:stop], int(width))]
+        pieces.append(_block(delimited(SPANS, record), stop - start))
+    return b"".join(pieces)
+
+
+def _varints(values: NDArray[np.uint32], width: int) -> Bytes:
+    """Integers that take `width` bytes each in base 128, uint8 [n, width]."""
+    digits = (values[:, None] >> np.arange(0, 7 * width, 7, dtype=np.uint32) & 0x7F).astype(
+        np.uint8
+    )
+    digits[:, :-1] |= 0x80
+    return digits
 
 
 def _runs(

@@ -99,7 +99,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("raw", MALFORMED.values(), ids=MALFORMED)
 def test_bytes_that_are_no_message(served: Served, raw: bytes) -> None:
-    for method in ("Embed", "BatchEmbed", "ComputeSimilarity", "Tokenize"):
+    for method in ("Embed", "BatchEmbed", "ComputeSimilarity", "Tokenize", "Detokenize"):
         call: Any = served.channel.unary_unary(f"/gemwire.v1.EmbeddingService/{method}")
         with pytest.raises(grpc.RpcError) as caught:
             call(raw)

@@ -193,6 +193,7 @@ def test_health_and_reflection(served: Served) -> None:
     service = pool.FindServiceByName("gemwire.v1.EmbeddingService")
     assert {method.name for method in service.methods} == {
         "Embed", "BatchEmbed", "EmbedStream", "ComputeSimilarity", "Tokenize",
+        "Detokenize",
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from gemwire_server.fronts.grpc.gemwire_v1.wire import (
     embed_response,
     results_that_fit,
     stream_results,
+    token_spans,
     varint,
 )
 from gemwire_server.fronts.grpc.status import duration, to_status
@@ -220,3 +221,20 @@ def test_so_many_results_fit(encoding: Encoding, dimensions: int, limit: int) ->
 def test_varint(value: int) -> None:
     field = pb.EmbedOptions(output_dimensionality=value).SerializeToString()
     assert varint(value) == (field[1:] or b"\x00")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_spans_of_tokens(seed: int) -> None:
+    """Zeros are left out, and integers have as few bytes as they need."""
+    random = np.random.default_rng(seed)
+    ends = np.cumsum(random.integers(1, 10 ** (seed + 1), 3000)).astype(np.uint32)
+    spans = np.stack((np.append(0, ends[:-1]), ends), axis=1).astype(np.uint32)
+    around = np.zeros((seed, 2), np.uint32)
+    edges = [v for bits in (7, 14, 21, 28) for v in (2**bits - 1, 2**bits)] + [2**32 - 1]
+    edged = np.array([(v - 1, v) for v in edges], np.uint32)
+    for each in (np.concatenate((around, spans, around)), spans[:1], edged, edged[::-1]):
+        message = pb.TokenizeResponse()
+        for begin, end in each.tolist():
+            message.spans.add(begin=begin, end=end)
+        assert token_spans(each) == message.SerializeToString()
+    assert token_spans(np.zeros((0, 2), np.uint32)) == b""
