@@ -73,6 +73,7 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
         self.answered: list[int] = []
         self.stream_ended = threading.Event()
         self.silent = False
+        self.knows_spans = True
         self.hold = threading.Event()  # what Embed and BatchEmbed wait for
         self.hold.set()
         self.hold_model = threading.Event()  # what GetModel waits for
@@ -115,7 +116,9 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
         places = [pb.TokenSpan(begin=end - 1, end=end) for end in ends]
         return pb.TokenizeResponse(
             ids=[2, *map(ord, request.input.text), 1],
-            spans=[pb.TokenSpan(), *places, pb.TokenSpan()] if request.include_spans else (),
+            spans=[pb.TokenSpan(), *places, pb.TokenSpan()]
+            if request.include_spans and self.knows_spans
+            else (),
         )
 
     def Detokenize(self, request: pb.DetokenizeRequest, context: Any) -> pb.DetokenizeResponse:

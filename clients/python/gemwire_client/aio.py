@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_client import requests
+from gemwire_client import requests, tokens
 from gemwire_client.aio_stream import AsyncStream, Source, run_stream
 from gemwire_client.client import CALLS_IN_FLIGHT
 from gemwire_client.connection import AsyncConnection
@@ -20,6 +20,7 @@ from gemwire_client.exchange import Answer, Exchange, OnTokens
 from gemwire_client.gather import Gathered
 from gemwire_client.patience import seconds
 from gemwire_client.requests import Document, Model, Options, Text
+from gemwire_client.tokens import Ids
 from gemwire_client.vectors import Vector, decode
 
 
@@ -223,11 +224,25 @@ class AsyncClient:
 
     async def tokenize(self, text: Text, **options: Unpack[Options]) -> NDArray[np.int32]:
         """The token ids that the model gets; int32 [tokens]. See `Client.tokenize`."""
-        request = pb.TokenizeRequest(
-            input=requests.text_input(text), options=requests.options(**options)
-        )
+        request = tokens.tokenize(text, options)
         response = await self._call(self._embedding.Tokenize, request, self._timeout)
-        return np.array(response.ids, dtype=np.int32)
+        return tokens.ids_of(response)
+
+    async def token_spans(
+        self, text: str | Document, **options: Unpack[Options]
+    ) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
+        """Token ids, int32 [tokens], and their spans, uint32 [tokens, 2]. See `Client.token_spans`."""
+        request = tokens.tokenize_with_spans(text, options)
+        response = await self._call(self._embedding.Tokenize, request, self._timeout)
+        return tokens.ids_of(response), tokens.spans_of(response)
+
+    async def detokenize(self, ids: Ids, *, keep_special_tokens: bool = False) -> str:
+        """The text of token ids. See `Client.detokenize`."""
+        request = tokens.detokenize(ids, keep_special_tokens=keep_special_tokens)
+        response: pb.DetokenizeResponse = await self._call(
+            self._embedding.Detokenize, request, self._timeout
+        )
+        return response.text
 
     async def _call(self, method: Any, request: Any, timeout: float | None) -> Any:
         return await self._connection.call(method, request, self._connection.tries(timeout))

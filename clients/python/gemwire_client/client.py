@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_client import requests
+from gemwire_client import requests, tokens
 from gemwire_client.connection import Connection, Interceptor
 from gemwire_client.errors import GemwireError
 from gemwire_client.exchange import Answer, Exchange, OnTokens
@@ -21,6 +21,7 @@ from gemwire_client.gather import Gathered
 from gemwire_client.patience import Tries, seconds
 from gemwire_client.requests import Document, Model, Options, Text
 from gemwire_client.stream import Stream, run_stream
+from gemwire_client.tokens import Ids
 from gemwire_client.vectors import Vector, decode
 
 CALLS_IN_FLIGHT = 4  # of one `embed` that takes several requests
@@ -247,11 +248,30 @@ class Client:
 
         Options as for `embed`. With truncation "error" a text over the window comes whole.
         """
-        request = pb.TokenizeRequest(
-            input=requests.text_input(text), options=requests.options(**options)
-        )
+        request = tokens.tokenize(text, options)
         response = self._call(self._embedding.Tokenize, request, self._timeout)
-        return np.array(response.ids, dtype=np.int32)
+        return tokens.ids_of(response)
+
+    def token_spans(
+        self, text: str | Document, **options: Unpack[Options]
+    ) -> tuple[NDArray[np.int32], NDArray[np.uint32]]:
+        """The token ids as of `tokenize`, int32 [tokens], and their spans, uint32 [tokens, 2].
+
+        A span is the begin and end of the bytes that a token stands for in `text.encode()`; 0 and 0 for a
+        special token, and for one of the prompt or the title. Raises TypeError for token ids in place of a
+        text, and ValueError for a server that is older than spans.
+        """
+        request = tokens.tokenize_with_spans(text, options)
+        response = self._call(self._embedding.Tokenize, request, self._timeout)
+        return tokens.ids_of(response), tokens.spans_of(response)
+
+    def detokenize(self, ids: Ids, *, keep_special_tokens: bool = False) -> str:
+        """The text of token ids. Bytes that are no UTF-8 read as U+FFFD; "▁" in a text reads as a space."""
+        request = tokens.detokenize(ids, keep_special_tokens=keep_special_tokens)
+        response: pb.DetokenizeResponse = self._call(
+            self._embedding.Detokenize, request, self._timeout
+        )
+        return response.text
 
     def _call(self, method: Any, request: Any, timeout: float | None) -> Any:
         return self._connection.call(method, request, self._connection.tries(timeout))

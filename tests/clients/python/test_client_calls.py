@@ -257,6 +257,7 @@ LOST = [
         ("embed", [["x", "y"]]),
         ("similarity", ["x", ["y"]]),
         ("tokenize", ["x"]),
+        ("detokenize", [[120]]),
     ],
 )
 def test_a_lost_call_is_made_again(
