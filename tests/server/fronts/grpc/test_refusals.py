@@ -8,7 +8,7 @@ import pytest
 
 from faults.marked import Fault, marked
 from gemwire.v1 import embedding_pb2 as pb
-from support.refusals import checks, connection, contests, texts, work
+from support.refusals import checks, connection, contests, texts, tokens, work
 from support.refusals.observed import NONE, of_texts, refused
 from support.refusals.provocations import BOTH, CONTESTS, PROVOCATIONS, Contest, Provocation
 from support.refusals.reasons import UNREACHABLE, reasons_in_source
@@ -16,7 +16,7 @@ from support.refusals.servers import Servers, Stream, many, one
 from support.refusals.table import ONE_TEXT, PAGE, WHOLE_CALL, Row, read_rows
 
 # They register their provocations as they are imported.
-REGISTERED = (checks, connection, contests, texts, work)
+REGISTERED = (checks, connection, contests, texts, tokens, work)
 TEXT = PAGE.read_text()
 ROWS: dict[tuple[str, str, str], Row] = {row.key: row for row in read_rows(TEXT)}
 

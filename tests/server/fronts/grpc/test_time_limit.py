@@ -94,3 +94,26 @@ def test_tokenizing_stops_between_parts(
         served.embedding.BatchEmbed(pb.BatchEmbedRequest(inputs=[text("after")] * 2), timeout=WAIT)
         assert tokenized.count("bulk") <= 32
         assert tokenized[-2:] == ["after"] * 2
+
+
+def test_ids_become_text_in_parts_that_stop_at_the_deadline(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other calls are answered meanwhile: the work is in the tokenizer's thread."""
+    read, go_on = [], threading.Event()
+    text_bytes = Tokenizer.text_bytes
+
+    def slow(self: Tokenizer, ids: Any, **options: Any) -> bytes:
+        read.append(len(ids))
+        assert go_on.wait(WAIT)
+        return text_bytes(self, ids, **options)
+
+    with running(str(tiny_checkpoint), tokenizer_threads=1, call_seconds=0.5) as served:
+        monkeypatch.setattr(Tokenizer, "text_bytes", slow)
+        call = served.embedding.Detokenize.future(pb.DetokenizeRequest(ids=[300] * 100_000))
+        served.embedding.Embed(pb.EmbedRequest(input=text("short")), timeout=WAIT)
+        assert failure(call.exception(timeout=WAIT)).reason == "DEADLINE_EXCEEDED"
+        go_on.set()
+        ids = pb.DetokenizeRequest(ids=[300] * 100)
+        assert served.embedding.Detokenize(ids, timeout=WAIT).text
+    assert read == [16384, 100]

@@ -82,7 +82,7 @@ def test_spans_tile_the_text_behind_each_prompt(served: Served) -> None:
 
 
 def test_spans_are_the_offsets_of_hf(served: Served, reference: tokenizers.Tokenizer) -> None:
-    """Of a text of characters that each take one byte, where both count alike."""
+    """In a text of ASCII both count alike."""
     value = "the Red  Planet\n\n\tis <bos> Mars 2026"
     expected = reference.encode(CARD + value)
     answer = tokenize(served, text(value), task=pb.TASK_TYPE_RETRIEVAL_QUERY)
