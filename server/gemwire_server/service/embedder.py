@@ -25,8 +25,9 @@ from gemwire_server.text.tokenizer import Encoded, Tokenizer
 INLINE_CHARACTERS = 256
 # Texts tokenized in one go: few enough that a query does not wait long behind a bulk request's.
 TEXTS_PER_TASK = 32
-# Ids turned into text in one go, for the same reason; and so few that the hop would cost more.
+# Ids turned into text in one go, for the same reason (about 1 us each).
 IDS_PER_TASK = 16384
+# So few ids take less time than a hop to a thread and back.
 INLINE_IDS = 64
 # A guess before tokenizing, to refuse early; the queue counts the true number.
 CHARACTERS_PER_TOKEN = 4
@@ -98,12 +99,12 @@ class Embedder:
         return tokenized
 
     async def detokenize(
-        self, ids: Sequence[int], call: Call, *, keep_special_tokens: bool, path: str
+        self, ids: Sequence[int], call: Call, *, keep_special_tokens: bool
     ) -> AsyncIterator[str]:
         """The text of token ids, in parts. Bytes that are no UTF-8 read as U+FFFD.
 
-        Raises InvalidInput for an id that the vocabulary lacks, which it names below `path`, and Expired if
-        the call's deadline passes before or between parts of the work.
+        Raises InvalidInput for an id that the vocabulary lacks, and Expired if the call's deadline passes
+        before or between parts of the work.
         """
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
@@ -123,7 +124,7 @@ class Embedder:
                 else:
                     yield await loop.run_in_executor(self._pool, part, first)
             except InvalidInput as error:
-                error.field = f"{path}[{error.metadata['index']}]"
+                error.field = f"ids[{error.metadata['index']}]"
                 raise
 
     def _source(self, input: Input, options: CheckedOptions) -> _Source:

@@ -222,17 +222,13 @@ class Service:
         *,
         model: str = "",
         keep_special_tokens: bool = False,
-        path: str = "ids",
     ) -> AsyncIterator[str]:
         """The text of token ids, in parts. Bytes that are no UTF-8 read as U+FFFD.
 
-        Raises NotFound for another model, InvalidInput for an id that the vocabulary lacks, which it names
-        below `path`, and Expired.
+        Raises NotFound for another model, InvalidInput for an id that the vocabulary lacks, and Expired.
         """
         check_model(model, self.model)
-        return self.embedder.detokenize(
-            ids, call, keep_special_tokens=keep_special_tokens, path=path
-        )
+        return self.embedder.detokenize(ids, call, keep_special_tokens=keep_special_tokens)
 
     def pieces(self, ids: NDArray[np.int32]) -> list[str]:
         """The vocabulary's piece for each id."""

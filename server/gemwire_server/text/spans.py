@@ -50,6 +50,8 @@ def spans_of_offsets(
     counts = np.diff(np.append(starts, len(places)))
     single = np.logical_and.reduceat(np.array(are_bytes), starts)
     single &= counts == (spans[:, 1] - spans[:, 0])[starts]
+    # Unless the token before has a part of the character, as a letter of a lowercased one.
+    single[1:] &= places[starts[1:] - 1, 1] <= places[starts[1:], 0]
     chosen = np.repeat(single, counts)
     within = np.arange(len(places)) - np.repeat(starts, counts)
     spans[chosen, 0] += within[chosen]

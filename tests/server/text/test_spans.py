@@ -144,7 +144,10 @@ def test_a_huge_text_that_is_cut_at_its_start(by_backend: Tokenizer) -> None:
 def test_a_character_that_is_lowered_to_several_tokens(
     tiny_checkpoint: Path, tmp_path: Path, alone: bool
 ) -> None:
-    """With another number of bytes in small letters: each of its tokens stands for it whole."""
+    """With another number of bytes in small letters: each of its tokens stands for it whole.
+
+    U+0130 becomes an "i", which may be in a token with letters before it, and two tokens of bytes.
+    """
     folder = copy(tiny_checkpoint, tmp_path / "tiny")
     expected = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     expected.normalizer = tokenizers.normalizers.Sequence(
@@ -157,6 +160,8 @@ def test_a_character_that_is_lowered_to_several_tokens(
         encoded = tokenizer.encode(text, spans=True, truncation=None)
         found = in_characters(spans_of(encoded), text)
         assert found[1:-1] == expected.encode(text, add_special_tokens=False).offsets, ascii(text)
+    ended = tokenizer.encode("tabl\u0130", spans=True)
+    assert spans_of(ended)[-4:-1].tolist() == [[3, 6], [4, 6], [4, 6]]
     encoded = tokenizer.encode("É\U00010400", spans=True)  # as many bytes in small letters
     assert_tiles(spans_of(encoded), "É\U00010400")
 
