@@ -11,6 +11,7 @@ from gemwire_server.fronts.grpc.gemwire_v1.messages import (
     timing_message,
 )
 from gemwire_server.fronts.grpc.gemwire_v1.wire import (
+    BESIDE_RESULTS,
     batch_response,
     embed_response,
     errors_that_fit,
