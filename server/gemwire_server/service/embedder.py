@@ -115,17 +115,19 @@ class Embedder:
             )
             return decoder.decode(raw, final=last >= len(ids))
 
-        loop = asyncio.get_running_loop()
         for first in range(0, len(ids), IDS_PER_TASK):
             _check_deadline(call, "the ids became text")
             try:
-                if len(ids) <= INLINE_IDS:
-                    yield part(first)
-                else:
-                    yield await loop.run_in_executor(self._pool, part, first)
+                yield await self.run(partial(part, first), len(ids))
             except InvalidInput as error:
                 error.field = f"ids[{error.metadata['index']}]"
                 raise
+
+    async def run(self, work: Callable[[], T], ids: int) -> T:
+        """The result of work on that many ids, which runs in the pool unless they are few."""
+        if ids <= INLINE_IDS:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def _source(self, input: Input, options: CheckedOptions) -> _Source:
         return _Source(input, options.prompt_for(self.model, input.title))

@@ -13,9 +13,10 @@ import logging
 import os
 import time
 import traceback
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,8 @@ from gemwire_server.service.vectors import cut
 from gemwire_server.text.tokenizer import Encoded, Tokenizer, Truncation
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # How long `abandon` waits for the step that runs, and for callers to be answered.
 ABANDON_SECONDS = 5.0
@@ -233,6 +236,10 @@ class Service:
     def pieces(self, ids: NDArray[np.int32]) -> list[str]:
         """The vocabulary's piece for each id."""
         return self.embedder.tokenizer.pieces(ids)
+
+    async def run(self, work: Callable[[], T], ids: int) -> T:
+        """The result of work on that many ids; other calls are answered meanwhile."""
+        return await self.embedder.run(work, ids)
 
     async def warm_up(self) -> None:
         """Computes one text; raises the GemwireError that it ends in."""

@@ -96,6 +96,29 @@ def test_tokenizing_stops_between_parts(
         assert tokenized[-2:] == ["after"] * 2
 
 
+def test_pieces_are_made_while_other_calls_are_answered(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go_on = threading.Event(), threading.Event()
+    pieces = Tokenizer.pieces
+
+    def slow(self: Tokenizer, ids: Any) -> list[str]:
+        began.set()
+        go_on.wait(WAIT)
+        return pieces(self, ids)
+
+    with running(str(tiny_checkpoint), tokenizer_threads=1) as served:
+        monkeypatch.setattr(Tokenizer, "pieces", slow)
+        call = served.embedding.Tokenize.future(
+            pb.TokenizeRequest(input=text("long " * 100), include_pieces=True, include_spans=True)
+        )
+        assert began.wait(WAIT)
+        served.embedding.Embed(pb.EmbedRequest(input=text("short")), timeout=WAIT / 2)
+        go_on.set()
+        answer = call.result(timeout=WAIT)
+        assert len(answer.pieces) == len(answer.ids) == len(answer.spans)
+
+
 def test_ids_become_text_in_parts_that_stop_at_the_deadline(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,17 +99,21 @@ class EmbeddingService:
         text = await self._service.tokenize(
             read_input(request.input), options, call, spans=request.include_spans
         )
-        answer = pb.TokenizeResponse(
-            ids=text.ids.tolist(),
-            pieces=self._service.pieces(text.ids) if request.include_pieces else (),
-            over_limit=text.over_limit,
-            model_revision=self._revision,
-        )
-        spans = token_spans(text.spans) if text.spans is not None else b""
-        if request.options.include_timing:
-            answer.timing.tokenize.CopyFrom(duration(text.seconds))
-            answer.timing.total.CopyFrom(duration(time.monotonic() - call.arrived))
-        return answer.SerializeToString() + spans
+
+        def answer() -> bytes:
+            message = pb.TokenizeResponse(
+                ids=text.ids.tolist(),
+                pieces=self._service.pieces(text.ids) if request.include_pieces else (),
+                over_limit=text.over_limit,
+                model_revision=self._revision,
+            )
+            spans = token_spans(text.spans) if text.spans is not None else b""
+            if request.options.include_timing:
+                message.timing.tokenize.CopyFrom(duration(text.seconds))
+                message.timing.total.CopyFrom(duration(time.monotonic() - call.arrived))
+            return message.SerializeToString() + spans
+
+        return await self._service.run(answer, len(text.ids))
 
     async def detokenize(self, request: pb.DetokenizeRequest, call: Call) -> pb.DetokenizeResponse:
         # Without special tokens each id stands for a byte or more.
