@@ -33,7 +33,8 @@ class StreamFlow:
         """The results of the texts, and the steps that computed them. A refusal that waiting does not
         help is every text's error, which names `field`."""
         bucket = self._call.grant and self._call.grant.bucket
-        if bucket and (tokens := token_count(tokenized)):
+        tokens = token_count(tokenized)
+        if bucket and tokens:
             await bucket.wait(tokens, self._is_draining)
         while True:
             try:
@@ -42,8 +43,10 @@ class StreamFlow:
                 )
             except Overloaded as error:
                 patience = min(error.retry_after / 2, LONGEST_WAIT_SECONDS)
-                await self._embedder.queue_space.wait(token_count(tokenized), patience)
+                await self._embedder.queue_space.wait(tokens, patience)
             except (InvalidInput, Stopped) as error:
+                if bucket:
+                    bucket.give_back(tokens)
                 refused = [error] * len(tokenized)
                 return await self._embedder.compute(refused, options, self._call, field)
 

@@ -255,4 +255,8 @@ def test_work_that_was_refused_costs_no_quota(tiny_checkpoint: Path, file: Path)
             with pytest.raises(InvalidInput) as caught:
                 client.embed("word " * 150)
             assert caught.value.reason == "REQUEST_TOO_LARGE"
+        long, metadata = stream_of(["word " * 150] * 20), bearer(token)
+        answers = served.embedding.EmbedStream(long, metadata=metadata, timeout=WAIT)
+        errors = [result.error for answer in answers for result in answer.results.results]
+        assert [failure(error).reason for error in errors] == ["REQUEST_TOO_LARGE"] * 20
         client.embed("a")
