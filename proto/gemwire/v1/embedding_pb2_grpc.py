@@ -30,8 +30,10 @@ class EmbeddingServiceStub:
 
     What fails a whole call is its gRPC status; what fails one text of many is a google.rpc.Status in
     its place. Both carry google.rpc.ErrorInfo with domain "gemwire.dev" and a reason of ErrorReason. A
-    call that is worth sending again carries google.rpc.RetryInfo with the delay; without RetryInfo, do not
-    send it again as it is. What is wrong in a request is named by google.rpc.BadRequest.
+    call that is worth sending again carries google.rpc.RetryInfo with the delay; with ErrorInfo but without
+    RetryInfo, do not send it again as it is. What is wrong in a request is named by google.rpc.BadRequest.
+    A status of gRPC itself or of a proxy carries none of them: for example UNAVAILABLE where no server was
+    reached, or RESOURCE_EXHAUSTED for a message over Limits.max_request_bytes. Treat it by its code.
     """
 
     def __init__(self, channel):
@@ -77,8 +79,10 @@ class EmbeddingServiceServicer:
 
     What fails a whole call is its gRPC status; what fails one text of many is a google.rpc.Status in
     its place. Both carry google.rpc.ErrorInfo with domain "gemwire.dev" and a reason of ErrorReason. A
-    call that is worth sending again carries google.rpc.RetryInfo with the delay; without RetryInfo, do not
-    send it again as it is. What is wrong in a request is named by google.rpc.BadRequest.
+    call that is worth sending again carries google.rpc.RetryInfo with the delay; with ErrorInfo but without
+    RetryInfo, do not send it again as it is. What is wrong in a request is named by google.rpc.BadRequest.
+    A status of gRPC itself or of a proxy carries none of them: for example UNAVAILABLE where no server was
+    reached, or RESOURCE_EXHAUSTED for a message over Limits.max_request_bytes. Treat it by its code.
     """
 
     def Embed(self, request, context):
@@ -172,8 +176,10 @@ class EmbeddingService:
 
     What fails a whole call is its gRPC status; what fails one text of many is a google.rpc.Status in
     its place. Both carry google.rpc.ErrorInfo with domain "gemwire.dev" and a reason of ErrorReason. A
-    call that is worth sending again carries google.rpc.RetryInfo with the delay; without RetryInfo, do not
-    send it again as it is. What is wrong in a request is named by google.rpc.BadRequest.
+    call that is worth sending again carries google.rpc.RetryInfo with the delay; with ErrorInfo but without
+    RetryInfo, do not send it again as it is. What is wrong in a request is named by google.rpc.BadRequest.
+    A status of gRPC itself or of a proxy carries none of them: for example UNAVAILABLE where no server was
+    reached, or RESOURCE_EXHAUSTED for a message over Limits.max_request_bytes. Treat it by its code.
     """
 
     @staticmethod
