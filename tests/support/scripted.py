@@ -113,7 +113,7 @@ class Scripted(stubs.EmbeddingServiceServicer, stubs.ModelServiceServicer):
     def Tokenize(self, request: pb.TokenizeRequest, context: Any) -> pb.TokenizeResponse:
         self._begin(request, context)
         ends = range(1, len(request.input.text) + 1)
-        places = [pb.TokenSpan(begin=end - 1, end=end) for end in ends]
+        places = [pb.TokenSpan(start_byte=end - 1, end_byte=end) for end in ends]
         return pb.TokenizeResponse(
             ids=[2, *map(ord, request.input.text), 1],
             spans=[pb.TokenSpan(), *places, pb.TokenSpan()]

@@ -34,7 +34,7 @@ def spans_of(response: pb.TokenizeResponse) -> NDArray[np.uint32]:
     """The spans, uint32 [tokens, 2]. Raises ValueError if the server is older than they are."""
     if len(response.spans) != len(response.ids):
         raise ValueError("the server gives no spans: it is older than they are")
-    flat = [(span.begin, span.end) for span in response.spans]
+    flat = [(span.start_byte, span.end_byte) for span in response.spans]
     return np.array(flat, dtype=np.uint32).reshape(-1, 2)
 
 

@@ -392,12 +392,12 @@ class TokenizeResponse(_message.Message):
     def __init__(self, ids: _Optional[_Iterable[int]] = ..., pieces: _Optional[_Iterable[str]] = ..., over_limit: _Optional[bool] = ..., spans: _Optional[_Iterable[_Union[TokenSpan, _Mapping]]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., model_revision: _Optional[str] = ...) -> None: ...
 
 class TokenSpan(_message.Message):
-    __slots__ = ("begin", "end")
-    BEGIN_FIELD_NUMBER: _ClassVar[int]
-    END_FIELD_NUMBER: _ClassVar[int]
-    begin: int
-    end: int
-    def __init__(self, begin: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
+    __slots__ = ("start_byte", "end_byte")
+    START_BYTE_FIELD_NUMBER: _ClassVar[int]
+    END_BYTE_FIELD_NUMBER: _ClassVar[int]
+    start_byte: int
+    end_byte: int
+    def __init__(self, start_byte: _Optional[int] = ..., end_byte: _Optional[int] = ...) -> None: ...
 
 class DetokenizeRequest(_message.Message):
     __slots__ = ("model", "ids", "keep_special_tokens")

@@ -36,7 +36,7 @@ VALUES, DATA, DIMENSIONS, ENCODING = b"\x0a", b"\x12", b"\x18", b"\x20"
 SCALE, TOKEN_COUNT, TRUNCATED = b"\x2d", b"\x35", b"\x38"
 EMBED_RESPONSE_EMBEDDING = b"\x0a"
 RESULTS, EMBED_RESULT_EMBEDDING = b"\x0a", b"\x0a"
-SPANS, SPAN_BEGIN, SPAN_END = b"\x22", b"\x08", b"\x10"
+SPANS, SPAN_START, SPAN_END = b"\x22", b"\x08", b"\x10"
 STREAM_RESULT_ID, STREAM_RESULT_EMBEDDING = b"\x09", b"\x12"
 # From each of them on, an integer of 32 bits takes one byte more in base 128; 0 takes none here.
 VARINT_STEPS = np.array([1, 1 << 7, 1 << 14, 1 << 21, 1 << 28], np.uint32)
@@ -100,7 +100,7 @@ def token_spans(spans: NDArray[np.uint32]) -> bytes:
     pieces = []
     for start, stop in itertools.pairwise(sorted({0, *breaks.tolist(), len(spans)})):
         record: list[Field] = []
-        for tag, column, width in zip((SPAN_BEGIN, SPAN_END), spans.T, widths[start], strict=True):
+        for tag, column, width in zip((SPAN_START, SPAN_END), spans.T, widths[start], strict=True):
             if width:
                 record += [tag, _varints(column[start:stop], int(width))]
         pieces.append(_block(delimited(SPANS, record), stop - start))

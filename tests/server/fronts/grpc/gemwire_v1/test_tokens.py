@@ -42,7 +42,7 @@ def tokenize(served: Served, of: pb.EmbedInput, **options: Any) -> pb.TokenizeRe
 
 
 def pairs(answer: pb.TokenizeResponse) -> list[tuple[int, int]]:
-    return [(span.begin, span.end) for span in answer.spans]
+    return [(span.start_byte, span.end_byte) for span in answer.spans]
 
 
 def refused(call: Callable[[], Any]) -> Failure:

@@ -235,6 +235,6 @@ def test_spans_of_tokens(seed: int) -> None:
     for each in (np.concatenate((around, spans, around)), spans[:1], edged, edged[::-1]):
         message = pb.TokenizeResponse()
         for begin, end in each.tolist():
-            message.spans.add(begin=begin, end=end)
+            message.spans.add(start_byte=begin, end_byte=end)
         assert token_spans(each) == message.SerializeToString()
     assert token_spans(np.zeros((0, 2), np.uint32)) == b""
