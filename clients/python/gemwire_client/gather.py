@@ -24,10 +24,14 @@ READ: dict[str | None, Callable[[Any], Any]] = {"embedding": decode, "score": np
 class Gathered:
     """The answers to n texts, filled row by row: vectors [n, dimensions] or scores [n]."""
 
-    def __init__(self, rows: Vector, limits: Limits, answer_bytes: int) -> None:
+    def __init__(
+        self, rows: Vector, model: Model, limits: Limits, answer_bytes: int, prompt: str = ""
+    ) -> None:
         self._rows = rows
         self._limits = limits
         self._answer_bytes = answer_bytes
+        self._window = model.max_input_tokens
+        self._prompt_bytes = max(len(p.encode()) for p in (prompt, *model.prompts.values()))
         self._errors: dict[int, GemwireError] = {}
         self._revisions: set[str] = set()
 
@@ -37,16 +41,23 @@ class Gathered:
         dimensions = options.output_dimensionality or model.default_dimensions
         none = empty(dimensions, options.encoding)
         rows = np.zeros((count, none.shape[1]), none.dtype)
-        return cls(rows, model.limits, result_bytes(dimensions))
+        return cls(rows, model, model.limits, result_bytes(dimensions), options.prompt_text)
 
     @classmethod
     def scores(cls, count: int, model: Model) -> "Gathered":
         """The scores, float32, of that many targets of `similarity`."""
-        return cls(np.zeros(count, np.float32), less_one(model.limits), ERROR_BYTES)
+        limits = less_one(model.limits, model.max_input_tokens)
+        return cls(np.zeros(count, np.float32), model, limits, ERROR_BYTES)
 
     def slices(self, inputs: Sequence[pb.EmbedInput]) -> Iterator[slice]:
         """The rows of each request. Raises InvalidInput for a text that fits in no request."""
-        return request_slices(inputs, self._limits, self._answer_bytes)
+        return request_slices(
+            inputs,
+            self._limits,
+            self._answer_bytes,
+            window=self._window,
+            prompt_bytes=self._prompt_bytes,
+        )
 
     def place(
         self, rows: slice, response: pb.BatchEmbedResponse | pb.ComputeSimilarityResponse

@@ -222,13 +222,20 @@ def result_bytes(dimensions: int) -> int:
 
 
 def request_slices(
-    inputs: Sequence[pb.EmbedInput], limits: Limits, answer_bytes: int
+    inputs: Sequence[pb.EmbedInput],
+    limits: Limits,
+    answer_bytes: int,
+    *,
+    window: int,
+    prompt_bytes: int,
 ) -> Iterator[slice]:
     """Neighbours that fit in one request, and their answers, of `answer_bytes` each, in one answer.
 
-    Raises InvalidInput for a text that fits in no request.
+    No token stands for less than a byte of a text and its prompt, and no text has more tokens than the
+    model's `window`: so the tokens of a request fit in the server's queue. Raises InvalidInput for a text
+    that fits in no request.
     """
-    start = size = 0
+    start = size = tokens = 0
     room = room_for_texts(limits)
     most = limits.max_inputs_per_request
     if limits.max_response_bytes:
@@ -238,10 +245,13 @@ def request_slices(
         own = message.ByteSize() + 8
         if own > room:
             raise too_large(own, limits.max_request_bytes, i)
-        if i > start and (i - start >= most or size + own > room):
+        own_tokens = min(window, own + prompt_bytes)
+        too_many = limits.max_queue_tokens and tokens + own_tokens > limits.max_queue_tokens
+        if i > start and (i - start >= most or size + own > room or too_many):
             yield slice(start, i)
-            start, size = i, 0
+            start, size, tokens = i, 0, 0
         size += own
+        tokens += own_tokens
     if len(inputs) > start:
         yield slice(start, len(inputs))
 
@@ -251,9 +261,15 @@ def room_for_texts(limits: Limits) -> int:
     return max(limits.max_request_bytes // 2, limits.max_request_bytes - MESSAGE_OVERHEAD)
 
 
-def less_one(limits: Limits) -> Limits:
-    """The limits without one input: the source of a similarity, which counts besides its targets."""
-    return replace(limits, max_inputs_per_request=max(1, limits.max_inputs_per_request - 1))
+def less_one(limits: Limits, window: int) -> Limits:
+    """The limits without one input of at most `window` tokens: the source of a similarity, which counts
+    besides its targets."""
+    queue = limits.max_queue_tokens
+    return replace(
+        limits,
+        max_inputs_per_request=max(1, limits.max_inputs_per_request - 1),
+        max_queue_tokens=queue and max(1, queue - window),
+    )
 
 
 def similarity(

@@ -84,6 +84,21 @@ def test_no_targets_are_no_scores(call: Run, scripted: Scripted) -> None:
     assert scores.dtype == np.float32 and scores.shape == (0,) and scripted.requests == []
 
 
+def test_no_request_has_more_tokens_than_the_queue(tiny_checkpoint: Path) -> None:
+    long = ["one two three four " * 5] * 40
+    with running(str(tiny_checkpoint), max_queue_tokens=1000) as served:
+        with Client(served.address) as client:
+            assert len(client.embed(long)) == 40
+            assert len(client.similarity("a", long)) == 40
+
+        async def both() -> tuple[Any, Any]:
+            async with AsyncClient(served.address) as client:
+                return await client.embed(long), await client.similarity("a", long)
+
+        vectors, scores = asyncio.run(both())
+        assert len(vectors) == len(scores) == 40
+
+
 def test_against_a_server(tiny_checkpoint: Path) -> None:
     """20 targets in requests of 7."""
     targets = texts(20)
