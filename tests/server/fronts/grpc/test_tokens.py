@@ -55,7 +55,7 @@ def test_every_method_asks_for_a_token_before_it_reads(
     token, line = make("somebody")
     write(file, line)
     with running(str(tiny_checkpoint), tokens_file=str(file)) as served:
-        assert len(METHODS) == 7
+        assert len(METHODS) == 8
         for method in METHODS:
             never = threading.Event()
 
