@@ -45,7 +45,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_EMPTY_TEXT: _ClassVar[ErrorReason]
     ERROR_REASON_TEXT_TOO_LONG: _ClassVar[ErrorReason]
     ERROR_REASON_TITLE_WITHOUT_DOCUMENT: _ClassVar[ErrorReason]
-    ERROR_REASON_TOKEN_OUT_OF_RANGE: _ClassVar[ErrorReason]
+    ERROR_REASON_TOKEN_ID_OUT_OF_RANGE: _ClassVar[ErrorReason]
     ERROR_REASON_POISON_INPUT: _ClassVar[ErrorReason]
     ERROR_REASON_DEVICE_LOST: _ClassVar[ErrorReason]
     ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
@@ -112,7 +112,7 @@ ERROR_REASON_NEGATIVE_PAGE_SIZE: ErrorReason
 ERROR_REASON_EMPTY_TEXT: ErrorReason
 ERROR_REASON_TEXT_TOO_LONG: ErrorReason
 ERROR_REASON_TITLE_WITHOUT_DOCUMENT: ErrorReason
-ERROR_REASON_TOKEN_OUT_OF_RANGE: ErrorReason
+ERROR_REASON_TOKEN_ID_OUT_OF_RANGE: ErrorReason
 ERROR_REASON_POISON_INPUT: ErrorReason
 ERROR_REASON_DEVICE_LOST: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason

@@ -102,7 +102,8 @@ class EmbeddingServiceServicer:
     def EmbedStream(self, request_iterator, context):
         """The throughput path: many texts a message, answered as they finish, in any order. The first
         request message carries `open`; every later one carries `batch`. After half-close the server
-        answers everything it was sent and ends the stream with OK. One bad text never ends it.
+        answers everything it was sent and ends the stream with OK. One bad text never ends it. The server
+        sends its headers before it reads `open`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

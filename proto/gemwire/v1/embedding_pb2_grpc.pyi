@@ -54,7 +54,8 @@ class EmbeddingServiceStub:
     EmbedStream: _grpc.StreamStreamMultiCallable[_embedding_pb2.EmbedStreamRequest, _embedding_pb2.EmbedStreamResponse]
     """The throughput path: many texts a message, answered as they finish, in any order. The first
     request message carries `open`; every later one carries `batch`. After half-close the server
-    answers everything it was sent and ends the stream with OK. One bad text never ends it.
+    answers everything it was sent and ends the stream with OK. One bad text never ends it. The server
+    sends its headers before it reads `open`.
     """
     ComputeSimilarity: _grpc.UnaryUnaryMultiCallable[_embedding_pb2.ComputeSimilarityRequest, _embedding_pb2.ComputeSimilarityResponse]
     """Scores targets against a source by the cosine of their vectors, the model's own similarity. One bad
@@ -85,7 +86,8 @@ class EmbeddingServiceAsyncStub(EmbeddingServiceStub):
     EmbedStream: _aio.StreamStreamMultiCallable[_embedding_pb2.EmbedStreamRequest, _embedding_pb2.EmbedStreamResponse]  # type: ignore[assignment]
     """The throughput path: many texts a message, answered as they finish, in any order. The first
     request message carries `open`; every later one carries `batch`. After half-close the server
-    answers everything it was sent and ends the stream with OK. One bad text never ends it.
+    answers everything it was sent and ends the stream with OK. One bad text never ends it. The server
+    sends its headers before it reads `open`.
     """
     ComputeSimilarity: _aio.UnaryUnaryMultiCallable[_embedding_pb2.ComputeSimilarityRequest, _embedding_pb2.ComputeSimilarityResponse]  # type: ignore[assignment]
     """Scores targets against a source by the cosine of their vectors, the model's own similarity. One bad
@@ -131,7 +133,8 @@ class EmbeddingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_embedding_pb2.EmbedStreamResponse], _abc.AsyncIterator[_embedding_pb2.EmbedStreamResponse]]:
         """The throughput path: many texts a message, answered as they finish, in any order. The first
         request message carries `open`; every later one carries `batch`. After half-close the server
-        answers everything it was sent and ends the stream with OK. One bad text never ends it.
+        answers everything it was sent and ends the stream with OK. One bad text never ends it. The server
+        sends its headers before it reads `open`.
         """
 
     @_abc_1.abstractmethod

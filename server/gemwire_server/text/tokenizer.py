@@ -154,7 +154,7 @@ class Tokenizer:
     ) -> Encoded:
         """Takes ids in place of a text; `complete` ones are the whole input, special tokens too.
 
-        Raises InvalidInput as `encode` does, and TOKEN_OUT_OF_RANGE.
+        Raises InvalidInput as `encode` does, and TOKEN_ID_OUT_OF_RANGE.
         """
         if not complete and len(prompt) > self._max_characters:
             raise self._prompt_too_long()
@@ -190,7 +190,7 @@ class Tokenizer:
         """Returns the UTF-8 that the ids stand for; without the last ids of a text it may end within a
         character.
 
-        Raises InvalidInput TOKEN_OUT_OF_RANGE, which counts the ids from `first` on.
+        Raises InvalidInput TOKEN_ID_OUT_OF_RANGE, which counts the ids from `first` on.
         """
         given = self._checked(ids, first).tolist()
         textless, piece_of = self._textless, self._backend.piece_of
@@ -208,7 +208,7 @@ class Tokenizer:
         if bad.any():
             index = int(bad.argmax())
             raise InvalidInput(
-                "TOKEN_OUT_OF_RANGE",
+                "TOKEN_ID_OUT_OF_RANGE",
                 f"token {first + index} is {given[index]}; ids are 0 to {self._vocab_size - 1}",
                 index=first + index,
                 limit=self._vocab_size,

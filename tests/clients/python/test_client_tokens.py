@@ -62,7 +62,7 @@ def test_a_text_comes_back(call: Run) -> None:
 def test_an_id_that_the_model_lacks(call: Run) -> None:
     with pytest.raises(InvalidInput) as caught:
         call("detokenize", [5, 99_999])
-    assert caught.value.reason == "TOKEN_OUT_OF_RANGE"
+    assert caught.value.reason == "TOKEN_ID_OUT_OF_RANGE"
     assert list(caught.value.fields) == ["ids[1]"]
 
 

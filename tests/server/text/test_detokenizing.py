@@ -70,4 +70,4 @@ def test_ids_that_the_vocabulary_lacks(tiny_checkpoint: Path) -> None:
     assert tokenizer.text_bytes([]) == tokenizer.text_bytes([2048, 2049]) == b""
     with pytest.raises(InvalidInput) as caught:
         tokenizer.text_bytes([5, 2050, 2051], first=100)
-    assert (caught.value.reason, caught.value.metadata["index"]) == ("TOKEN_OUT_OF_RANGE", "101")
+    assert (caught.value.reason, caught.value.metadata["index"]) == ("TOKEN_ID_OUT_OF_RANGE", "101")

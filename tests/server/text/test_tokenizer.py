@@ -221,7 +221,7 @@ def test_ids_in_place_of_text(tiny_checkpoint: Path) -> None:
 @pytest.mark.parametrize(("ids", "index"), [([2048], 0), ([0, 2047, -1], 2), ([2**32 - 1], 0)])
 def test_ids_out_of_the_vocabulary(tiny_checkpoint: Path, ids: list[int], index: int) -> None:
     error = refusal(lambda: load(tiny_checkpoint).encode_ids(ids))
-    assert (error.reason, error.metadata["index"]) == ("TOKEN_OUT_OF_RANGE", str(index))
+    assert (error.reason, error.metadata["index"]) == ("TOKEN_ID_OUT_OF_RANGE", str(index))
     assert refusal(lambda: load(tiny_checkpoint).encode_ids([])).reason == "EMPTY_TEXT"
 
 

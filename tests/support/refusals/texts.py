@@ -122,7 +122,7 @@ def a_text_over_the_window(servers: Servers, _: str, ask: Ask) -> Refusal:
     return second_text(servers.get(), ask, pb.EmbedInput(text="7 " * 3000))
 
 
-@one_of_many("Tokenizer", "TOKEN_OUT_OF_RANGE")
+@one_of_many("Tokenizer", "TOKEN_ID_OUT_OF_RANGE")
 def an_id_that_the_vocabulary_lacks(servers: Servers, _: str, ask: Ask) -> Refusal:
     ids = pb.TokenIds(ids=[2048], complete=True)
     return second_text(servers.get(), ask, pb.EmbedInput(tokens=ids))

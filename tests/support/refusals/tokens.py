@@ -26,7 +26,7 @@ def more_ids_than_an_answer_has_bytes(servers: Servers, _: str) -> Refusal:
     return refused_ids(servers, [7] * ANSWER_BYTES)
 
 
-@whole_call("Detokenize", "TOKEN_OUT_OF_RANGE")
+@whole_call("Detokenize", "TOKEN_ID_OUT_OF_RANGE")
 def an_id_of_another_vocabulary(servers: Servers, _: str) -> Refusal:
     return refused_ids(servers, [7, UNKNOWN])
 
@@ -45,6 +45,6 @@ def model_before_number_of_ids(servers: Servers, _: str) -> Refusal:
     return refused_ids(servers, [7] * ANSWER_BYTES, model="models/other")
 
 
-@first(("Detokenize, number of ids", "RESPONSE_TOO_LARGE"), ("Detokenize", "TOKEN_OUT_OF_RANGE"))
+@first(("Detokenize, number of ids", "RESPONSE_TOO_LARGE"), ("Detokenize", "TOKEN_ID_OUT_OF_RANGE"))
 def number_of_ids_before_each_id(servers: Servers, _: str) -> Refusal:
     return refused_ids(servers, [UNKNOWN] * ANSWER_BYTES)

@@ -50,7 +50,7 @@ BAD_INPUTS = [
     (text("a", title="t"), "TITLE_WITHOUT_DOCUMENT", "title"),
     (text("z" * 1_000_000), "TEXT_TOO_LONG", "text"),
     (pb.EmbedInput(tokens=pb.TokenIds()), "EMPTY_TEXT", "text"),
-    (pb.EmbedInput(tokens=pb.TokenIds(ids=[5, 1 << 31])), "TOKEN_OUT_OF_RANGE", "text"),
+    (pb.EmbedInput(tokens=pb.TokenIds(ids=[5, 1 << 31])), "TOKEN_ID_OUT_OF_RANGE", "text"),
     (pb.EmbedInput(tokens=pb.TokenIds(ids=[5] * 2049, complete=True)), "TEXT_TOO_LONG", "text"),
 ]
 

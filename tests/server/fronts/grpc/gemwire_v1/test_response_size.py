@@ -161,7 +161,7 @@ BAD: list[tuple[pb.EmbedInput, pb.EmbedOptions, str]] = [
      "TITLE_WITHOUT_DOCUMENT"),
     (text("one two three " * 2000), pb.EmbedOptions(), "TEXT_TOO_LONG"),
     (text("x" * 2_000_000), pb.EmbedOptions(), "TEXT_TOO_LONG"),
-    (pb.EmbedInput(tokens=pb.TokenIds(ids=[2**31 - 1])), pb.EmbedOptions(), "TOKEN_OUT_OF_RANGE"),
+    (pb.EmbedInput(tokens=pb.TokenIds(ids=[2**31 - 1])), pb.EmbedOptions(), "TOKEN_ID_OUT_OF_RANGE"),
     (text("a"), pb.EmbedOptions(prompt_text="p " * 2048), "PROMPT_TOO_LONG"),
 ]  # fmt: skip
 

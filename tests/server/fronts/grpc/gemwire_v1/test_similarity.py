@@ -20,7 +20,7 @@ BAD: list[tuple[pb.EmbedInput, str, str]] = [
     (pb.EmbedInput(), "EMPTY_TEXT", "text"),
     (text("one two three " * 2000), "TEXT_TOO_LONG", "text"),
     (text("a", title="t"), "TITLE_WITHOUT_DOCUMENT", "title"),
-    (pb.EmbedInput(tokens=pb.TokenIds(ids=[2**31 - 1])), "TOKEN_OUT_OF_RANGE", "text"),
+    (pb.EmbedInput(tokens=pb.TokenIds(ids=[2**31 - 1])), "TOKEN_ID_OUT_OF_RANGE", "text"),
 ]
 
 

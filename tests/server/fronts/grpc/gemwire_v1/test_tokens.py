@@ -165,7 +165,7 @@ def test_an_id_that_the_vocabulary_lacks(served: Served, count: int) -> None:
         found = refused(lambda: back(served, ids))  # noqa: B023
         assert (found.code, found.reason, found.field) == (
             grpc.StatusCode.INVALID_ARGUMENT,
-            "TOKEN_OUT_OF_RANGE",
+            "TOKEN_ID_OUT_OF_RANGE",
             f"ids[{place}]",
         )
         assert f"token {place} is 2048; ids are 0 to 2047" in found.message
