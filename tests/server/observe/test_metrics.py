@@ -68,7 +68,7 @@ def test_counts_balance_after_calls_of_every_kind(
         too_much = pb.BatchEmbedRequest(inputs=[text("word " * 60)] * 20)
         with pytest.raises(grpc.RpcError) as caught:
             served.embedding.BatchEmbed(too_much)
-        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         refused = failure(caught.value).reason
         device.release()
         first.result(timeout=WAIT)
@@ -85,7 +85,7 @@ def test_counts_balance_after_calls_of_every_kind(
             "CANCELLED": 1,
             "DEADLINE_EXCEEDED": 1,
         }
-        assert _ended(page, "BatchEmbed") == {"OK": 1, "RESOURCE_EXHAUSTED": 1}
+        assert _ended(page, "BatchEmbed") == {"OK": 1, "INVALID_ARGUMENT": 1}
         assert _ended(page, "EmbedStream") == {"OK": 1}
         assert page.labels("gemwire_calls_failed_total", "reason") == {"MODEL_NOT_FOUND", refused}
         assert page.total("gemwire_texts_failed_total", reason="EMPTY_TEXT") == 1

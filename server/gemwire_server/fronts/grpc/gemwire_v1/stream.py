@@ -8,7 +8,7 @@ counts. A bad text never ends the stream, and a queue without room only slows it
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,7 +138,7 @@ class _Stream:
 
     async def serve(self) -> None:
         # Some clients send nothing before the headers, which gRPC would hold back for the first message.
-        await self._context.send_initial_metadata(())
+        await _sent(self._context.send_initial_metadata(()))
         opening = await self._read_opening()
         if opening is None:
             return
@@ -151,7 +151,7 @@ class _Stream:
             max_inputs_per_message=self._service.max_inputs,
             max_request_bytes=self._limits.max_request_bytes,
         )
-        await self._context.write(pb.EmbedStreamResponse(opened=opened).SerializeToString())
+        await self._write(pb.EmbedStreamResponse(opened=opened).SerializeToString())
         if self._streams.draining:
             self.say_goodbye("the server is shutting down", RECONNECT_SECONDS)
         self._start(self._read_all(options, opening.open))
@@ -183,6 +183,9 @@ class _Stream:
             if raw is grpc.aio.EOF
             else parse(pb.EmbedStreamRequest, raw, self._service.max_inputs, BATCH)
         )
+
+    async def _write(self, message: bytes) -> None:
+        await _sent(self._context.write(message))
 
     async def _read_opening(self) -> pb.EmbedStreamRequest | None:
         """The first message; Stopped if the server drains before there is one."""
@@ -285,7 +288,7 @@ class _Stream:
                         await self._write_results(part, include_timing)
                     case pb.StreamGoAway() as go_away:
                         message = pb.EmbedStreamResponse(go_away=go_away)
-                        await self._context.write(message.SerializeToString())
+                        await self._write(message.SerializeToString())
                     case error:
                         raise error
 
@@ -307,6 +310,15 @@ class _Stream:
         body = b"".join([*(part.records for part in parts), rest.SerializeToString()])
         header, _ = delimited(RESULTS, [body])
         assert isinstance(header, bytes)
-        await self._context.write(header + body)
+        await self._write(header + body)
         self._unanswered -= count
         self._wake_reader.set()
+
+
+async def _sent(sending: Awaitable[None]) -> None:
+    """Waits until something is sent. Raises CancelledError where the client has gone: grpc.aio cancels the
+    call for that too, but a moment after sending has failed."""
+    try:
+        await sending
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None
