@@ -23,9 +23,9 @@ import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
-from triton.runtime.jit import JITFunction
 
 from gemwire_kernels.gpu import Attention, GpuOps, TileTable, find_table
+from gemwire_kernels.gpu.compiling import launches
 from gemwire_kernels.gpu.matmul import has_copy_engine
 from gemwire_kernels.ops import RotaryTable
 
@@ -97,28 +97,21 @@ def compile_all(
     no kernel. `chained` is for all sizes; None: as the table says.
     """
     driver.set_active(_Target(capability))
-    compiled: list[tuple[str, Any]] = []
-    run = JITFunction.run
-
-    def only_compile(self: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
-        kernel = run(self, *args, grid=grid, warmup=True, **kwargs)
-        compiled.append((self.fn.__name__.strip("_").removesuffix("_kernel"), kernel))
-        return kernel
-
-    JITFunction.run = only_compile
     name = str(dtype).removeprefix("torch.")
     table = find_table(f"sm_{capability}", shared_memory, name)
     if chained is not None:
         table = table.with_chained(chained)
     copy_engine = has_copy_engine(capability // 10)
     found = {}
-    for tile_set in table.sets:
-        tokens = tile_set.max_tokens or 16896
-        for note in _operations(table, tokens, dtype, copy_engine):
-            for kernel_name, kernel in compiled:
-                label = " ".join(filter(None, (kernel_name, f"{tokens} tokens", note)))
-                found[label] = Resources.of(kernel)
-            compiled.clear()
+    with launches(compile_only=True) as compiled:
+        for tile_set in table.sets:
+            tokens = tile_set.max_tokens or 16896
+            for note in _operations(table, tokens, dtype, copy_engine):
+                for kernel in compiled:
+                    kernel_name = kernel.metadata.name.strip("_").removesuffix("_kernel")
+                    label = " ".join(filter(None, (kernel_name, f"{tokens} tokens", note)))
+                    found[label] = Resources.of(kernel)
+                compiled.clear()
     return found
 
 

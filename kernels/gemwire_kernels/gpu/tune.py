@@ -6,16 +6,14 @@ is passed over, and so is one whose bits differ from those of the other sizes.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
-from triton.runtime.jit import JITFunction
 
 from gemwire_kernels.gpu.attention import attention
 from gemwire_kernels.gpu.batch import Plan
@@ -24,7 +22,7 @@ from gemwire_kernels.gpu.candidates import (
     better,
     matmul_candidates,
 )
-from gemwire_kernels.gpu.compiling import compile_together
+from gemwire_kernels.gpu.compiling import compile_together, launches
 from gemwire_kernels.gpu.gate_up_geglu import gate_up_geglu
 from gemwire_kernels.gpu.linear import linear
 from gemwire_kernels.gpu.qkv_norm_rope import ROTARY_DTYPES, qkv_norm_rope
@@ -147,12 +145,13 @@ class _Search:
                 tile: _matmul_call(operation, batch, tile, first_rows, self._bench)
                 for tile in self._matmul_candidates(operation, default, tokens)
             }
-            tried = 0
+            candidates, tried = list(calls), 0
             working: list[MatmulTile] = []
             with self._step(f"{operation}, {tokens} tokens") as (until, timing):
-                for together in _batched(calls, COMPILED_TOGETHER):
+                while tried < len(candidates):
                     if working and time.monotonic() > until:
                         break
+                    together = candidates[tried : tried + COMPILED_TOGETHER]
                     compile_together(calls[tile] for tile in together)
                     for tile in together:
                         out = _outputs(calls[tile])
@@ -264,13 +263,6 @@ def _first_rows(inputs: Inputs, tokens: int) -> Inputs:
     return inputs._replace(**{name: getattr(inputs, name)[:tokens] for name in ("x", "h", "heads")})
 
 
-def _batched(tiles: Iterable[MatmulTile], number: int) -> Iterator[list[MatmulTile]]:
-    """Divides the tiles, as itertools.batched of Python 3.12 does."""
-    remaining = iter(tiles)
-    while part := list(islice(remaining, number)):
-        yield part
-
-
 def _matmul_call(
     operation: str, batch: Batch, tile: MatmulTile, inputs: Inputs, bench: Workbench
 ) -> Callable[[], list[Tensor]]:
@@ -315,7 +307,7 @@ def _attention_call(
 def _outputs(call: Callable[[], list[Tensor]]) -> list[Tensor] | None:
     """Returns the call's outputs, or None if its kernel does not compile, does not fit or spills."""
     try:
-        with launched() as kernels, poisoned():
+        with launches() as kernels, poisoned():
             out = [tensor.clone() for tensor in call()]
         torch.cuda.synchronize()
     except torch.OutOfMemoryError:
@@ -324,24 +316,6 @@ def _outputs(call: Callable[[], list[Tensor]]) -> list[Tensor] | None:
         torch.cuda.synchronize()  # raises again if it was a fault, after which nothing runs
         return None
     return None if any(kernel.n_spills for kernel in kernels) else out
-
-
-@contextmanager
-def launched() -> Iterator[list[Any]]:
-    """Collects the compiled kernels that are launched inside."""
-    kernels: list[Any] = []
-    run = JITFunction.run
-
-    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
-        kernel = run(self, *args, **kwargs)
-        kernels.append(kernel)
-        return kernel
-
-    JITFunction.run = noting
-    try:
-        yield kernels
-    finally:
-        JITFunction.run = run
 
 
 def _close(out: Sequence[Tensor], truth: Sequence[Tensor]) -> bool:
