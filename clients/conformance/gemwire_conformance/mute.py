@@ -42,7 +42,8 @@ class Mute:
         assert task is not None
         self._tasks.add(task)
         try:
-            with suppress(ConnectionError):
+            # Cancelled at the end, which asyncio would log.
+            with suppress(ConnectionError, asyncio.CancelledError):
                 await reader.read(64)
                 if name == "garbage":
                     writer.write(GARBAGE)

@@ -29,12 +29,12 @@ class Relay:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
-    def connections(self) -> int:
-        """How many connections clients hold open."""
-        return len(self._clients)
+    def open_peers(self) -> set[str]:
+        """The connections that clients hold open, as the server names its peers."""
+        return {f"ipv4:127.0.0.1:{port}" for port in self._clients}
 
     def cut(self, peer: str) -> None:
-        """Resets the client's connection that the server sees as `peer`, "ipv4:127.0.0.1:PORT"."""
+        """Resets the client's connection that the server sees as `peer`, one of `open_peers`."""
         writer = self._clients.get(int(peer.rpartition(":")[2]))
         if writer is not None:
             raw = writer.get_extra_info("socket")
@@ -51,6 +51,8 @@ class Relay:
             self._clients[own] = writer
             try:
                 await self._until_either(_copy(reader, back), _copy(onward, writer))
+            except asyncio.CancelledError:
+                pass  # at the end; asyncio would log it
             finally:
                 del self._clients[own]
                 back.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import time
 from typing import Any, NoReturn
 
 import grpc
@@ -23,6 +24,7 @@ class Scripted:
     def __init__(self, cases: dict[str, Case]) -> None:
         self._cases = cases
         self._runs: dict[str, Run] = {}
+        self._tokens: dict[str, str] = {}  # the last one of each connection
 
     async def start(self) -> None:
         self._server = grpc.aio.server(options=[("grpc.max_receive_message_length", RECEIVE_BYTES)])
@@ -46,9 +48,7 @@ class Scripted:
             for method, request in messages.REQUESTS.items()
         }
         embedding["EmbedStream"] = grpc.stream_stream_rpc_method_handler(
-            self._stream,
-            pb.EmbedStreamRequest.FromString,
-            pb.EmbedStreamResponse.SerializeToString,
+            self._stream, pb.EmbedStreamRequest.FromString
         )
         models = {
             "GetModel": grpc.unary_unary_rpc_method_handler(
@@ -61,19 +61,19 @@ class Scripted:
         ]
 
     async def _model(self, request: pb.GetModelRequest, context: Any) -> pb.GetModelResponse:
-        token = _token(context)
+        token = self._token(context)
         if token == "verdict.connections":
             await self._check_connections(context)
         elif token.startswith("verdict."):
-            if faults := await self._run(token.removeprefix("verdict."), context).verdict():
+            if faults := await self._run(token.removeprefix("verdict.")).verdict():
                 await _refuse(context, "; ".join(faults))
         else:
-            differs = self._run(token, context).case.get("model", {})
+            differs = self._run(token).case.get("model", {})
             return pb.GetModelResponse(model=messages.model(differs))
         return pb.GetModelResponse(model=messages.model({}))
 
     async def _stream(self, requests: Any, context: Any) -> None:
-        run = self._run(_token(context), context)
+        run = self._run(self._token(context))
         try:
             with run.call():
                 step = run.take("EmbedStream").said
@@ -88,7 +88,7 @@ class Scripted:
             await _refuse(context, str(fault))
 
     async def _unary(self, method: str, request: Message, context: Any) -> bytes:
-        run = self._run(_token(context), context)
+        run = self._run(self._token(context))
         try:
             with run.call():
                 step = run.take(method, request).said
@@ -107,28 +107,31 @@ class Scripted:
 
     async def _cut(self, context: Any) -> None:
         self._relay.cut(context.peer())
-        await asyncio.sleep(PATIENCE_SECONDS)  # until gRPC sees the lost connection and cancels this
+        await asyncio.sleep(
+            PATIENCE_SECONDS
+        )  # until gRPC sees the lost connection and cancels this
 
     async def _check_connections(self, context: Any) -> None:
-        """The one that asks is one of them."""
-        until = asyncio.get_running_loop().time() + PATIENCE_SECONDS
-        while (open_ones := self._relay.connections) > 1:
-            if asyncio.get_running_loop().time() > until:
-                await _refuse(context, f"{open_ones - 1} connections are still open")
+        until = time.monotonic() + PATIENCE_SECONDS
+        while left := self._relay.open_peers - {context.peer()}:
+            if time.monotonic() > until:
+                tokens = [self._tokens.get(peer, "no call") for peer in left]
+                await _refuse(context, f"connections are still open: {tokens}")
             await asyncio.sleep(0.05)
 
-    def _run(self, name: str, context: Any) -> Run:
+    def _token(self, context: Any) -> str:
+        metadata = dict(context.invocation_metadata())
+        token = str(metadata.get("authorization", "")).removeprefix("Bearer ")
+        self._tokens[context.peer()] = token
+        return token
+
+    def _run(self, name: str) -> Run:
         if name not in self._runs:
             case = self._cases.get(name.rpartition(".")[0])
             if case is None:
                 raise NotInScript(f"the token names no case: {name}")
             self._runs[name] = Run(case)
         return self._runs[name]
-
-
-def _token(context: Any) -> str:
-    metadata = dict(context.invocation_metadata())
-    return str(metadata.get("authorization", "")).removeprefix("Bearer ")
 
 
 def _check_deadline(step: dict[str, Any], context: Any) -> None:

@@ -79,12 +79,16 @@ class _Stream:
                 self._per_message = min(TEXTS_PER_MESSAGE, opened.max_inputs_per_message)
                 await self._write(pb.EmbedStreamResponse(opened=opened))
             case {"results": said}:
-                await self._write(pb.EmbedStreamResponse(results=ParseDict(said, pb.StreamResults())))
+                results = ParseDict(said, pb.StreamResults())
+                self._credit += results.granted_inputs
+                await self._write(pb.EmbedStreamResponse(results=results))
             case {"go_away": said}:
                 away = ParseDict(said, pb.StreamGoAway())
                 await self._write(pb.EmbedStreamResponse(go_away=away))
             case {"unknown": number}:
                 await self._write(messages.unknown(number))
+            case {"unreadable": encoded}:
+                await self._context.write(bytes.fromhex(encoded))
             case {"texts": texts}:
                 await self._texts(texts, step)
             case {"quiet": seconds}:
@@ -92,8 +96,8 @@ class _Stream:
                     message = await asyncio.wait_for(self._inbox.get(), seconds)
                     raise NotInScript(f"a message where none is due: {message}")
             case {"answer": ids}:
-                results = [pb.StreamResult(id=i, embedding=messages.vector(i)) for i in ids]
-                await self._results(results, step)
+                answers = [pb.StreamResult(id=i, embedding=messages.vector(i)) for i in ids]
+                await self._results(answers, step)
             case {"fail": ids, "status": said}:
                 error = messages.status(said)
                 await self._results([pb.StreamResult(id=i, error=error) for i in ids], step)
@@ -187,4 +191,4 @@ class _Stream:
         await self._write(pb.EmbedStreamResponse(results=filled))
 
     async def _write(self, message: pb.EmbedStreamResponse) -> None:
-        await self._context.write(message)
+        await self._context.write(message.SerializeToString())

@@ -164,32 +164,55 @@ class AsyncClient:
         Leaving an `async for` early does not close an asynchronous iterator at once: wrap it in
         `contextlib.aclosing` to cancel what is under way there and then.
         """
+        answers = self._answers(texts, options, on_tokens, timeout, ordered=True)
+        return _values(answers, on_error)
+
+    def embed_as_completed(
+        self,
+        texts: Iterable[Text] | AsyncIterable[Text],
+        *,
+        on_tokens: OnTokens = None,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncGenerator[tuple[int, Answer], None]:
+        """The index of a text and its vector or error, as answered; see `Client.embed_as_completed`."""
+        return self._answers(texts, options, on_tokens, timeout, ordered=False)
+
+    def _answers(
+        self,
+        texts: Iterable[Text] | AsyncIterable[Text],
+        options: Options,
+        on_tokens: OnTokens,
+        timeout: float | None,
+        *,
+        ordered: bool,
+    ) -> AsyncGenerator[tuple[int, Answer], None]:
+        """Checks the arguments, and answers over one stream after the other."""
         opening = pb.EmbedStreamRequest(open=pb.StreamOpen(options=requests.options(**options)))
         requests.check_several(texts)
         source = texts if isinstance(texts, AsyncIterable) else _in_turns(texts)
         timeout = self._timeout if timeout is None else seconds(timeout)
-        return self._answers(aiter(source), opening, on_error, on_tokens, timeout)
+        return self._over_streams(aiter(source), opening, on_tokens, timeout, ordered=ordered)
 
-    async def _answers(
+    async def _over_streams(
         self,
         texts: AsyncIterator[Text],
         opening: pb.EmbedStreamRequest,
-        on_error: str,
         on_tokens: OnTokens,
         timeout: float | None,
-    ) -> AsyncGenerator[Answer, None]:
+        *,
+        ordered: bool,
+    ) -> AsyncGenerator[tuple[int, Answer], None]:
         limits = (await self._model_within(timeout)).limits
-        exchange = Exchange(limits, self._connection.patience, on_tokens, timeout)
+        patience = self._connection.patience
+        exchange = Exchange(limits, patience, on_tokens, timeout, ordered=ordered)
         source = Source(exchange, texts)
         try:
             while True:
                 call = AsyncStream(self._connection, source.wake)
-                async with aclosing(
-                    run_stream(exchange, source, call, opening, timeout)
-                ) as answers:
+                stream = run_stream(exchange, source, call, opening, timeout)
+                async with aclosing(stream) as answers:
                     async for answer in answers:
-                        if isinstance(answer, GemwireError) and on_error == "raise":
-                            raise answer
                         yield answer
                 pause = exchange.ended(call.error)
                 if exchange.finished:
@@ -251,3 +274,14 @@ class AsyncClient:
 async def _in_turns(texts: Iterable[Text]) -> AsyncIterator[Text]:
     for text in texts:
         yield text
+
+
+async def _values(
+    answers: AsyncGenerator[tuple[int, Answer], None], on_error: str
+) -> AsyncGenerator[Answer, None]:
+    """The answers without their indices; raises the first error unless errors are to be returned."""
+    async with aclosing(answers):
+        async for _, answer in answers:
+            if isinstance(answer, GemwireError) and on_error == "raise":
+                raise answer
+            yield answer

@@ -78,15 +78,20 @@ class AsyncStream:
             await self._call.done_writing()
 
     async def close(self) -> None:
-        """Cancels the call if it has not ended."""
+        """Cancels the call if it has not ended, and lets go of its connection."""
         self._call.cancel()
         self._receiver.cancel()
         await self.half_close()  # ends the task of a call with interceptors that waits for messages
         await asyncio.gather(self._receiver, return_exceptions=True)
+        # gRPC keeps the connection while the call exists, and an error's traceback may keep this stream.
+        del self._call
 
     async def _receive(self) -> None:
         try:
             while (message := await self._call.read()) is not grpc.aio.EOF:
+                if isinstance(message, GemwireError):
+                    self.error = message
+                    break
                 self.arrived.append(message)
                 self._wake.set()
         except grpc.RpcError as raw:
@@ -105,7 +110,7 @@ async def run_stream(
     call: AsyncStream,
     opening: pb.EmbedStreamRequest,
     timeout: float | None,
-) -> AsyncGenerator[Answer, None]:
+) -> AsyncGenerator[tuple[int, Answer], None]:
     """Sends and receives until the stream ends."""
     half_closed = False
     try:

@@ -185,29 +185,54 @@ class Client:
         Closing the iterator cancels what is under way. Answers are handed out between reads of `texts`:
         while it blocks nothing is yielded, so for a live feed use `AsyncClient`.
         """
-        opening = pb.EmbedStreamRequest(open=pb.StreamOpen(options=requests.options(**options)))
-        timeout = self._timeout if timeout is None else seconds(timeout)
-        requests.check_several(texts)
-        return self._answers(iter(texts), opening, on_error, on_tokens, timeout)
+        answers = self._answers(texts, options, on_tokens, timeout, ordered=True)
+        return _values(answers, on_error)
+
+    def embed_as_completed(
+        self,
+        texts: Iterable[Text],
+        *,
+        on_tokens: OnTokens = None,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Generator[tuple[int, Answer], None, None]:
+        """The index of a text and its vector [dimensions] or its error, as the server answers.
+
+        As `embed_iter`, but no answer waits for those of earlier texts.
+        """
+        return self._answers(texts, options, on_tokens, timeout, ordered=False)
 
     def _answers(
         self,
-        texts: Iterator[Text],
-        opening: pb.EmbedStreamRequest,
-        on_error: str,
+        texts: Iterable[Text],
+        options: Options,
         on_tokens: OnTokens,
         timeout: float | None,
-    ) -> Generator[Answer, None, None]:
+        *,
+        ordered: bool,
+    ) -> Generator[tuple[int, Answer], None, None]:
+        """Checks the arguments, and answers over one stream after the other."""
+        opening = pb.EmbedStreamRequest(open=pb.StreamOpen(options=requests.options(**options)))
+        timeout = self._timeout if timeout is None else seconds(timeout)
+        requests.check_several(texts)
+        return self._over_streams(iter(texts), opening, on_tokens, timeout, ordered=ordered)
+
+    def _over_streams(
+        self,
+        texts: Iterator[Text],
+        opening: pb.EmbedStreamRequest,
+        on_tokens: OnTokens,
+        timeout: float | None,
+        *,
+        ordered: bool,
+    ) -> Generator[tuple[int, Answer], None, None]:
         connection = self._connection
         limits = self._model_within(timeout).limits
-        exchange = Exchange(limits, connection.patience, on_tokens, timeout)
+        exchange = Exchange(limits, connection.patience, on_tokens, timeout, ordered=ordered)
         while True:
             call = Stream(connection)
             with closing(run_stream(exchange, texts, call, opening, timeout)) as answers:
-                for answer in answers:
-                    if isinstance(answer, GemwireError) and on_error == "raise":
-                        raise answer
-                    yield answer
+                yield from answers
             pause = exchange.ended(call.error)
             if exchange.finished:
                 return
@@ -275,3 +300,14 @@ class Client:
 
     def _call(self, method: Any, request: Any, timeout: float | None) -> Any:
         return self._connection.call(method, request, self._connection.tries(timeout))
+
+
+def _values(
+    answers: Generator[tuple[int, Answer], None, None], on_error: str
+) -> Generator[Answer, None, None]:
+    """The answers without their indices; raises the first error unless errors are to be returned."""
+    with closing(answers):
+        for _, answer in answers:
+            if isinstance(answer, GemwireError) and on_error == "raise":
+                raise answer
+            yield answer

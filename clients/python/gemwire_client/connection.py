@@ -12,16 +12,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1 import embedding_pb2_grpc as stubs
-from gemwire_client.errors import GemwireError
+from gemwire_client.errors import EngineFailure, GemwireError
 from gemwire_client.foreign import from_rpc_error
 from gemwire_client.patience import Patience, Tries
 from gemwire_client.service_config import SERVICE_CONFIG, channel_options
 
 # A gRPC interceptor (the four classes have no common base), or a function that wraps a channel.
 Interceptor = Any | Callable[[grpc.Channel], grpc.Channel]
+EMBED_STREAM = "/gemwire.v1.EmbeddingService/EmbedStream"
 BALANCED = json.dumps({"loadBalancingConfig": SERVICE_CONFIG["loadBalancingConfig"]})
 
 
@@ -44,6 +46,9 @@ class _Base:
         self.channel = self._open(address, credentials, settings, interceptors)
         self.embedding: Any = stubs.EmbeddingServiceStub(self.channel)
         self.models: Any = stubs.ModelServiceStub(self.channel)
+        self._embed_stream: Any = self.channel.stream_stream(
+            EMBED_STREAM, pb.EmbedStreamRequest.SerializeToString, _read
+        )
         self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self.patience = Patience()
         self.closed = False
@@ -106,7 +111,7 @@ class Connection(_Base):
     def stream(self, messages: Iterator[pb.EmbedStreamRequest]) -> Any:
         """A stream under way; raises GemwireError if the client is closed."""
         with self._while_open():
-            return self.embedding.EmbedStream(messages, metadata=self.metadata)
+            return self._embed_stream(messages, metadata=self.metadata)
 
     def begin(self, method: Any, request: Any, tries: Tries) -> Any:
         """A first try under way, for `call`; raises GemwireError if the client is closed."""
@@ -164,7 +169,7 @@ class AsyncConnection(_Base):
     def stream(self) -> Any:
         """A stream under way; raises GemwireError if the client is closed."""
         self._check_open()
-        return self.embedding.EmbedStream(metadata=self.metadata)
+        return self._embed_stream(metadata=self.metadata)
 
     async def call(self, method: Any, request: Any, tries: Tries) -> Any:
         """The response; raises GemwireError."""
@@ -172,6 +177,8 @@ class AsyncConnection(_Base):
             self._check_open()
             try:
                 answer = await method(request, timeout=tries.timeout, metadata=self.metadata)
+                if answer is None:
+                    raise unreadable()
                 self._known = True
                 return answer
             except grpc.RpcError as raw:
@@ -182,6 +189,26 @@ class AsyncConnection(_Base):
                     raise
                 raise closed() from None  # the channel cancelled the call, not the waiting task
             await asyncio.sleep(self._pause(tries, error))
+
+
+def _read(encoded: bytes) -> pb.EmbedStreamResponse | GemwireError:
+    """A message of the stream, or an error in its place.
+
+    Raises nothing: gRPC would fail the call where it is read, and then leave it open on the connection
+    whatever the client does, as grpcio 1.85.1 shows.
+    """
+    try:
+        return pb.EmbedStreamResponse.FromString(encoded)
+    except DecodeError:
+        return unreadable()
+
+
+def unreadable() -> GemwireError:
+    """The error of an answer that is no message of its method: grpc.aio gives None for it, and OK."""
+    return EngineFailure(
+        "the server's answer cannot be read: its bytes are no message of the method",
+        code=grpc.StatusCode.INTERNAL,
+    )
 
 
 def closed() -> GemwireError:

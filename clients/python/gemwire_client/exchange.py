@@ -1,8 +1,8 @@
 """The books of an `embed_iter`: ids, credit, order, and what is still unanswered. No I/O but the log.
 
-Texts get ids in the order they were read and are yielded in that order. One stream follows another: when
-a server goes away, or has no room for a text, the stream is read until all that it was sent is answered,
-and the next one is sent what is unanswered and no more.
+Texts get ids in the order they were read. Answers are yielded in that order, or as they come. One stream
+follows another: when a server goes away, or has no room for a text, the stream is read until all that it
+was sent is answered, and the next one is sent what is unanswered and no more.
 
 A stream is half-closed only then. The server does not wait for it, and a proxy may: from there on Envoy
 counts its route's time limit, 15 s unless it is set.
@@ -69,8 +69,11 @@ class Exchange:
         patience: Patience,
         on_tokens: OnTokens = None,
         timeout: float | None = None,
+        *,
+        ordered: bool = True,
     ) -> None:
         self._timeout = timeout
+        self._ordered = ordered
         self._texts_per_message = min(TEXTS_PER_MESSAGE, limits.max_inputs_per_request)
         self._bytes_per_message = min(BYTES_PER_MESSAGE, room_for_texts(limits))
         self._patience = patience
@@ -80,7 +83,8 @@ class Exchange:
         self._revision: str | None = None
         self._largest = room_for_texts(limits)
         self._limit = limits.max_request_bytes
-        self._in_order: deque[_Entry] = deque()  # read, and not yet yielded
+        self._held = 0  # texts read and not yet yielded
+        self._line: deque[_Entry] = deque()  # those, or only the answered ones if not `ordered`
         self._by_id: dict[int, _Entry] = {}  # read, and not yet answered; in order
         self._failures = 0  # streams in a row that were opened and answered nothing
         self._absences = 0  # streams in a row that no server opened
@@ -104,7 +108,7 @@ class Exchange:
         so that the others do not pile up behind a text that takes long."""
         if self.source_ended or self._leaving or len(self._unsent) >= self._texts_per_message:
             return False
-        return self._credit > len(self._unsent) and self._window > len(self._in_order)
+        return self._credit > len(self._unsent) and self._window > self._held
 
     @property
     def sending_done(self) -> bool:
@@ -125,9 +129,11 @@ class Exchange:
         """Takes the next text."""
         entry = _Entry(self._count, message)
         self._count += 1
-        self._in_order.append(entry)
+        self._held += 1
+        if self._ordered:
+            self._line.append(entry)
         if (size := message.ByteSize()) > self._largest:
-            entry.answer = too_large(size, self._limit, entry.id)
+            self._settle(entry, too_large(size, self._limit, entry.id))
             return
         self._by_id[entry.id] = entry
         self._unsent.append(entry)
@@ -171,12 +177,11 @@ class Exchange:
                 for result in message.results.results:
                     self._answer(result)
 
-    def ready(self) -> Iterator[Answer]:
-        """Answers whose turn has come."""
-        while self._in_order and self._in_order[0].answer is not None:
-            answer = self._in_order.popleft().answer
-            assert answer is not None
-            yield answer
+    def ready(self) -> Iterator[tuple[int, Answer]]:
+        """Answers whose turn has come, with the ids of their texts."""
+        while self._line and (answer := self._line[0].answer) is not None:
+            self._held -= 1
+            yield self._line.popleft().id, answer
 
     def ended(self, error: GemwireError | None) -> float:
         """The stream is over: seconds to wait before the next one, of use unless `finished`. Raises its
@@ -253,7 +258,7 @@ class Exchange:
             return
         self._under_way -= 1
         if result.WhichOneof("outcome") == "embedding":
-            entry.answer = decode(result.embedding)
+            self._settle(entry, decode(result.embedding))
             if self._on_tokens is not None:
                 self._on_tokens(result.embedding.token_count)
         else:
@@ -267,9 +272,14 @@ class Exchange:
             if pause is not None:  # another stream's work: this one ends, or the server has no room
                 self._leave(pause)
                 return
-            entry.answer = error
+            self._settle(entry, error)
         self._progress = True
         del self._by_id[entry.id]
+
+    def _settle(self, entry: _Entry, answer: Answer) -> None:
+        entry.answer = answer
+        if not self._ordered:
+            self._line.append(entry)
 
     def _leave(self, rest: float) -> None:
         self._leaving = True

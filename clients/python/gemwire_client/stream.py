@@ -45,10 +45,15 @@ class Stream:
         self.half_close()  # ends grpc's own thread, which waits for the next message
         self._call.cancel()
         self._receiver.join()
+        # gRPC keeps the connection while the call exists, and an error's traceback may keep this stream.
+        del self._call
 
     def _receive(self) -> None:
         try:
             for message in self._call:
+                if isinstance(message, GemwireError):
+                    self.error = message
+                    break
                 self._inbox.put(message)
         except grpc.RpcError as error:
             self.error = self._connection.failure(error)
@@ -62,7 +67,7 @@ def run_stream(
     call: Stream,
     opening: pb.EmbedStreamRequest,
     timeout: float | None,
-) -> Generator[Answer, None, None]:
+) -> Generator[tuple[int, Answer], None, None]:
     """Sends and receives until the stream ends."""
     half_closed = False
     try:

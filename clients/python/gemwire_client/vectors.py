@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemwire.v1 import embedding_pb2 as pb
+from gemwire_client.errors import GemwireError
 
 Vector = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int8]
 """float32 [dimensions], except for the encodings that an index takes as they are: "ubinary" and
@@ -18,7 +19,7 @@ BITS = (
 
 
 def decode(embedding: pb.Embedding) -> Vector:
-    """The vector, see `Vector`. Raises ValueError for an encoding that this client does not know."""
+    """The vector, see `Vector`. Raises GemwireError for an encoding that this client does not know."""
     match embedding.encoding:
         case pb.VECTOR_ENCODING_FLOAT32:
             return np.array(embedding.values, dtype=np.float32)
@@ -32,8 +33,8 @@ def decode(embedding: pb.Embedding) -> Vector:
             return np.frombuffer(embedding.data, np.int8).copy()
         case pb.VECTOR_ENCODING_UBINARY | pb.VECTOR_ENCODING_UBINARY_LSB:
             return np.frombuffer(embedding.data, np.uint8).copy()
-    raise ValueError(
-        f"the server answered in encoding {embedding.encoding}, which was not asked for"
+    raise GemwireError(
+        f"the server answered in encoding {embedding.encoding}, which this client does not know"
     )
 
 

@@ -83,7 +83,7 @@ def sent(books: Exchange) -> list[int]:
 
 
 def ready(books: Exchange) -> list[int | GemwireError]:
-    return [a if isinstance(a, GemwireError) else int(a[0]) for a in books.ready()]
+    return [a if isinstance(a, GemwireError) else int(a[0]) for _, a in books.ready()]
 
 
 def test_nothing_is_read_or_sent_before_the_server_opens() -> None:
