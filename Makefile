@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .
 PROTO := gemwire/v1/embedding.proto
 PROTOC = PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -Iproto -Ithird_party
 
-.PHONY: demo serve test soak lint stubs freeze docs format gpu gpu-wheels train
+.PHONY: demo serve test clients soak lint stubs freeze docs format gpu gpu-wheels train
 
 demo: $(SERVER)  ## start a server, rank the model card's documents, stop it: make demo [MODEL=DIR|ID]
 	@$(BIN)/python clients/python/demo.py $(MODEL)
@@ -18,6 +18,12 @@ serve: $(SERVER)  ## a server in the foreground: make serve [MODEL=DIR|ID] [ARGS
 
 test: $(DEV) $(REFERENCES)  ## every test
 	@$(BIN)/python -m pytest $(ARGS)
+
+CONFORMANCE = PYTHONPATH=clients/conformance:tests:proto:server:kernels:clients/python $(BIN)/python -m
+LANGS ?=
+REQUIRE ?=
+clients: $(DEV)  ## build and test the clients in other languages: make clients [LANGS='go rust'] [REQUIRE=1]
+	@$(CONFORMANCE) gemwire_conformance.clients $(if $(REQUIRE),--require) $(LANGS)
 
 soak: $(DEV)  ## what is promised under faults and load, at full size: make soak [ARGS='--rows drain --scale 0.1']
 	@PYTHONPATH=benchmarks $(BIN)/python benchmarks/soak.py $(ARGS)
@@ -51,8 +57,10 @@ gpu-wheels: | $(BIN)/python  ## packages for make gpu on a machine without netwo
 		grpcio grpcio-status grpcio-health-checking grpcio-reflection googleapis-common-protos \
 		hdrhistogram prometheus-client protobuf typing_extensions uvloop
 
-stubs: $(DEV)  ## generate the Python stubs that are checked in
+stubs: $(DEV)  ## generate the stubs that are checked in: Python, Go, Rust
 	$(PROTOC) --python_out=proto --pyi_out=proto --grpc_python_out=proto --mypy_grpc_out=proto $(PROTO)
+	clients/go/stubs
+	clients/rust/stubs
 
 freeze: $(DEV)  ## at a release, write the API that later changes must not break, proto/frozen.yaml
 	@$(BIN)/buf build proto --exclude-source-info --output proto/frozen.yaml

@@ -13,7 +13,7 @@ from gemwire.v1 import embedding_pb2 as pb
 
 DOMAIN = "gemwire.dev"
 REVISION = "r1"
-MODEL = {
+MODEL: dict[str, Any] = {
     "name": "models/scripted",
     "displayName": "scripted",
     "revision": REVISION,
@@ -52,7 +52,7 @@ RESPONSES: dict[str, type[Message]] = {
 def model(differs: dict[str, Any]) -> pb.Model:
     """The scripted server's model, with what differs in a case."""
     merged = MODEL | differs
-    merged["limits"] = MODEL["limits"] | differs.get("limits", {})  # type: ignore[operator]
+    merged["limits"] = MODEL["limits"] | differs.get("limits", {})
     return ParseDict(merged, pb.Model())
 
 

@@ -1,6 +1,7 @@
 """Listeners that speak no gRPC: what a client meets at a wrong address or a broken peer."""
 
 import asyncio
+import functools
 import socket
 from contextlib import suppress
 
@@ -21,9 +22,8 @@ class Mute:
         self._reserved.bind(("127.0.0.1", 0))
         self.addresses["refused"] = f"127.0.0.1:{self._reserved.getsockname()[1]}"
         for name in ("silent", "closes", "garbage"):
-            server = await asyncio.start_server(
-                lambda reader, writer, name=name: self._serve(name, reader, writer), "127.0.0.1", 0
-            )
+            serve = functools.partial(self._serve, name)
+            server = await asyncio.start_server(serve, "127.0.0.1", 0)
             self._servers.append(server)
             self.addresses[name] = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+from collections.abc import Coroutine
 from contextlib import suppress
 
 LINGER_ZERO = struct.pack("ii", 1, 0)
@@ -60,8 +61,8 @@ class Relay:
         finally:
             self._tasks.discard(task)
 
-    async def _until_either(self, *copies: "asyncio._CoroutineLike[None]") -> None:
-        tasks = [asyncio.ensure_future(copy) for copy in copies]
+    async def _until_either(self, *copies: Coroutine[None, None, None]) -> None:
+        tasks = [asyncio.create_task(copy) for copy in copies]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
