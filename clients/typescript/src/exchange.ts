@@ -26,6 +26,9 @@ import { decode, type Vector } from "./vector.js";
 const TEXTS_PER_MESSAGE = 64;
 const BYTES_PER_MESSAGE = 1 << 20;
 
+// A longer exchange goes on over another stream: connect 2.3 keeps some hundred bytes of each message.
+const MESSAGES_PER_STREAM = 16_384;
+
 /** A text's vector, or why it has none. `index` is its place among the texts, from 0. */
 export type StreamResult<V = Vector> =
   | { index: number; vector: V; error?: undefined }
@@ -63,6 +66,8 @@ export class Exchange {
   /** Of these, what this stream was not sent. */
   #unsent: Entry[] = [];
   #opened: StreamOpened | undefined;
+  /** Messages that came over this stream. */
+  #messages = 0;
   #credit = 0;
   #leaving = false;
   #underWay = 0;
@@ -82,6 +87,7 @@ export class Exchange {
   /** Begins a new stream. Nothing may be sent before the server has granted credit. */
   begin(): void {
     this.#opened = undefined;
+    this.#messages = 0;
     this.#credit = 0;
     this.#leaving = false;
     this.#underWay = 0;
@@ -166,7 +172,11 @@ export class Exchange {
   }
 
   /** Takes a message of the server, and ignores one that it does not know. */
-  receive({ payload }: EmbedStreamResponse): void {
+  receive(message: EmbedStreamResponse): void {
+    const { payload } = message;
+    // connect 2.3 keeps every message of a stream until the stream ends: this one gives its vectors back.
+    message.payload = { case: undefined };
+    if (++this.#messages === MESSAGES_PER_STREAM) this.#leave(0);
     switch (payload.case) {
       case "opened":
         this.#revision ??= payload.value.modelRevision;

@@ -22,7 +22,7 @@ export function decode(embedding: Embedding): Vector {
   const { data } = embedding;
   switch (embedding.encoding) {
     case VectorEncoding.FLOAT32:
-      return Float32Array.from(embedding.values);
+      return new Float32Array(embedding.values);
     case VectorEncoding.BFLOAT16:
       return fromBfloat16(data);
     case VectorEncoding.FLOAT16:
