@@ -50,7 +50,10 @@ try {
   const seconds = (performance.now() - started) / 1e3;
   const { user, system } = process.cpuUsage(cpu);
   const connect = JSON.parse(
-    readFileSync(new URL("../../package.json", import.meta.resolve("@connectrpc/connect-node")), "utf8"),
+    readFileSync(
+      new URL("../../package.json", import.meta.resolve("@connectrpc/connect-node")),
+      "utf8",
+    ),
   );
   console.log(
     JSON.stringify({

@@ -15,6 +15,8 @@ import { sleep } from "./sleep.js";
 const RECEIVE_BYTES = 64 * 1024 * 1024;
 const KEEPALIVE_MS = 60_000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
+// Node.js refuses answers while the data of all calls is over 10 MB, unless told otherwise.
+const SESSION_MEGABYTES = 1_024;
 
 /** Certificates and keys of a TLS connection, in PEM: the content of the files. */
 export interface TlsOptions {
@@ -55,7 +57,10 @@ export class Connection {
     this.#sessions = new Http2SessionManager(
       url.origin,
       { pingIntervalMs: KEEPALIVE_MS, pingTimeoutMs: KEEPALIVE_TIMEOUT_MS },
-      { createConnection: () => this.#open(url, path, tls) },
+      {
+        createConnection: () => this.#open(url, path, tls),
+        maxSessionMemory: SESSION_MEGABYTES,
+      },
     );
     const transport = createGrpcTransport({
       baseUrl: url.origin,

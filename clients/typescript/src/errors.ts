@@ -97,6 +97,7 @@ export class AccessDenied extends GemwireError {}
 export class EngineFailure extends GemwireError {}
 
 const TYPES: Partial<Record<StatusCode, typeof GemwireError>> = {
+  CANCELLED: Unavailable, // not by the caller: connect gives what the caller aborts no status
   INVALID_ARGUMENT: InvalidInput,
   NOT_FOUND: NotFound,
   RESOURCE_EXHAUSTED: Overloaded,
@@ -156,6 +157,9 @@ const OF_CONNECT = new Set([
   Code.Unknown,
 ]);
 
+// Bytes that are no message have the code of a reset stream.
+const UNREADABLE = /^(parse|serialize) binary:/;
+
 /** The error of a failed call. */
 export function fromFailure(raw: unknown): GemwireError {
   const error = ConnectError.from(raw);
@@ -165,7 +169,8 @@ export function fromFailure(raw: unknown): GemwireError {
     );
     return fromStatus({ code: error.code, message: error.rawMessage, details }, undefined, error);
   }
-  const code = OF_CONNECT.has(error.code) ? error.code : Code.Unavailable;
+  const kept = OF_CONNECT.has(error.code) || UNREADABLE.test(error.rawMessage);
+  const code = kept ? error.code : Code.Unavailable;
   return fromStatus({ code, message: error.rawMessage, details: [] }, undefined, error);
 }
 

@@ -27,7 +27,7 @@ const TEXTS_PER_MESSAGE = 64;
 const BYTES_PER_MESSAGE = 1 << 20;
 
 // A longer exchange goes on over another stream: connect 2.3 keeps some hundred bytes of each message.
-const MESSAGES_PER_STREAM = 16_384;
+const MESSAGES_PER_STREAM = 4_096;
 
 /** A text's vector, or why it has none. `index` is its place among the texts, from 0. */
 export type StreamResult<V = Vector> =

@@ -28,7 +28,7 @@ export function backoff(error: GemwireError, failures: number): number {
 
 /** Whether the server is away, or the call was lost on its way. */
 export function isAbsence(error: GemwireError): boolean {
-  return error instanceof Unavailable || (error.code === "CANCELLED" && !error.reason);
+  return error instanceof Unavailable && !(error.code === "CANCELLED" && error.reason);
 }
 
 /** Whether no server can have begun to work on the call: none took the connection. */
