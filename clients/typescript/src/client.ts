@@ -50,7 +50,7 @@ export interface ClientOptions {
  * `signal` where that is aborted, and with a TypeError for arguments that make no request. Except for
  * `embedStream`, they make a call again within its time where the server had no room or was away.
  */
-export class Client implements AsyncDisposable {
+export class Client {
   readonly #connection: Connection;
   readonly #timeoutMs: number | null;
   #model: Model | undefined;

@@ -21,11 +21,11 @@ const SESSION_MEGABYTES = 1_024;
 /** Certificates and keys of a TLS connection, in PEM: the content of the files. */
 export interface TlsOptions {
   /** The certificates of authorities to trust. Absent: the system's. */
-  ca?: string | Buffer | undefined;
+  ca?: string | Uint8Array | undefined;
   /** The client's certificate, for a server that asks for one. */
-  cert?: string | Buffer | undefined;
+  cert?: string | Uint8Array | undefined;
   /** The key of `cert`. */
-  key?: string | Buffer | undefined;
+  key?: string | Uint8Array | undefined;
   /** The name in the server's certificate, if it is not the address's. */
   serverName?: string | undefined;
 }
@@ -82,9 +82,9 @@ export class Connection {
         ? connectTcp(place)
         : connectTls({
             ...place,
-            ca: tls.ca,
-            cert: tls.cert,
-            key: tls.key,
+            ca: pem(tls.ca),
+            cert: pem(tls.cert),
+            key: pem(tls.key),
             servername: tls.serverName ?? (isIP(host) ? undefined : host),
             ALPNProtocols: ["h2"],
           });
@@ -159,6 +159,10 @@ export class Connection {
       }),
     );
   }
+}
+
+function pem(content: string | Uint8Array | undefined): string | Buffer | undefined {
+  return content instanceof Uint8Array ? Buffer.from(content) : content;
 }
 
 function urlOf(address: string, tls: boolean): URL {
