@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import type { CallOptions as ConnectOptions } from "@connectrpc/connect";
 import { Connection, type TlsOptions } from "./connection.js";
 import { GemwireError } from "./errors.js";
 import { Exchange, type StreamResult } from "./exchange.js";
@@ -68,23 +69,27 @@ export class Client {
   }
 
   /** Ends all calls, which then fail, and waits until the connection is closed. */
-  async close(): Promise<void> {
-    await this.#connection.close();
+  close(): Promise<void> {
+    return this.#connection.close();
   }
 
   /** As `close`, for `await using`. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #unary<T>(
+    { timeoutMs, signal }: CallOptions,
+    method: (stubs: Connection, call: ConnectOptions) => Promise<T>,
+  ): Promise<T> {
+    const limit = timeoutOf({ timeoutMs }, this.#timeoutMs);
+    return this.#connection.unary((call) => method(this.#connection, call), limit, signal);
   }
 
   /** The model of the server. The client asks for it once. */
   async model(options: CallOptions = {}): Promise<Model> {
     if (this.#model === undefined) {
-      const { model } = await this.#connection.unary(
-        (call) => this.#connection.models.getModel({}, call),
-        timeoutOf(options, this.#timeoutMs),
-        options.signal,
-      );
+      const { model } = await this.#unary(options, ({ models }, call) => models.getModel({}, call));
       if (model === undefined) {
         throw new GemwireError("the server described no model", { code: "UNKNOWN" });
       }
@@ -102,10 +107,8 @@ export class Client {
       input: textInput(text),
       options: optionsMessage({ task: "retrieval_query", dimensions: options.dimensions }),
     };
-    const { embedding } = await this.#connection.unary(
-      (call) => this.#connection.embedding.embed(request, call),
-      timeoutOf(options, this.#timeoutMs),
-      options.signal,
+    const { embedding } = await this.#unary(options, ({ embedding }, call) =>
+      embedding.embed(request, call),
     );
     if (embedding === undefined) {
       throw new GemwireError("the server gave no vector", { code: "UNKNOWN" });
@@ -148,10 +151,8 @@ export class Client {
     const gathered = new Gathered(decode);
     for (const range of split(inputs, room, model.maxInputTokens, prompt)) {
       const request = { inputs: inputs.slice(range.start, range.end), options: settings };
-      const answer = await this.#connection.unary(
-        (call) => this.#connection.embedding.batchEmbed(request, call),
-        timeoutOf(options, this.#timeoutMs),
-        options.signal,
+      const answer = await this.#unary(options, ({ embedding }, call) =>
+        embedding.batchEmbed(request, call),
       );
       gathered.add(range, answer);
     }
@@ -185,10 +186,8 @@ export class Client {
     const ranges = split(inputs, roomForTargets(model), model.maxInputTokens, longestPrompt(model));
     for (const range of ranges) {
       const request = { ...common, targets: inputs.slice(range.start, range.end) };
-      const answer = await this.#connection.unary(
-        (call) => this.#connection.embedding.computeSimilarity(request, call),
-        timeoutOf(options, this.#timeoutMs),
-        options.signal,
+      const answer = await this.#unary(options, ({ embedding }, call) =>
+        embedding.computeSimilarity(request, call),
       );
       gathered.add(range, answer);
     }
@@ -221,11 +220,7 @@ export class Client {
 
   #tokenize(input: EmbedInput, options: EmbedOptions & CallOptions, includeSpans: boolean) {
     const request = { input, options: optionsMessage(options), includeSpans };
-    return this.#connection.unary(
-      (call) => this.#connection.embedding.tokenize(request, call),
-      timeoutOf(options, this.#timeoutMs),
-      options.signal,
-    );
+    return this.#unary(options, ({ embedding }, call) => embedding.tokenize(request, call));
   }
 
   /**
@@ -238,10 +233,8 @@ export class Client {
     options: { keepSpecialTokens?: boolean | undefined } & CallOptions = {},
   ): Promise<string> {
     const request = { ids: idsArray(ids), keepSpecialTokens: options.keepSpecialTokens ?? false };
-    const { text } = await this.#connection.unary(
-      (call) => this.#connection.embedding.detokenize(request, call),
-      timeoutOf(options, this.#timeoutMs),
-      options.signal,
+    const { text } = await this.#unary(options, ({ embedding }, call) =>
+      embedding.detokenize(request, call),
     );
     return text;
   }
@@ -262,8 +255,7 @@ export class Client {
     texts: Iterable<Text> | AsyncIterable<Text>,
     options: { ordered?: boolean | undefined } & EmbedOptions<E> & CallOptions = {},
   ): AsyncGenerator<StreamResult<Vector<E>>, void, undefined> {
-    if (typeof texts === "string")
-      throw new TypeError("this is a single text; give a list of texts");
+    if (!isIterable(texts)) throw new TypeError("give an iterable of texts, and no single text");
     const opening = create(EmbedStreamRequestSchema, {
       payload: {
         case: "open",
@@ -293,6 +285,11 @@ export class Client {
     }
     return results() as AsyncGenerator<StreamResult<Vector<E>>, void, undefined>;
   }
+}
+
+function isIterable(texts: unknown): boolean {
+  if (typeof texts !== "object" || texts === null) return false;
+  return Symbol.iterator in texts || Symbol.asyncIterator in texts;
 }
 
 /** The time limit of a call. Throws TypeError for what is no number of milliseconds. */

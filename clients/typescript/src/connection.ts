@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import {
@@ -6,10 +5,11 @@ import {
   createClient,
   type Client as Stub,
 } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { createGrpcTransport } from "@connectrpc/connect-node";
 import { clientClosed, fromFailure, type GemwireError } from "./errors.js";
 import { EmbeddingService, ModelService } from "./gen/gemwire/v1/embedding_pb.js";
 import { Tries } from "./retry.js";
+import { Sessions, WINDOW_BYTES } from "./sessions.js";
 import { sleep } from "./sleep.js";
 
 const RECEIVE_BYTES = 64 * 1024 * 1024;
@@ -41,25 +41,26 @@ export class Connection {
   readonly embedding: Stub<typeof EmbeddingService>;
   readonly models: Stub<typeof ModelService>;
   readonly #headers: Record<string, string>;
-  readonly #sessions: Http2SessionManager;
+  readonly #sessions: Sessions;
   readonly #sockets = new Set<Socket>();
   readonly #calls = new Set<AbortController>();
   #known = false;
   #closed = false;
 
   constructor(address: string, tls: TlsOptions | undefined, token: string | undefined) {
-    if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) {
+    if (token !== undefined && !/^[!-~]([ -~]*[!-~])?$/.test(token)) {
       throw new TypeError("the token is empty or holds a character that no header takes");
     }
     this.#headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
     const path = address.startsWith("unix:") ? address.slice("unix:".length) : undefined;
     const url = urlOf(path === undefined ? address : "localhost", tls !== undefined);
-    this.#sessions = new Http2SessionManager(
+    this.#sessions = new Sessions(
       url.origin,
       { pingIntervalMs: KEEPALIVE_MS, pingTimeoutMs: KEEPALIVE_TIMEOUT_MS },
       {
         createConnection: () => this.#open(url, path, tls),
         maxSessionMemory: SESSION_MEGABYTES,
+        settings: { initialWindowSize: WINDOW_BYTES },
       },
     );
     const transport = createGrpcTransport({
@@ -106,7 +107,7 @@ export class Connection {
         let error: GemwireError;
         try {
           const answer = await method({ ...this.options(call.signal), timeoutMs: tries.leftMs });
-          this.#known = true;
+          this.answered();
           return answer;
         } catch (raw) {
           call.signal.throwIfAborted();
@@ -124,10 +125,15 @@ export class Connection {
     return { headers: this.#headers, signal: call };
   }
 
+  /** A server answered: from now on it is waited for. */
+  answered(): void {
+    this.#known = true;
+  }
+
   /** The error of a failed call. */
   failure(raw: unknown): GemwireError {
     const error = fromFailure(raw);
-    if (error.reason) this.#known = true;
+    if (error.reason) this.answered();
     return error;
   }
 
@@ -153,7 +159,8 @@ export class Connection {
     this.#sessions.abort();
     await Promise.all(
       Array.from(this.#sockets, (socket) => {
-        const closed = once(socket, "close");
+        // Not events.once, which rejects where the socket has an error left.
+        const closed = new Promise((resolve) => socket.once("close", resolve));
         socket.destroy();
         return closed;
       }),

@@ -167,7 +167,7 @@ export function fromFailure(raw: unknown): GemwireError {
     const details = error.details.flatMap((d) =>
       "type" in d ? [{ typeUrl: `/${d.type}`, value: d.value } as Any] : [],
     );
-    return fromStatus({ code: error.code, message: error.rawMessage, details }, undefined, error);
+    return fromStatus({ code: error.code, message: error.rawMessage, details });
   }
   const kept = OF_CONNECT.has(error.code) || UNREADABLE.test(error.rawMessage);
   const code = kept ? error.code : Code.Unavailable;

@@ -34,8 +34,9 @@ export function isAbsence(error: GemwireError): boolean {
 /** Whether no server can have begun to work on the call: none took the connection. */
 function neverSent(error: GemwireError): boolean {
   for (let cause = error.cause; cause instanceof Error; cause = cause.cause) {
-    if ("syscall" in cause && (cause.syscall === "connect" || cause.syscall === "getaddrinfo"))
-      return true;
+    // Several addresses failed, or one.
+    if (cause instanceof AggregateError) return true;
+    if ("syscall" in cause && /^(connect|getaddrinfo)$/.test(String(cause.syscall))) return true;
   }
   return false;
 }

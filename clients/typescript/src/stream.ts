@@ -61,6 +61,7 @@ export class Stream {
     try {
       const options = connection.options(this.#controller.signal);
       for await (const message of connection.embedding.embedStream(this.#messages(), options)) {
+        connection.answered();
         this.#arrived.push(message);
         this.#wake.wake();
         while (this.#arrived.length >= MESSAGES_READ_AHEAD && !this.#controller.signal.aborted) {

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { createServer } from "node:net";
+import { createServer as createHttp2Server } from "node:http2";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { test } from "node:test";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Client, DeadlineExceeded, GemwireError, Overloaded, Unavailable } from "@gemwire/client";
 import { ErrorInfoSchema, RetryInfoSchema } from "#client/gen/google/rpc/error_details_pb.js";
-import { embedding, serving } from "./server.js";
+import { answering, embedding, serving } from "./server.js";
 
 /** What a server with a full queue says. */
 function full(seconds: number): ConnectError {
@@ -136,6 +137,27 @@ test("many calls at once share a connection", async () => {
   );
 });
 
+test("the windows for answers are wide", async () => {
+  const windows: (number | undefined)[][] = [];
+  const server = createHttp2Server();
+  server.on("stream", (stream) => {
+    const { session } = stream;
+    windows.push([session?.remoteSettings.initialWindowSize, session?.state.remoteWindowSize]);
+    stream.respond({ ":status": 404 }, { endStream: true });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const client = new Client(`127.0.0.1:${(server.address() as AddressInfo).port}`);
+  try {
+    await assert.rejects(client.embedQuery("a"), { code: "UNIMPLEMENTED" });
+    await assert.rejects(client.embedQuery("a"), { code: "UNIMPLEMENTED" });
+    assert.deepEqual(windows[1], [4 << 20, 4 << 20]);
+  } finally {
+    await client.close();
+    server.close();
+  }
+});
+
 test("a call may have a time limit of its own", async () => {
   await serving(
     {
@@ -193,11 +215,12 @@ test("an overload without end is the error after five tries", async () => {
 });
 
 test("a server that answered once is waited for while none listens", async () => {
-  await serving({ embed: () => ({ embedding: embedding(1) }) }, async (_, address) => {
+  const methods = { embed: () => ({ embedding: embedding(1) }), embedStream: answering(4) };
+  await serving(methods, async (_, address) => {
     const port = Number(address.split(":")[1]);
     const other = createServer().listen(0, "127.0.0.1");
     await once(other, "listening");
-    const free = (other.address() as { port: number }).port;
+    const free = (other.address() as AddressInfo).port;
     other.close();
     const client = new Client(`127.0.0.1:${free}`, { timeoutMs: 60_000 });
     try {
@@ -208,10 +231,9 @@ test("a server that answered once is waited for while none listens", async () =>
     } finally {
       await client.close();
     }
-    const { createServer: relay, connect } = await import("node:net");
     const pipes = new Set<{ destroy(): void }>();
     const listen = () =>
-      relay((socket) => {
+      createServer((socket) => {
         const upstream = connect(port, "127.0.0.1");
         for (const end of [socket, upstream]) {
           pipes.add(end);
@@ -223,7 +245,7 @@ test("a server that answered once is waited for while none listens", async () =>
     await once(server, "listening");
     const known = new Client(`127.0.0.1:${free}`);
     try {
-      await known.embedQuery("a");
+      for await (const { error } of known.embedStream(["a"])) assert.equal(error, undefined);
       server.close();
       for (const pipe of pipes) pipe.destroy();
       const call = known.embedQuery("a");
@@ -244,7 +266,7 @@ test("addresses and tokens that cannot be are TypeErrors", () => {
   for (const address of ["", "http://a:1", "a:1/b", "a:99999", "u@a:1", "a b"]) {
     assert.throws(() => new Client(address), TypeError, address);
   }
-  for (const token of ["", "a\nb", "größe", "a b"]) {
+  for (const token of ["", "a\nb", "größe", " a"]) {
     assert.throws(() => new Client("a:1", { token }), TypeError);
   }
 });

@@ -54,7 +54,9 @@ test("what is no text fails the call, and the source cleans up", async () => {
     for (const source of [sync, later]) {
       await assert.rejects(client.embedStream(source()).next(), TypeError);
     }
-    assert.throws(() => client.embedStream("abc"), TypeError);
+    for (const texts of ["abc", 7, null, {}]) {
+      assert.throws(() => client.embedStream(texts as string[]), TypeError);
+    }
     assert.throws(() => client.embedStream([], { task: "no" as "clustering" }), TypeError);
   });
   assert.equal(cleaned, 2);
