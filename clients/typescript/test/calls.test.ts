@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer as createHttp2Server } from "node:http2";
 import { type AddressInfo, connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Client, DeadlineExceeded, GemwireError, Overloaded, Unavailable } from "@gemwire/client";
@@ -260,6 +263,22 @@ test("a server that answered once is waited for while none listens", async () =>
       for (const pipe of pipes) pipe.destroy();
     }
   });
+});
+
+test("an address may be the path of a socket", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "gemwire-"));
+  const embed = () => ({ embedding: embedding(7) });
+  try {
+    const ask = async (client: Client) => {
+      assert.equal((await client.embedQuery("a"))[0], 7);
+    };
+    await serving({ embed }, ask, {}, join(folder, "socket"));
+    const client = new Client(`unix:${join(folder, "none")}`);
+    await assert.rejects(client.embedQuery("a", { timeoutMs: 500 }), Unavailable);
+    await client.close();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test("addresses and tokens that cannot be are TypeErrors", () => {

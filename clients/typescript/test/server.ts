@@ -13,11 +13,12 @@ import {
 export type Methods = Partial<ServiceImpl<typeof EmbeddingService>>;
 export type StreamMethod = NonNullable<Methods["embedStream"]>;
 
-/** Runs a test with a client of a server that has these methods; stops both. */
+/** Runs a test with a client of a server that has these methods, at a port or a socket's path; stops both. */
 export async function serving(
   methods: Methods,
   test: (client: Client, address: string) => Promise<void>,
   options: ClientOptions = {},
+  path?: string,
 ): Promise<void> {
   const handler = connectNodeAdapter({
     routes(router) {
@@ -38,9 +39,10 @@ export async function serving(
   const sessions = new Set<{ destroy(): void }>();
   server.on("session", (session) => sessions.add(session));
   await new Promise<void>((resolve) => {
-    server.listen(0, "127.0.0.1", resolve);
+    server.listen(path === undefined ? { port: 0, host: "127.0.0.1" } : { path }, resolve);
   });
-  const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const address =
+    path === undefined ? `127.0.0.1:${(server.address() as AddressInfo).port}` : `unix:${path}`;
   const client = new Client(address, options);
   try {
     await test(client, address);
