@@ -42,20 +42,23 @@ func embedBudget(model *pb.Model, options *pb.EmbedOptions) budget {
 	if dimensions == 0 { // a server before this field gave the full size
 		dimensions = model.GetDimensions()
 	}
-	return newBudget(model, options, max(4*int(dimensions)+resultOverhead, errorBytes))
+	b := newBudget(model, options)
+	b.answer(model, max(4*int(dimensions)+resultOverhead, errorBytes))
+	return b
 }
 
 // similarityBudget is the budget of ComputeSimilarity's targets. The source counts besides them.
 func similarityBudget(model *pb.Model, options *pb.EmbedOptions) budget {
-	b := newBudget(model, options, errorBytes)
+	b := newBudget(model, options)
 	b.inputs = max(1, b.inputs-1)
 	if b.tokens > 0 {
 		b.tokens = max(1, b.tokens-b.window)
 	}
+	b.answer(model, errorBytes)
 	return b
 }
 
-func newBudget(model *pb.Model, options *pb.EmbedOptions, answerBytes int) budget {
+func newBudget(model *pb.Model, options *pb.EmbedOptions) budget {
 	limits := model.GetLimits()
 	b := budget{
 		inputs:      max(1, int(limits.GetMaxInputsPerRequest())),
@@ -65,13 +68,17 @@ func newBudget(model *pb.Model, options *pb.EmbedOptions, answerBytes int) budge
 		window:      int(model.GetMaxInputTokens()),
 		promptBytes: len(options.GetPromptText()),
 	}
-	if most := int(limits.GetMaxResponseBytes()); most > 0 {
-		b.inputs = max(1, min(b.inputs, (most-answerOverhead)/answerBytes))
-	}
 	for _, prompt := range model.GetPrompts() {
 		b.promptBytes = max(b.promptBytes, len(prompt))
 	}
 	return b
+}
+
+// answer leaves room for the answers, of so many bytes each.
+func (b *budget) answer(model *pb.Model, answerBytes int) {
+	if most := int(model.GetLimits().GetMaxResponseBytes()); most > 0 {
+		b.inputs = max(1, min(b.inputs, (most-answerOverhead)/answerBytes))
+	}
 }
 
 // split gives the end of each request: neighbours that fit in one. The error is that of an input which fits in none.

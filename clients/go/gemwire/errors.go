@@ -73,9 +73,14 @@ func (e *Error) Error() string {
 }
 
 // Is tells whether target is the kind of this error, for example [ErrOverloaded].
-func (e *Error) Is(target error) bool { return target == kinds[e.Code] }
+func (e *Error) Is(target error) bool {
+	if e.Code == codes.Canceled && e.cause == nil { // neither the caller nor the clock ended the call
+		return target == ErrUnavailable
+	}
+	return target == kinds[e.Code]
+}
 
-// Unwrap gives context.Canceled or context.DeadlineExceeded where the context ended the call.
+// Unwrap gives context.Canceled or context.DeadlineExceeded where a context, or Close, ended the call.
 func (e *Error) Unwrap() error { return e.cause }
 
 // GRPCStatus gives code and message, for package google.golang.org/grpc/status.
@@ -151,13 +156,15 @@ func (c *Client) failure(ctx context.Context, err error) *Error {
 
 // stopped is the error of a call whose context ended: the client was closed, or the caller or the clock ended it.
 func (c *Client) stopped(ctx context.Context) *Error {
-	if c.life.Err() != nil {
-		return newError(codes.Canceled, "the client was closed")
-	}
 	e := newError(codes.Canceled, "the context was canceled")
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if c.life.Err() != nil {
+		e.Message = "the client was closed"
+	} else if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		e = newError(codes.DeadlineExceeded, "the time ran out")
 	}
-	e.cause = ctx.Err()
+	e.cause = context.Canceled
+	if e.Code == codes.DeadlineExceeded {
+		e.cause = context.DeadlineExceeded
+	}
 	return e
 }

@@ -46,9 +46,10 @@ type exchange struct {
 	// Of this stream.
 	window   int // 0 before it is opened
 	credit   int
-	perTexts int
-	perBytes int
-	maxBytes int
+	perTexts int // of a message
+	perBytes int // of a message with several texts
+	largest  int // bytes of a text
+	maxBytes int // of a message, as the server counts them
 	unsent   []*entry
 	underWay int  // texts sent and not answered
 	leaving  bool // nothing more is sent
@@ -93,7 +94,7 @@ func (x *exchange) add(input Input) {
 		x.finish(e, Vector{}, err)
 		return
 	}
-	if e.size = proto.Size(message); e.size > x.perBytes {
+	if e.size = proto.Size(message); e.size > x.largest {
 		x.finish(e, Vector{}, tooLong(e.size, x.maxBytes))
 		return
 	}
@@ -181,7 +182,8 @@ func (x *exchange) receive(message *pb.EmbedStreamResponse) *Error {
 		x.window = int(opened.GetMaxInflightInputs())
 		x.credit = x.window
 		x.maxBytes = int(opened.GetMaxRequestBytes())
-		x.perBytes = min(bytesPerMessage, room(opened.GetMaxRequestBytes()))
+		x.largest = room(opened.GetMaxRequestBytes())
+		x.perBytes = min(bytesPerMessage, x.largest)
 		x.perTexts = min(textsPerMessage, max(1, int(opened.GetMaxInputsPerMessage())))
 	case *pb.EmbedStreamResponse_GoAway:
 		x.leave(payload.GoAway.GetReconnectAfter().AsDuration())
