@@ -57,7 +57,7 @@ type Error struct {
 	Errors map[int]*Error
 
 	fromServer bool // it came with ErrorInfo of the domain
-	cause      error
+	asked      bool // CANCELLED that the caller asked for
 }
 
 // Error gives the code, the reason and the message.
@@ -74,14 +74,23 @@ func (e *Error) Error() string {
 
 // Is tells whether target is the kind of this error, for example [ErrOverloaded].
 func (e *Error) Is(target error) bool {
-	if e.Code == codes.Canceled && e.cause == nil { // neither the caller nor the clock ended the call
+	if e.Code == codes.Canceled && !e.asked {
 		return target == ErrUnavailable
 	}
 	return target == kinds[e.Code]
 }
 
-// Unwrap gives context.Canceled or context.DeadlineExceeded where a context, or Close, ended the call.
-func (e *Error) Unwrap() error { return e.cause }
+// Unwrap gives context.DeadlineExceeded where the time ran out, and context.Canceled where the caller's context
+// or Close ended the call.
+func (e *Error) Unwrap() error {
+	switch {
+	case e.Code == codes.DeadlineExceeded:
+		return context.DeadlineExceeded
+	case e.asked:
+		return context.Canceled
+	}
+	return nil
+}
 
 // GRPCStatus gives code and message, for package google.golang.org/grpc/status.
 func (e *Error) GRPCStatus() *status.Status { return status.New(e.Code, e.Message) }
@@ -156,15 +165,13 @@ func (c *Client) failure(ctx context.Context, err error) *Error {
 
 // stopped is the error of a call whose context ended: the client was closed, or the caller or the clock ended it.
 func (c *Client) stopped(ctx context.Context) *Error {
+	if c.life.Err() == nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return newError(codes.DeadlineExceeded, "the time ran out")
+	}
 	e := newError(codes.Canceled, "the context was canceled")
 	if c.life.Err() != nil {
 		e.Message = "the client was closed"
-	} else if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		e = newError(codes.DeadlineExceeded, "the time ran out")
 	}
-	e.cause = context.Canceled
-	if e.Code == codes.DeadlineExceeded {
-		e.cause = context.DeadlineExceeded
-	}
+	e.asked = true
 	return e
 }

@@ -106,7 +106,7 @@ func call[Request, Response any](
 		}
 		e := c.failure(ctx, err)
 		pause, again := t.next(e, c.known.Load(), server.Addr != nil)
-		if deadline, ok := ctx.Deadline(); !again || e.cause != nil || ok && time.Until(deadline) <= pause {
+		if deadline, ok := ctx.Deadline(); !again || e.asked || ok && time.Until(deadline) <= pause {
 			return nil, e
 		}
 		if !sleep(ctx, pause) {

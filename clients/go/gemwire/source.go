@@ -11,8 +11,11 @@ type source struct {
 	want        chan int // how many more texts may be taken
 	texts       chan Input
 	outstanding int // wanted and not received; of the receiving goroutine
-	returned    bool
-	panicked    any
+
+	// How the sequence ended; set before texts is closed.
+	stopped  bool // by the context
+	returned bool
+	panicked any
 }
 
 func takeFrom(ctx context.Context, texts iter.Seq[Input]) *source {
@@ -34,6 +37,7 @@ func (s *source) run(ctx context.Context, texts iter.Seq[Input]) {
 			select {
 			case wanted = <-s.want:
 			case <-ctx.Done():
+				s.stopped = true
 				return false
 			}
 		}
@@ -45,8 +49,9 @@ func (s *source) run(ctx context.Context, texts iter.Seq[Input]) {
 			select {
 			case s.texts <- text:
 			case <-ctx.Done():
+				s.stopped = true
 			}
-			if !wait() {
+			if s.stopped || !wait() {
 				break
 			}
 		}
@@ -54,14 +59,16 @@ func (s *source) run(ctx context.Context, texts iter.Seq[Input]) {
 	s.returned = true
 }
 
-// check panics if the sequence did, in the goroutine of the caller. It is called after texts was closed.
-func (s *source) check() {
+// ended tells whether the sequence has no more texts, once texts is closed. If the sequence panicked, it
+// panics in the goroutine of the caller.
+func (s *source) ended() bool {
 	if s.panicked != nil {
 		panic(s.panicked)
 	}
 	if !s.returned {
 		runtime.Goexit()
 	}
+	return !s.stopped
 }
 
 // join waits until the sequence has returned. Its context must have ended.

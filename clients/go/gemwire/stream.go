@@ -213,8 +213,7 @@ func (p *pump) take(text Input, more bool) {
 	for {
 		if !more {
 			p.texts = nil
-			p.exchange.sourceEnded = true
-			p.source.check()
+			p.exchange.sourceEnded = p.source.ended()
 			return
 		}
 		p.source.outstanding--
