@@ -9,6 +9,7 @@ tool (
 
 require (
 	go.uber.org/goleak v1.3.0
+	golang.org/x/mod v0.38.0
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260526163538-3dc84a4a5aaa
 	google.golang.org/grpc v1.83.2
 	google.golang.org/protobuf v1.36.12
