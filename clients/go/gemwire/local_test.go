@@ -28,12 +28,11 @@ type local struct {
 	pb.UnimplementedModelServiceServer
 	refuse     error // of every unary call and text
 	window     uint32
-	slow       time.Duration // before each answer of a stream
-	models     atomic.Int64  // GetModel calls
-	calls      atomic.Int64  // Embed calls
+	models     atomic.Int64 // GetModel calls
+	calls      atomic.Int64 // Embed calls
 	streams    atomic.Int64
 	openAtOnce atomic.Int64 // streams open now
-	dieOf      string       // a text that ends the stream it is on
+	dieOf      string       // a text that ends the stream it is on, when others were answered
 	grpc       *grpc.Server
 	address    string
 }
@@ -124,28 +123,48 @@ func (l *local) EmbedStream(stream grpc.BidiStreamingServer[pb.EmbedStreamReques
 	opened := &pb.StreamOpened{
 		ModelRevision: "r1", MaxInflightInputs: l.window, MaxInputsPerMessage: 64, MaxRequestBytes: 4 << 20,
 	}
-	err := stream.Send(&pb.EmbedStreamResponse{Payload: &pb.EmbedStreamResponse_Opened{Opened: opened}})
-	for err == nil {
-		var request *pb.EmbedStreamRequest
-		if request, err = stream.Recv(); err != nil {
-			break
-		}
-		results := &pb.StreamResults{}
-		for i, input := range request.GetBatch().GetInputs() {
-			if l.dieOf != "" && input.GetText() == l.dieOf {
-				return status.Error(codes.Unavailable, "lost")
+	if err := stream.Send(&pb.EmbedStreamResponse{Payload: &pb.EmbedStreamResponse_Opened{Opened: opened}}); err != nil {
+		return err
+	}
+	batches := make(chan *pb.StreamBatch)
+	go func() {
+		defer close(batches)
+		for {
+			request, err := stream.Recv()
+			if err != nil {
+				return
 			}
-			results.Results = append(results.Results, &pb.StreamResult{
-				Id:      request.GetBatch().GetFirstId() + uint64(i),
-				Outcome: &pb.StreamResult_Embedding{Embedding: vector(input)},
-			})
+			select {
+			case batches <- request.GetBatch():
+			case <-stream.Context().Done():
+			}
 		}
-		results.GrantedInputs = uint32(len(results.Results))
-		time.Sleep(l.slow)
-		err = stream.Send(&pb.EmbedStreamResponse{Payload: &pb.EmbedStreamResponse_Results{Results: results}})
+	}()
+	var dying <-chan time.Time
+	for {
+		select {
+		case batch, more := <-batches:
+			if !more {
+				return nil
+			}
+			results := &pb.StreamResults{}
+			for i, input := range batch.GetInputs() {
+				if l.dieOf != "" && input.GetText() == l.dieOf {
+					dying = time.After(50 * time.Millisecond)
+					continue
+				}
+				results.Results = append(results.Results, &pb.StreamResult{
+					Id:      batch.GetFirstId() + uint64(i),
+					Outcome: &pb.StreamResult_Embedding{Embedding: vector(input)},
+				})
+			}
+			results.GrantedInputs = uint32(len(results.Results))
+			answer := &pb.EmbedStreamResponse{Payload: &pb.EmbedStreamResponse_Results{Results: results}}
+			if err := stream.Send(answer); err != nil {
+				return err
+			}
+		case <-dying:
+			return status.Error(codes.Unavailable, "lost")
+		}
 	}
-	if err == io.EOF {
-		return nil
-	}
-	return err
 }
