@@ -265,7 +265,7 @@ func (x *exchange) absence(err *Error) (time.Duration, *Error) {
 		x.absentSince = time.Now()
 	}
 	x.absences++
-	pause := max(backoff(x.absences), err.delay(), x.rest)
+	pause, _ := err.pause(x.absences)
 	if x.timeout > 0 {
 		left := x.timeout - time.Since(x.absentSince)
 		if left <= 0 {
