@@ -21,7 +21,7 @@ func randomInputs(r *rand.Rand, count, most int) []*pb.EmbedInput {
 	return inputs
 }
 
-// fits tells by the rules of the conformance README whether inputs fit in one BatchEmbed.
+// fits reports by the rules of the conformance README whether inputs fit in one BatchEmbed.
 func fits(inputs []*pb.EmbedInput, m *pb.Model, dimensions, prompt int) bool {
 	l := m.GetLimits()
 	size, tokens := 0, 0

@@ -1,4 +1,4 @@
-// Package gemwire is the client of gemwire, an embedding server for EmbeddingGemma: text in, vectors out.
+// Package gemwire calls gemwire, a server that makes vectors of texts with EmbeddingGemma.
 //
 //	client, err := gemwire.Dial("127.0.0.1:50051")
 //	if err != nil {
@@ -7,8 +7,8 @@
 //	defer client.Close()
 //	vector, err := client.EmbedQuery(ctx, "Which planet is known as the Red Planet?")
 //
-// Every error of a call is an [*Error]. errors.Is tells its kind, for example [ErrOverloaded].
-// [Client.EmbedStream] embeds any number of texts over one stream.
+// Every error of a call is an [*Error]; errors.Is compares it with a kind, for example [ErrOverloaded]. The client
+// makes a call again where that helps, within the call's timeout. [Client.EmbedStream] embeds any number of texts over one stream.
 package gemwire
 
 import (
@@ -66,7 +66,8 @@ func (c *Client) Close() error {
 	return c.conn.Close()
 }
 
-// Model gives the server's model and its limits. The client asks for it once; do not change it.
+// Model gives the server's model and its limits. The client asks for it once. All callers get the same message:
+// do not change it. Of the options it takes [WithTimeout].
 func (c *Client) Model(ctx context.Context, opts ...Option) (*pb.Model, error) {
 	o, err := c.options(opts)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	pb "github.com/gemwire/gemwire/clients/go/gemwirev1"
 )
 
-// EmbedQuery gives the vector of a search query.
+// EmbedQuery gives the vector of a search query, of the model's size or [WithDimensions].
 func (c *Client) EmbedQuery(ctx context.Context, text string, opts ...Option) ([]float32, error) {
 	o, err := c.floatOptions(RetrievalQuery, opts)
 	if err != nil {
@@ -29,7 +29,8 @@ func (c *Client) EmbedQuery(ctx context.Context, text string, opts ...Option) ([
 	return vector.Float32, nil
 }
 
-// EmbedDocuments gives the vectors of documents to search in, in their order, as [Client.Embed] does.
+// EmbedDocuments gives the vectors of documents to search in, in their order, as [Client.Embed] does. A document
+// may have a title.
 func (c *Client) EmbedDocuments(ctx context.Context, documents []Input, opts ...Option) ([][]float32, error) {
 	o, err := c.floatOptions(RetrievalDocument, opts)
 	if err != nil {

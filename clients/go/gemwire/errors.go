@@ -41,7 +41,7 @@ const domain = "gemwire.dev"
 type Error struct {
 	// Code is the gRPC code.
 	Code codes.Code
-	// Message is for people. It holds no text.
+	// Message is for people. It never quotes a text.
 	Message string
 	// Reason is a name of gemwirev1.ErrorReason without ERROR_REASON_; empty if the server gave none.
 	Reason string
@@ -49,7 +49,7 @@ type Error struct {
 	Metadata map[string]string
 	// Fields maps the path of a field of the request to what is wrong with it.
 	Fields map[string]string
-	// RetryAfter is the delay after which the call is worth sending again; nil: do not, as it is.
+	// RetryAfter is the delay after which the call is worth sending again. Nil: the server named none.
 	RetryAfter *time.Duration
 	// Index is the place of the text among the texts of the call; -1 where the call failed as a whole.
 	Index int
@@ -72,7 +72,7 @@ func (e *Error) Error() string {
 	return "gemwire: " + said + ": " + e.Message
 }
 
-// Is tells whether target is the kind of this error, for example [ErrOverloaded].
+// Is reports whether target is the kind of this error, for example [ErrOverloaded].
 func (e *Error) Is(target error) bool {
 	if e.Code == codes.Canceled && !e.asked {
 		return target == ErrUnavailable

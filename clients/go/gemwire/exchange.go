@@ -43,8 +43,8 @@ type exchange struct {
 	absences    int // streams in a row that no server opened
 	absentSince time.Time
 
-	// Of this stream.
-	window   int // 0 before it is opened
+	// The rest belongs to the stream under way.
+	window   int // 0 before the server has opened it
 	credit   int
 	perTexts int // of a message
 	perBytes int // of a message with several texts
@@ -129,7 +129,7 @@ func (x *exchange) next() (Result, bool) {
 	return result, true
 }
 
-// sendable tells whether a text may be sent now.
+// sendable reports whether a text may be sent now.
 func (x *exchange) sendable() bool { return len(x.unsent) > 0 && x.credit > 0 && !x.leaving }
 
 // message gives the next texts as a message: as many as it may hold, with ids that follow each other. They
@@ -158,15 +158,15 @@ func (x *exchange) committed(count int) {
 	x.underWay += count
 }
 
-// sendingDone tells whether this stream is to be half-closed.
+// sendingDone reports whether this stream is to be half-closed.
 func (x *exchange) sendingDone() bool {
 	return x.window > 0 && x.underWay == 0 && (x.leaving || x.sourceEnded && len(x.unsent) == 0)
 }
 
-// owed tells whether the server must act next: open the stream, answer, or end it.
+// owed reports whether the server must act next: open the stream, answer, or end it.
 func (x *exchange) owed() bool { return x.window == 0 || len(x.unanswered) > 0 || x.sendingDone() }
 
-// finished tells whether every text was taken and answered.
+// finished reports whether every text was taken and answered.
 func (x *exchange) finished() bool { return x.sourceEnded && len(x.unanswered) == 0 }
 
 // receive takes a message of the server. The error fails the call.

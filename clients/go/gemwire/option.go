@@ -26,6 +26,7 @@ const (
 // A Truncation says what to do with a text over the model's window.
 type Truncation = pb.Truncation
 
+// The ways to treat a text over the model's window.
 const (
 	TruncateError = pb.Truncation_TRUNCATION_ERROR // refuse it with ErrInvalidInput; the default
 	TruncateEnd   = pb.Truncation_TRUNCATION_END   // drop tokens from its end
@@ -35,6 +36,7 @@ const (
 // An Encoding says how the numbers of a vector travel. See [Vector] for what comes of each.
 type Encoding = pb.VectorEncoding
 
+// The encodings of the API.
 const (
 	Float32    = pb.VectorEncoding_VECTOR_ENCODING_FLOAT32     // the default
 	BFloat16   = pb.VectorEncoding_VECTOR_ENCODING_BFLOAT16    // the upper half of a float32

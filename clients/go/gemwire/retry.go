@@ -36,12 +36,12 @@ func (e *Error) delay() time.Duration {
 	return *e.RetryAfter
 }
 
-// lost tells an error of a server that was not reached or whose connection was lost.
+// lost reports whether no server was reached, or the connection was lost.
 func (e *Error) lost() bool {
 	return !e.fromServer && (e.Code == codes.Unavailable || e.Code == codes.Canceled)
 }
 
-// refused tells an error of a server that has no room and says when to come back.
+// refused reports whether the server has no room and said when to come back.
 func (e *Error) refused() bool { return e.Code == codes.ResourceExhausted && e.RetryAfter != nil }
 
 // pause is the time before the next try, after that many failures. It is false if no try may follow.

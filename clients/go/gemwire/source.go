@@ -59,7 +59,7 @@ func (s *source) run(ctx context.Context, texts iter.Seq[Input]) {
 	s.returned = true
 }
 
-// ended tells whether the sequence has no more texts, once texts is closed. If the sequence panicked, it
+// ended reports whether the sequence has no more texts, once texts is closed. If the sequence panicked, it
 // panics in the goroutine of the caller.
 func (s *source) ended() bool {
 	if s.panicked != nil {

@@ -24,7 +24,7 @@ type Result struct {
 	Err error
 }
 
-// EmbedStream gives the vectors of any number of texts, in their order, over one stream; for bulk work.
+// EmbedStream gives the vectors of any number of texts, in their order, over one stream. It is for bulk work.
 //
 //	for result, err := range client.EmbedStream(ctx, slices.Values(gemwire.Inputs("Venus", "Mars"))) {
 //		if err != nil {
@@ -41,8 +41,11 @@ type Result struct {
 // goes away, the client sends what is unanswered to the next one. [WithUnordered] hands out results as they
 // come. [WithTimeout] is the longest wait for an answer.
 //
-// texts runs in a goroutine of its own. If it panics, the loop does. A loop that stops early cancels the
-// stream at once, and goes on when texts has returned: a source that waits for something must watch ctx, too.
+// An error ends the loop. It is ErrUnavailable where five streams in a row brought no answer, or no server opened
+// one within the timeout.
+//
+// texts runs in a goroutine of its own. If it panics, the loop panics. A loop that stops early cancels the stream
+// at once, and goes on when texts has returned: a source that waits for something must watch ctx, too.
 func (c *Client) EmbedStream(ctx context.Context, texts iter.Seq[Input], opts ...Option) iter.Seq2[Result, error] {
 	return func(yield func(Result, error) bool) {
 		o, err := c.options(opts)
@@ -194,7 +197,7 @@ func (p *pump) stream(ctx context.Context) (*Error, error) {
 	}
 }
 
-// handOut yields the results whose turn has come. It tells whether there were any.
+// handOut yields the results whose turn has come. It reports whether there were any.
 func (p *pump) handOut() bool {
 	some := false
 	for !p.stopped {
@@ -226,7 +229,7 @@ func (p *pump) take(text Input, more bool) {
 	}
 }
 
-// complete tells whether no more texts can join the next message.
+// complete reports whether no more texts can join the next message.
 func (p *pump) complete() bool {
 	x := p.exchange
 	full := len(x.unsent) >= min(x.perTexts, x.credit)
