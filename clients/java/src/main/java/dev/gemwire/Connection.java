@@ -9,6 +9,8 @@ import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.stub.MetadataUtils;
+import java.util.Collections;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
@@ -80,14 +82,17 @@ final class Connection {
     known |= failure.answered();
     GemwireException error = failure.exception(why);
     if (Context.current().isCancelled()) {
-      throw error;
+      throw failure.code() == Status.Code.CANCELLED
+          ? cancelled("the Context of the calling thread is cancelled", why)
+          : error;
     }
     return error;
   }
 
   /** Returns the error of a call that the caller ended. */
   static GemwireException cancelled(String message, Throwable why) {
-    return Failure.of(Status.Code.CANCELLED, "", message).exception(why);
+    Failure failure = Failure.of(Status.Code.CANCELLED, "", message);
+    return new GemwireException(failure, OptionalLong.empty(), Collections.emptySortedMap(), why);
   }
 
   /** Returns the error of a call whose thread was interrupted, and interrupts the thread again. */

@@ -133,7 +133,7 @@ record Failure(
       case NOT_FOUND -> new NotFoundException(this, index, errors, why);
       case RESOURCE_EXHAUSTED -> new OverloadedException(this, index, errors, why);
       case DEADLINE_EXCEEDED -> new DeadlineExceededException(this, index, errors, why);
-      case UNAVAILABLE -> new UnavailableException(this, index, errors, why);
+      case UNAVAILABLE, CANCELLED -> new UnavailableException(this, index, errors, why);
       case UNAUTHENTICATED, PERMISSION_DENIED ->
           new AccessDeniedException(this, index, errors, why);
       case INTERNAL -> new EngineFailureException(this, index, errors, why);

@@ -3,7 +3,10 @@ package dev.gemwire;
 import java.util.OptionalLong;
 import java.util.SortedMap;
 
-/** No server answered, or it is going away: {@code UNAVAILABLE}. */
+/**
+ * No server answered, it is going away, or the connection was lost: {@code UNAVAILABLE}, and {@code
+ * CANCELLED} that the caller did not ask for.
+ */
 public final class UnavailableException extends GemwireException {
   private static final long serialVersionUID = 1L;
 
