@@ -60,6 +60,9 @@ public final class EmbedStream implements Iterator<StreamResult>, AutoCloseable 
    */
   @Override
   public boolean hasNext() {
+    if (!ended) {
+      checkOpen();
+    }
     if (next != null) {
       return true;
     }
@@ -67,7 +70,6 @@ public final class EmbedStream implements Iterator<StreamResult>, AutoCloseable 
     try {
       waitingSince = System.nanoTime();
       while ((next = exchange.take()) == null && !ended) {
-        checkOpen();
         step();
       }
       failed = false;

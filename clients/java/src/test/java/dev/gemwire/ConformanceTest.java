@@ -19,6 +19,9 @@ class ConformanceTest {
 
   @TestFactory
   Stream<DynamicTest> cases() throws IOException {
+    if (System.getenv("CONFORMANCE") == null) {
+      return Stream.of(DynamicTest.dynamicTest("all", Servers::orSkip));
+    }
     Servers servers = Servers.orSkip();
     Stream<DynamicTest> cases =
         servers.cases().stream()
