@@ -8,6 +8,7 @@ import io.grpc.Grpc;
 import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
 import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
 import io.grpc.stub.MetadataUtils;
 import java.util.Collections;
 import java.util.OptionalLong;
@@ -78,15 +79,18 @@ final class Connection {
    */
   GemwireException failure(Throwable why) {
     checkOpen();
-    Failure failure = Failure.of(Status.fromThrowable(why), Status.trailersFromThrowable(why));
-    known |= failure.answered();
-    GemwireException error = failure.exception(why);
-    if (Context.current().isCancelled()) {
-      throw failure.code() == Status.Code.CANCELLED
-          ? cancelled("the Context of the calling thread is cancelled", why)
-          : error;
+    Status status = Status.fromThrowable(why);
+    boolean cancelled = status.getCode() == Status.Code.CANCELLED;
+    if (cancelled && Context.current().isCancelled()) {
+      throw cancelled("the Context of the calling thread is cancelled", why);
     }
-    return error;
+    if (cancelled && status.getCause() instanceof StatusRuntimeException unreadable) {
+      // gRPC cancels a call whose answer it cannot read: no sign of a lost connection.
+      status = unreadable.getStatus();
+    }
+    Failure failure = Failure.of(status, Status.trailersFromThrowable(why));
+    known |= failure.answered();
+    return failure.exception(why);
   }
 
   /** Returns the error of a call that the caller ended. */

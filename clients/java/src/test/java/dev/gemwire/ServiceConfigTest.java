@@ -4,9 +4,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import com.google.gson.Gson;
 import com.google.gson.reflect.TypeToken;
-import dev.gemwire.v1.EmbedInput;
-import dev.gemwire.v1.EmbedRequest;
-import dev.gemwire.v1.EmbedResponse;
+import dev.gemwire.v1.ComputeSimilarityRequest;
+import dev.gemwire.v1.ComputeSimilarityResponse;
 import dev.gemwire.v1.EmbeddingServiceGrpc;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
@@ -15,7 +14,6 @@ import io.grpc.Metadata;
 import io.grpc.stub.MetadataUtils;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
@@ -23,7 +21,8 @@ import org.junit.jupiter.api.Test;
 /** The stubs alone, with the service config that lies beside the .proto. */
 class ServiceConfigTest {
   private static final Path CONFIG = Path.of("../../proto/gemwire/v1/service_config.json");
-  private static final String CASE = "unavailable_then_answer";
+  // Not one that measures the pauses: gRPC's are from 0.8 to 1.2 times what the file says.
+  private static final String CASE = "similarity_is_made_again";
 
   @Test
   void grpcItselfRetriesByTheServiceConfig() throws Exception {
@@ -42,14 +41,11 @@ class ServiceConfigTest {
             .intercept(MetadataUtils.newAttachHeadersInterceptor(headers))
             .build();
     try {
-      EmbedResponse response =
+      ComputeSimilarityResponse response =
           EmbeddingServiceGrpc.newBlockingStub(channel)
               .withDeadlineAfter(20, TimeUnit.SECONDS)
-              .embed(
-                  EmbedRequest.newBuilder()
-                      .setInput(EmbedInput.newBuilder().setText("a"))
-                      .build());
-      assertEquals(List.of(1f, 0f), response.getEmbedding().getValuesList());
+              .computeSimilarity(ComputeSimilarityRequest.getDefaultInstance());
+      assertEquals(1f, response.getResults(0).getScore());
     } finally {
       channel.shutdownNow().awaitTermination(5, TimeUnit.SECONDS);
     }
