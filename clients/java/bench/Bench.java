@@ -11,7 +11,9 @@ import java.util.stream.IntStream;
 
 /** Measures the client: {@code Bench ADDRESS TEXTS} prints one line of JSON. */
 public final class Bench {
+  // Until then the compiler of the JVM costs more than the client.
   private static final int WARM_UP = 100;
+  private static final int WARM_UP_TEXTS = 10_000;
   private static final int CALLS = 300;
 
   private Bench() {}
@@ -28,7 +30,7 @@ public final class Bench {
       unary(client, WARM_UP);
       double[] milliseconds = unary(client, CALLS);
       Arrays.sort(milliseconds);
-      stream(client, Math.min(texts, 1_000));
+      stream(client, WARM_UP_TEXTS);
       long cpu = system.getProcessCpuTime();
       long start = System.nanoTime();
       stream(client, texts);
