@@ -101,13 +101,16 @@ record Failure(
     }
   }
 
+  /** Returns the duration, at most a day: what no server means must not overflow. */
   static Duration duration(com.google.protobuf.Duration message) {
-    return Duration.ofSeconds(message.getSeconds(), message.getNanos());
+    long seconds = Math.max(0, Math.min(message.getSeconds(), 86_400));
+    return Duration.ofSeconds(seconds, Math.max(0, message.getNanos()));
   }
 
-  /** Returns whether a later try may end better: RetryInfo beside a code that means "not now". */
+  /** Returns whether a text that failed so may be sent again soon. */
   boolean passes() {
     return retryAfter != null
+        && retryAfter.compareTo(Retries.LONGEST_PAUSE) <= 0
         && (code == Status.Code.RESOURCE_EXHAUSTED || code == Status.Code.UNAVAILABLE);
   }
 

@@ -5,12 +5,10 @@ import dev.gemwire.v1.EmbedRequest;
 import dev.gemwire.v1.EmbeddingServiceGrpc;
 import dev.gemwire.v1.GetModelRequest;
 import dev.gemwire.v1.ModelServiceGrpc;
-import dev.gemwire.v1.TokenSpan;
 import dev.gemwire.v1.TokenizeRequest;
 import dev.gemwire.v1.TokenizeResponse;
 import io.grpc.MethodDescriptor;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicReference;
@@ -62,8 +60,7 @@ public final class GemwireClient implements AutoCloseable {
   /**
    * Returns this client with another timeout. Both have one connection, which either closes.
    *
-   * @param timeout the time for each request with all its tries, and for a stream the longest wait
-   *     for an answer
+   * @param timeout see {@link GemwireClientBuilder#timeout}
    * @return the other client
    */
   public GemwireClient withTimeout(Duration timeout) {
@@ -206,8 +203,7 @@ public final class GemwireClient implements AutoCloseable {
    * Returns the token ids of a text.
    *
    * @param text the text
-   * @param options of which prompt and truncation matter; a text over the window that is not to be
-   *     cut comes whole
+   * @param options of which prompt and truncation matter; a text that is not to be cut comes whole
    * @return the ids that the model gets, prompt and special tokens included
    */
   public int[] tokenize(Text text, Options options) {
@@ -217,22 +213,16 @@ public final class GemwireClient implements AutoCloseable {
   /**
    * Returns the tokens of a text with their places in it.
    *
-   * @param text the text, not token ids, which have no places
+   * @param text the text, not token ids
    * @param options as for {@link #tokenize(Text, Options)}
    * @return the tokens that the model gets, prompt and special tokens included
+   * @throws IllegalArgumentException if the text is token ids
    */
   public List<Token> tokenSpans(Text text, Options options) {
-    TokenizeResponse response = tokens(text, options, true);
-    if (response.getSpansCount() != response.getIdsCount()) {
-      throw Answers.unreadable(
-          "the server gives no spans: it is older than they are, or the text is token ids");
+    if (text.message().hasTokens()) {
+      throw new IllegalArgumentException("token ids have no places in a text");
     }
-    List<Token> tokens = new ArrayList<>(response.getIdsCount());
-    for (int i = 0; i < response.getIdsCount(); i++) {
-      TokenSpan span = response.getSpans(i);
-      tokens.add(new Token(response.getIds(i), span.getStartByte(), span.getEndByte()));
-    }
-    return tokens;
+    return Token.of(tokens(text, options, true));
   }
 
   private TokenizeResponse tokens(Text text, Options options, boolean spans) {

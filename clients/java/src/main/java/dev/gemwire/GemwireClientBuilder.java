@@ -10,6 +10,7 @@ import java.util.concurrent.atomic.AtomicReference;
 /** The settings of a client. It reads no environment variables. */
 public final class GemwireClientBuilder {
   private static final Duration TIMEOUT = Duration.ofSeconds(60);
+  private static final Duration LONGEST = Duration.ofDays(36_500);
 
   private final String address;
   private TlsChannelCredentials.Builder tls;
@@ -111,6 +112,7 @@ public final class GemwireClientBuilder {
     if (timeout.isNegative() || timeout.isZero()) {
       throw new IllegalArgumentException("the timeout is not more than 0");
     }
-    return timeout;
+    // Nanoseconds of more do not fit in a long.
+    return timeout.compareTo(LONGEST) > 0 ? LONGEST : timeout;
   }
 }

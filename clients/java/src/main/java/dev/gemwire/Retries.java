@@ -12,10 +12,10 @@ import java.util.concurrent.ThreadLocalRandom;
  */
 final class Retries {
   static final int TRIES = 5;
+  static final Duration LONGEST_PAUSE = Duration.ofSeconds(60);
   private static final double NANOS = 1e9;
   private static final double FIRST_PAUSE = 0.1;
   private static final double LONGEST_BACKOFF = 5;
-  private static final double LONGEST_PAUSE = 60;
 
   private final Duration timeout;
   private final long start = System.nanoTime();
@@ -80,7 +80,7 @@ final class Retries {
   static long refusal(GemwireException error) {
     Duration delay = error.retryAfter().orElseThrow();
     double seconds = (delay.getSeconds() + delay.getNano() / NANOS) * jitter();
-    if (seconds > LONGEST_PAUSE) {
+    if (seconds > LONGEST_PAUSE.getSeconds()) {
       throw error;
     }
     return (long) (seconds * NANOS);
