@@ -11,7 +11,7 @@ import java.util.stream.IntStream;
 
 /** Measures the client: {@code Bench ADDRESS TEXTS} prints one line of JSON. */
 public final class Bench {
-  // Until then the compiler of the JVM costs more than the client.
+  // Until then the JVM's compiler costs more than the client.
   private static final int WARM_UP = 100;
   private static final int WARM_UP_TEXTS = 10_000;
   private static final int CALLS = 300;

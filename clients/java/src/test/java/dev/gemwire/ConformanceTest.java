@@ -1,5 +1,6 @@
 package dev.gemwire;
 
+import static org.junit.jupiter.api.Assertions.assertAll;
 import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
 import com.google.gson.JsonObject;
@@ -28,8 +29,7 @@ class ConformanceTest {
             .map(
                 found ->
                     DynamicTest.dynamicTest(
-                        found.get("name").getAsString(),
-                        () -> assertTimeoutPreemptively(CASE, () -> run(servers, found))));
+                        found.get("name").getAsString(), () -> named(servers, found)));
     Stream<DynamicTest> ends =
         Stream.of(
             DynamicTest.dynamicTest(
@@ -41,6 +41,13 @@ class ConformanceTest {
                 }),
             DynamicTest.dynamicTest("no_thread_left", Threads::assertNoneOfGrpc));
     return Stream.concat(cases, ends);
+  }
+
+  /** Runs a case; Surefire prints the message of what fails, and not the name of its test. */
+  private static void named(Servers servers, JsonObject found) {
+    assertAll(
+        found.get("name").getAsString(),
+        () -> assertTimeoutPreemptively(CASE, () -> run(servers, found)));
   }
 
   private static void run(Servers servers, JsonObject found) throws Exception {
