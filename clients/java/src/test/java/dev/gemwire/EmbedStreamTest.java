@@ -67,6 +67,21 @@ class EmbedStreamTest {
   }
 
   @Test
+  void aServerThatDoesNotReadSlowsTheSource() throws Exception {
+    server.reads = false;
+    AtomicInteger taken = new AtomicInteger();
+    String kilobyte = "a".repeat(1_000);
+    Iterator<Text> texts =
+        Stream.generate(() -> Text.of(kilobyte + taken.getAndIncrement())).iterator();
+    EmbedStream stream = stream(texts);
+    CompletableFuture<Boolean> end = CompletableFuture.supplyAsync(stream::hasNext);
+    Thread.sleep(2_000);
+    assertTrue(taken.get() > 0 && taken.get() < 4_000, "taken " + taken);
+    stream.close();
+    assertCancelled(end);
+  }
+
+  @Test
   void whatTheSourceThrowsComesThroughAndCancels() throws Exception {
     IllegalStateException thrown = new IllegalStateException("the source");
     Iterator<Text> texts =

@@ -32,10 +32,14 @@ import java.util.concurrent.atomic.AtomicInteger;
 final class LocalServer extends EmbeddingServiceGrpc.EmbeddingServiceImplBase {
   static final int CREDIT = 16;
 
+  /** Credit of a server that reads nothing but the opening. */
+  static final int WIDE_CREDIT = 100_000;
+
   final AtomicInteger calls = new AtomicInteger();
   final AtomicInteger texts = new AtomicInteger();
   final CountDownLatch met = new CountDownLatch(1);
   final CountDownLatch cancelled = new CountDownLatch(1);
+  volatile boolean reads = true;
   private final Server server;
 
   LocalServer() throws IOException {
@@ -84,15 +88,20 @@ final class LocalServer extends EmbeddingServiceGrpc.EmbeddingServiceImplBase {
   public StreamObserver<EmbedStreamRequest> embedStream(
       StreamObserver<EmbedStreamResponse> answer) {
     calls.incrementAndGet();
-    ((ServerCallStreamObserver<EmbedStreamResponse>) answer)
-        .setOnCancelHandler(cancelled::countDown);
+    var call = (ServerCallStreamObserver<EmbedStreamResponse>) answer;
+    call.setOnCancelHandler(cancelled::countDown);
+    if (!reads) {
+      call.disableAutoRequest();
+      call.request(1);
+    }
     return new StreamObserver<>() {
       @Override
       public void onNext(EmbedStreamRequest message) {
         if (message.hasOpen()) {
+          int credit = reads ? CREDIT : WIDE_CREDIT;
           answer.onNext(
               EmbedStreamResponse.newBuilder()
-                  .setOpened(StreamOpened.newBuilder().setMaxInflightInputs(CREDIT))
+                  .setOpened(StreamOpened.newBuilder().setMaxInflightInputs(credit))
                   .build());
           return;
         }
