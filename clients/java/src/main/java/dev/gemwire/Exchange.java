@@ -48,6 +48,7 @@ final class Exchange {
     private final long id;
     private final EmbedInput input;
     private int sent; // times
+    private int cut; // times that the stream ended early with this text on it
     private boolean underWay;
     private StreamResult result;
 
@@ -243,7 +244,7 @@ final class Exchange {
    * enough.
    */
   long end(GemwireException error) {
-    boolean left = error == null && leaving;
+    boolean left = error == null && leaving && underWay == 0;
     if (error == null) {
       error =
           Failure.of(Status.Code.UNAVAILABLE, "", "the server ended the stream").exception(null);
@@ -258,7 +259,8 @@ final class Exchange {
     }
     absences = 0;
     failures = progress ? 0 : failures + 1;
-    if (failures >= Retries.TRIES) {
+    // A text that ends every stream that it is on must not be sent for ever.
+    if (failures >= Retries.TRIES || cuts() >= Retries.TRIES) {
       throw error;
     }
     if (left) {
@@ -266,6 +268,15 @@ final class Exchange {
     }
     long pause = absent ? Retries.absence(error, Math.max(1, failures)) : Retries.refusal(error);
     return Math.max(pause, rest);
+  }
+
+  /** Counts an early end for each text under way. Returns the most that one of them has seen. */
+  private int cuts() {
+    return unanswered.values().stream()
+        .filter(entry -> entry.underWay)
+        .mapToInt(entry -> ++entry.cut)
+        .max()
+        .orElse(0);
   }
 
   /**

@@ -82,6 +82,22 @@ class EmbedStreamTest {
   }
 
   @Test
+  void aTextThatEndsEveryStreamIsNotSentForEver() {
+    Iterator<Text> texts =
+        Stream.iterate(0, i -> i + 1).map(i -> Text.of(i == 3 ? "poison" : "text " + i)).iterator();
+    try (EmbedStream stream = client.embedStream(texts, Options.DEFAULT, false)) {
+      assertThrows(
+          UnavailableException.class,
+          () -> {
+            while (true) {
+              assertTrue(stream.next().index() != 3);
+            }
+          });
+    }
+    assertEquals(5, server.calls.get());
+  }
+
+  @Test
   void whatTheSourceThrowsComesThroughAndCancels() throws Exception {
     IllegalStateException thrown = new IllegalStateException("the source");
     Iterator<Text> texts =

@@ -17,6 +17,7 @@ import dev.gemwire.v1.VectorEncoding;
 import io.grpc.Grpc;
 import io.grpc.InsecureServerCredentials;
 import io.grpc.Server;
+import io.grpc.Status;
 import io.grpc.protobuf.StatusProto;
 import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
@@ -95,8 +96,13 @@ final class LocalServer extends EmbeddingServiceGrpc.EmbeddingServiceImplBase {
       call.request(1);
     }
     return new StreamObserver<>() {
+      private boolean ended;
+
       @Override
       public void onNext(EmbedStreamRequest message) {
+        if (ended) {
+          return;
+        }
         if (message.hasOpen()) {
           int credit = reads ? CREDIT : WIDE_CREDIT;
           answer.onNext(
@@ -111,6 +117,8 @@ final class LocalServer extends EmbeddingServiceGrpc.EmbeddingServiceImplBase {
           texts.incrementAndGet();
           if (input.getText().equals("hang")) {
             met.countDown();
+          } else if (input.getText().equals("poison")) {
+            ended = true;
           } else {
             results.addResults(StreamResult.newBuilder().setId(id).setEmbedding(vector(id)));
           }
@@ -118,6 +126,9 @@ final class LocalServer extends EmbeddingServiceGrpc.EmbeddingServiceImplBase {
         }
         results.setGrantedInputs(results.getResultsCount());
         answer.onNext(EmbedStreamResponse.newBuilder().setResults(results).build());
+        if (ended) {
+          answer.onError(Status.UNAVAILABLE.asRuntimeException());
+        }
       }
 
       @Override
