@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const RECEIVE_BYTES: usize = 64 << 20;
 const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
-/// As in other gRPC clients; without it a packet that is lost may hold up all calls for minutes.
+/// The limit of other gRPC clients; without it a connection to a host that is silent takes minutes to fail.
 const CONNECT: Duration = Duration::from_secs(20);
 
 /// Sets up a [`Client`].

@@ -23,7 +23,8 @@ use crate::v1::{
 use crate::vector::Vector;
 
 /// A client of one server, with one connection. Clones are cheap and share it; it is closed when the last
-/// clone and the last call are dropped.
+/// clone and the last call are dropped. tonic takes the first address of a name that answers, and not all
+/// of them in turns: several servers need a proxy before them.
 ///
 /// Every call is cancelled when its future or stream is dropped. A call that met no server, a server that
 /// goes away or one that has no room is made again, within its time and as the server asks.

@@ -117,3 +117,100 @@ impl Connection {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use h2::Reason;
+    use http::{HeaderValue, Response};
+    use tokio::net::TcpListener;
+    use tokio_stream::StreamExt;
+
+    use super::*;
+    use crate::{Client, ErrorKind, Options};
+
+    const TIMEOUT: Duration = Duration::from_millis(600);
+
+    /// What calls said of their time.
+    type Timeouts = Arc<Mutex<Vec<Option<HeaderValue>>>>;
+
+    /// A client of a server that resets every call, after its headers or before them; and its calls.
+    async fn resetting(reason: Reason, after_headers: bool) -> (Client, Timeouts) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(listener.local_addr().unwrap().to_string()).unwrap();
+        let calls = Timeouts::default();
+        let seen = Arc::clone(&calls);
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let mut connection = h2::server::handshake(socket).await.unwrap();
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    seen.lock().unwrap().push(request.headers().get("grpc-timeout").cloned());
+                    if !after_headers {
+                        respond.send_reset(reason);
+                        continue;
+                    }
+                    let headers = Response::builder().header("content-type", "application/grpc");
+                    let mut body = respond.send_response(headers.body(()).unwrap(), false).unwrap();
+                    tokio::spawn(async move {
+                        // The client has read the headers by then.
+                        sleep(Duration::from_millis(30)).await;
+                        body.send_reset(reason);
+                    });
+                }
+            }
+        });
+        (client, calls)
+    }
+
+    /// tonic gives UNKNOWN for it. Where an application turns on tonic's feature `server`, it gives INTERNAL,
+    /// CANCELLED and others, by the reason.
+    #[tokio::test]
+    async fn a_call_that_is_reset_without_a_status_is_lost() {
+        for reason in
+            [Reason::CANCEL, Reason::NO_ERROR, Reason::INTERNAL_ERROR, Reason::REFUSED_STREAM]
+        {
+            for after_headers in [false, true] {
+                let (client, calls) = resetting(reason, after_headers).await;
+                let error = client.with_timeout(TIMEOUT).embed_query("a", None).await.unwrap_err();
+                let what = format!("{reason} {after_headers}: {error:?}");
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "{what}");
+                assert!(calls.lock().unwrap().len() >= 2, "{what}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_reset_is_opened_again() {
+        for after_headers in [false, true] {
+            let (client, calls) = resetting(Reason::CANCEL, after_headers).await;
+            let client = client.with_timeout(TIMEOUT);
+            let mut answers = client.embed_stream(tokio_stream::iter(["a"]), &Options::new());
+            let error = answers.next().await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+            let calls = calls.lock().unwrap();
+            assert!(calls.len() >= 2 && calls.iter().all(Option::is_none), "{calls:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn each_try_says_what_is_left_of_the_time() {
+        let (client, calls) = resetting(Reason::CANCEL, false).await;
+        client.with_timeout(TIMEOUT).embed_query("a", None).await.unwrap_err();
+        client.with_timeout(None).embed_query("a", None).await.unwrap_err();
+        let mut left = Vec::new();
+        let calls = calls.lock().unwrap();
+        for value in calls.iter().flatten() {
+            let (number, unit) = value.to_str().unwrap().split_at(value.len() - 1);
+            let factor =
+                [("n", 1), ("u", 1_000), ("m", 1_000_000)].into_iter().find(|f| f.0 == unit);
+            left.push(Duration::from_nanos(number.parse::<u64>().unwrap() * factor.unwrap().1));
+        }
+        assert!(left[0] <= TIMEOUT && left[0] > TIMEOUT / 2, "{left:?}");
+        let pauses = left.windows(2).map(|two| two[0].checked_sub(two[1]).unwrap());
+        assert!(pauses.clone().all(|pause| pause >= Duration::from_millis(100)), "{left:?}");
+        assert!(pauses.count() >= 1);
+        // Without a timeout none is sent.
+        assert_eq!(calls.len() - left.len(), 5);
+    }
+}

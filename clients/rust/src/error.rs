@@ -137,8 +137,8 @@ impl Error {
         }))
     }
 
-    /// The error of a call. Every status that tonic made itself for want of an answer has a source or begins
-    /// as `CUT` does; its code is UNKNOWN, CANCELLED, INTERNAL or UNAVAILABLE, depending on the moment.
+    /// The error of a call. A status that tonic made itself for want of an answer has a source or begins as
+    /// `CUT` does. Its code says little: it depends on the moment and on the features of tonic.
     pub(crate) fn from_status(status: &Status) -> Self {
         let code = status.code();
         if let Some(source) = status.source() {

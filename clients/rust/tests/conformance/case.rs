@@ -23,13 +23,17 @@ impl Case {
 
     pub async fn run(&self, servers: &Servers) -> Outcome {
         let server = self.0["server"].as_str().unwrap_or("scripted");
+        let _alone = match server {
+            "small_queue" => Some(servers.queue.lock().await),
+            _ => None,
+        };
         let scripted = server == "scripted";
         let id = format!("{}.{}", self.name(), servers.run_id());
         let token = if scripted { Some(&*id) } else { self.0["token"].as_str() };
         let client = servers.client(server, token, self.timeout());
         let client = client.map_err(|error| error.to_string())?;
 
-        // Tasks: every future of the library must be `Send`.
+        // Every future of the library must be `Send`, so that a task can run it.
         let mut calls = JoinSet::new();
         for _ in 0..self.0["call"]["calls"].as_u64().unwrap_or(1) {
             let call = Call(self.0["call"].clone());

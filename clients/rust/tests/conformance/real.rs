@@ -208,7 +208,7 @@ async fn spans_are_places_in_the_text(servers: &Servers) -> Outcome {
     let tokens = client.token_spans(text, &Options::new()).await?;
     let ids = client.tokenize(text, &Options::new()).await?;
     assert!(tokens.iter().map(|token| token.id).eq(ids.iter().copied()));
-    // Bytes: a letter may be two tokens.
+    // A letter may be two tokens, so the spans join as bytes.
     let bytes = |token: &Token| text.as_bytes()[token.span.clone()].to_vec();
     let spelled = String::from_utf8(tokens.iter().flat_map(bytes).collect())?;
     assert_eq!(spelled.replace(' ', ""), text.replace(' ', ""));

@@ -11,6 +11,7 @@ use gemwire::{Client, Error, Tls};
 use libtest_mimic::Trial;
 use serde_json::Value;
 use tokio::runtime::Runtime;
+use tokio::sync::Mutex;
 
 use crate::case::{Case, Outcome};
 
@@ -18,13 +19,15 @@ use crate::case::{Case, Outcome};
 pub struct Servers {
     content: Value,
     run: AtomicU64,
+    /// Held by a case that fills a server's queue, for as long as it runs.
+    pub queue: Mutex<()>,
 }
 
 impl Servers {
     pub fn read(file: &OsStr) -> Self {
         let now = SystemTime::UNIX_EPOCH.elapsed().expect("a clock after 1970");
         let run = AtomicU64::new(u64::try_from(now.as_micros()).expect("a clock before 500000"));
-        Self { content: json(Path::new(file)), run }
+        Self { content: json(Path::new(file)), run, queue: Mutex::new(()) }
     }
 
     /// A test for each case.
