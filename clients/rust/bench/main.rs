@@ -1,4 +1,4 @@
-//! Measures the client: `cargo bench --bench client -- HOST:PORT TEXTS`. Prints one line of JSON.
+//! Measures the client: `cargo bench -- HOST:PORT TEXTS`. Prints one line of JSON.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // cargo adds --bench.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let [address, texts] = &arguments[..] else {
-        return Err("usage: cargo bench --bench client -- HOST:PORT TEXTS".into());
+        return Err("usage: cargo bench -- HOST:PORT TEXTS".into());
     };
     let texts: usize = texts.parse()?;
     let client = Client::new(address)?;
