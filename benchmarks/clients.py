@@ -26,8 +26,7 @@ from uninstalled import ROOT
 CLIENTS = ROOT / "clients"
 BUILT = ROOT / ".cache" / "bench"
 PYTHON = [sys.executable, str(CLIENTS / "python" / "bench.py")]
-GO, RUST = BUILT / "go", CLIENTS / "rust" / "target" / "release" / "bench"
-CPP = BUILT / "cpp"
+GO, CPP = BUILT / "go", BUILT / "cpp"
 # What builds a bench program, and the program, which takes ADDRESS TEXTS.
 BUILDS: dict[str, list[list[str]]] = {
     "cpp": [
