@@ -10,5 +10,6 @@ struct Held {
 
 Held held_now();
 
-/// Waits some seconds until the process holds no more than that; gRPC ends its threads in the background.
+/// Waits some seconds until the process holds no more than that; gRPC ends its threads in the
+/// background.
 Held held_at_last(const Held& most);

@@ -2,6 +2,7 @@
 // file of the variable CONFORMANCE names. Then it checks that nothing was left open.
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -61,6 +62,29 @@ class Conformance : public testing::Test {
   const Json said_;
 };
 
+/// The output of the program of examples/ at this address.
+std::string output_of_example(const std::string& address) {
+  FILE* pipe = popen((RANK " " + address).c_str(), "r");
+  std::string output;
+  for (int c; (c = std::fgetc(pipe)) != EOF;) output += static_cast<char>(c);
+  return pclose(pipe) == 0 ? output : "it failed";
+}
+
+class Example : public testing::Test {
+ public:
+  explicit Example(const Json& servers) : servers_(servers) {}
+
+  void TestBody() override {
+    const std::string output = output_of_example(servers_["plain"]["address"]);
+    const auto first = output.find("Mars"), second = output.find("Venus");
+    EXPECT_LT(first, second) << output;
+    EXPECT_NE(second, std::string::npos) << output;
+  }
+
+ private:
+  const Json& servers_;
+};
+
 class NothingIsLeft : public testing::Test {
  public:
   NothingIsLeft(const Json& servers, const Held& before) : servers_(servers), before_(before) {}
@@ -104,6 +128,8 @@ int main(int count, char** arguments) {
                             });
     }
   }
+  testing::RegisterTest("Example", "ranks_documents", nullptr, nullptr, __FILE__, __LINE__,
+                        [&servers]() -> testing::Test* { return new Example(servers); });
   testing::RegisterTest("NothingIsLeft", "after_all_cases", nullptr, nullptr, __FILE__, __LINE__,
                         [&servers, before = held_now()]() -> testing::Test* {
                           return new NothingIsLeft(servers, before);

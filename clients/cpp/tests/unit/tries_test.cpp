@@ -1,0 +1,75 @@
+#include "tries.h"
+
+#include <gtest/gtest.h>
+
+#include "gemwire/options.h"
+
+namespace gemwire {
+namespace {
+
+using std::chrono::duration;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+Failure failure(Code code, bool from_server, std::optional<std::chrono::nanoseconds> delay = {}) {
+  return {make_error("", {.code = code, .retry_after = delay}), from_server};
+}
+
+void expect_between(std::optional<std::chrono::nanoseconds> pause, double least, double most) {
+  ASSERT_TRUE(pause);
+  EXPECT_GE(duration<double>(*pause).count(), least);
+  EXPECT_LE(duration<double>(*pause).count(), most);
+}
+
+TEST(Pause, doubles_up_to_five_seconds) {
+  const double bases[] = {0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5};
+  int failures = 0;
+  for (const double base : bases) {
+    expect_between(pause_after(failure(Code::unavailable, false), ++failures), base, 1.3 * base);
+    expect_between(pause_after(failure(Code::cancelled, false), failures), base, 1.3 * base);
+  }
+  expect_between(pause_after(failure(Code::unavailable, false), 1'000'000), 5, 6.5);
+}
+
+TEST(Pause, is_the_delay_of_the_server) {
+  expect_between(pause_after(failure(Code::resource_exhausted, true, seconds(2)), 1), 2, 2.6);
+  expect_between(pause_after(failure(Code::resource_exhausted, true, seconds(55)), 1), 55, 60);
+  EXPECT_FALSE(pause_after(failure(Code::resource_exhausted, true, seconds(61)), 1));
+  EXPECT_FALSE(pause_after(failure(Code::resource_exhausted, true), 1));
+  // Another server may answer at once.
+  expect_between(pause_after(failure(Code::unavailable, true, seconds(3)), 1), 0.1, 0.13);
+  expect_between(pause_after(failure(Code::unavailable, true, seconds(3)), 2), 3, 3);
+  expect_between(pause_after(failure(Code::unavailable, false, seconds(3)), 2), 0.2, 0.26);
+}
+
+TEST(Pause, not_after_other_errors) {
+  for (int code = 1; code <= 16; ++code) {
+    const bool retried = code == 1 || code == 14;
+    EXPECT_EQ(pause_after(failure(static_cast<Code>(code), false), 1).has_value(), retried) << code;
+  }
+  EXPECT_FALSE(pause_after(failure(Code::cancelled, true), 1));
+}
+
+TEST(Tries, five_of_a_lost_call) {
+  Tries tries(no_timeout);
+  for (int i = 1; i < kTries; ++i) tries.pause(failure(Code::unavailable, false), true);
+  EXPECT_THROW(tries.pause(failure(Code::unavailable, false), true), Unavailable);
+}
+
+TEST(Tries, a_known_server_is_waited_for) {
+  Tries tries(no_timeout);
+  for (int i = 0; i < 100; ++i) tries.pause(failure(Code::unavailable, true), true);
+  Failure refused = failure(Code::unavailable, false);
+  refused.unreached = true;
+  for (int i = 0; i < 100; ++i) tries.pause(refused, true);
+  for (int i = 1; i < kTries; ++i) tries.pause(refused, false);
+  EXPECT_THROW(tries.pause(refused, false), Unavailable);
+}
+
+TEST(Tries, a_pause_ends_before_the_deadline) {
+  Tries tries(milliseconds(90));
+  EXPECT_THROW(tries.pause(failure(Code::unavailable, true), true), Unavailable);
+}
+
+}  // namespace
+}  // namespace gemwire
