@@ -3,6 +3,12 @@
 #include <utility>
 
 namespace gemwire {
+namespace {
+
+// The status comes with the end of the messages.
+constexpr std::chrono::seconds kStatusTime(5);
+
+}  // namespace
 
 Call::Call(Connection& connection) {
   connection.prepare(context_);
@@ -61,11 +67,16 @@ Call::Received Call::receive(v1::EmbedStreamResponse& message,
   return Received::message;
 }
 
-/// Waits until gRPC is done with this object.
+/// Waits until gRPC is done with this object. A message that cannot be read ends the reads and not
+/// the call, which is cancelled then.
 void Call::finish() {
   if (std::exchange(held_, false)) RemoveHold();
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return done_; });
+  const auto done = [&] { return done_; };
+  if (changed_.wait_for(lock, kStatusTime, done)) return;
+  cancel();
+  changed_.wait(lock, done);
+  status_ = {grpc::StatusCode::INTERNAL, "a message of the server cannot be read"};
 }
 
 void Call::OnReadDone(bool ok) {
