@@ -16,20 +16,20 @@ bool read_details(const google::rpc::Status& status, ErrorDetails& details) {
   google::rpc::ErrorInfo info;
   google::rpc::BadRequest bad_request;
   google::rpc::RetryInfo retry;
-  bool retried = false;
   for (const auto& detail : status.details()) {
     if (detail.UnpackTo(&info) && info.domain() != kDomain) return false;
-    detail.UnpackTo(&bad_request);
-    retried |= detail.UnpackTo(&retry);
   }
   details.reason = info.reason();
   details.metadata = {info.metadata().begin(), info.metadata().end()};
-  for (const auto& violation : bad_request.field_violations()) {
-    details.fields[violation.field()] = violation.description();
-  }
-  if (retried) {
-    details.retry_after = std::chrono::seconds(retry.retry_delay().seconds()) +
-                          std::chrono::nanoseconds(retry.retry_delay().nanos());
+  for (const auto& detail : status.details()) {
+    if (detail.UnpackTo(&retry)) {
+      details.retry_after = std::chrono::seconds(retry.retry_delay().seconds()) +
+                            std::chrono::nanoseconds(retry.retry_delay().nanos());
+    } else if (detail.UnpackTo(&bad_request)) {
+      for (const auto& violation : bad_request.field_violations()) {
+        details.fields[violation.field()] = violation.description();
+      }
+    }
   }
   return info.domain() == kDomain;
 }
