@@ -37,11 +37,11 @@ std::optional<nanoseconds> pause_after(const Failure& failure, int failures) {
       [[fallthrough]];
     case Code::unavailable:
       pause = std::min<Seconds>(kFirstPause * (1 << std::min(failures - 1, 6)), kLongestPause);
-      pause *= spread();
       // Another server may answer at once, so the first pause is short whatever the server says.
       if (failures > 1 && failure.from_server && retry_after) {
         pause = std::max<Seconds>(pause, *retry_after);
       }
+      pause *= spread();
       break;
     default:
       return std::nullopt;

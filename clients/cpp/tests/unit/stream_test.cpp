@@ -99,11 +99,12 @@ TEST(Stream, its_destructor_cancels) {
   Server server;
   Client client(server.address());
   Numbers numbers{1000};
-  {
-    Stream stream = client.embed_stream(numbers.source());
-    EXPECT_TRUE(stream.next());
-  }
+  std::optional<Stream> stream = client.embed_stream(numbers.source());
+  EXPECT_TRUE(stream->next());
+  const auto start = std::chrono::steady_clock::now();
+  stream.reset();
   await(server.cancelled, 1);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 2s) << "at once";
   EXPECT_EQ(client.embed_query("1"), Floats{1}) << "the client goes on";
 }
 
