@@ -28,7 +28,9 @@ struct StreamOptions {
 /// The result of one text of a stream: its vector, or the error of this text alone.
 class StreamResult {
  public:
+  /// The result of a text with a vector.
   StreamResult(std::uint64_t index, Vector vector) : index_(index), vector_(std::move(vector)) {}
+  /// The result of a text that failed.
   StreamResult(std::uint64_t index, std::shared_ptr<const Error> error)
       : index_(index), error_(std::move(error)) {}
 
