@@ -28,7 +28,10 @@ Exchange::Exchange(bool ordered, std::chrono::milliseconds timeout)
 
 void Exchange::begin() {
   unsent_.clear();
-  for (const auto& [id, pending] : unanswered_) unsent_.push_back(id);
+  for (auto& [id, pending] : unanswered_) {
+    pending.under_way = false;
+    unsent_.push_back(id);
+  }
   window_ = credit_ = under_way_ = 0;
   leaving_ = progress_ = false;
   rest_ = nanoseconds(0);
@@ -70,6 +73,7 @@ bool Exchange::next_batch(v1::EmbedStreamRequest& message) {
     *batch->add_inputs() = pending.input;
     unsent_.pop_front();
     ++pending.sent;
+    pending.under_way = true;
     --credit_;
     ++under_way_;
   }
@@ -109,7 +113,7 @@ void Exchange::opened(const v1::StreamOpened& message) {
 
 void Exchange::answer(const v1::StreamResult& result) {
   const auto found = unanswered_.find(result.id());
-  if (found == unanswered_.end()) return;
+  if (found == unanswered_.end() || !std::exchange(found->second.under_way, false)) return;
   --under_way_;
   if (result.has_embedding()) {
     answer(StreamResult(result.id(), decode(result.embedding())));

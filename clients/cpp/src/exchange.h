@@ -56,8 +56,8 @@ class Exchange {
   struct Pending {
     v1::EmbedInput input;
     int sent = 0;  // times
+    bool under_way = false;
   };
-  using Entry = std::map<std::uint64_t, Pending>::iterator;
 
   void opened(const v1::StreamOpened& message);
   void answer(const v1::StreamResult& result);
