@@ -12,6 +12,7 @@ import pytest
 from support.proxy.process import DEPLOY, free_port, replaced, running
 
 SHIPPED = DEPLOY / "envoy" / "envoy.yaml"
+WEB = DEPLOY / "envoy" / "web.yaml"
 # Without these, Envoy asks for no health and makes no call again.
 BEYOND_DEFAULTS = ("retry_policy", "health_checks", "circuit_breakers", "common_lb_config")
 
