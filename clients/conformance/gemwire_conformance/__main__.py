@@ -20,21 +20,25 @@ from gemwire_conformance.mute import Mute
 from gemwire_conformance.real import Real
 from gemwire_conformance.references import answers
 from gemwire_conformance.scripted import Scripted
+from gemwire_conformance.web import Web
 
 
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[Path]:
     """All servers; the path of the file that names them."""
     known = cases.load()
-    scripted, mute, real = Scripted(known), Mute(), Real(folder)
+    scripted, mute, real, web = Scripted(known), Mute(), Real(folder), Web(folder)
     async with AsyncExitStack() as stack:
         for servers in (scripted, mute, real):
             stack.push_async_callback(servers.stop)
             await servers.start()
+        stack.push_async_callback(web.stop)
+        await web.start(real.servers["plain"]["address"])
         named = {name: {"address": address} for name, address in mute.addresses.items()}
         file = folder / "conformance.json"
+        named |= {cases.SCRIPTED: {"address": scripted.address}} | real.servers | web.servers
         content = {
-            "servers": {cases.SCRIPTED: {"address": scripted.address}} | named | real.servers,
+            "servers": named,
             "reference": await answers(real.servers["plain"]["address"], known),
             "cases": str(cases.FOLDER),
         }
