@@ -237,3 +237,14 @@ def test_a_message_that_only_says_it_is_compressed_fails_alone(
     call = client.open("Embed")
     client.data(call, FRAMED, end=True)
     check(client.answer(call), wanted)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", FRAMED[:3], FRAMED[:-1]],
+    ids=["none", "within the prefix", "within the message"],
+)
+def test_a_call_that_ends_without_a_request(client: RawClient, content: bytes) -> None:
+    call = client.open("Embed")
+    client.data(call, content, end=True)
+    check_error(client.answer(call), INVALID_ARGUMENT, "MALFORMED_MESSAGE")

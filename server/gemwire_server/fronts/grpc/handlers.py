@@ -84,7 +84,8 @@ class Handlers:
             else:
                 request = GetMessageClass(method.input_type)
                 behaviour = self._shielded(methods[method.name], api_method(method), request)
-                handlers[method.name] = grpc.unary_unary_rpc_method_handler(behaviour)
+                # As a unary handler, grpc.aio never answers a call that ends without a request.
+                handlers[method.name] = grpc.stream_unary_rpc_method_handler(behaviour)
         open_to_all = grpc.method_handlers_generic_handler(service.full_name, handlers)
         if self._tokens is None:
             return open_to_all
@@ -107,9 +108,14 @@ class Handlers:
         """Parses, calls, serializes. An error becomes its status, and a bug INTERNAL and nothing else."""
         service = self._service
 
-        async def behaviour(request: Any, context: Context) -> bytes | None:
+        async def behaviour(_: Any, context: Context) -> bytes | None:
+            request: Any = None if request_type is None else await context.read()
             call = _call(context, method)
             context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
+            if request is grpc.aio.EOF:
+                # Not counted as a call: it may have been cancelled before its request came.
+                missing = InvalidInput("MALFORMED_MESSAGE", "the call ended without a request")
+                await abort(context, missing, call.request_id)
             metadata = context.invocation_metadata() or ()
             try:
                 async with service.call(call, metadata, limited=request_type is not None):
