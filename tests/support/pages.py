@@ -20,9 +20,9 @@ PLACEHOLDER = re.compile(r"-[A-Z]+(?=[-.][^/]*$)")
 
 
 def pages() -> list[Path]:
-    """Every page that is not part of a package or a checkpoint."""
-    return [page for folder in (".", "docs", "deploy", "benchmarks", "findings") for page in
-            sorted((ROOT / folder).glob("*.md"))]  # fmt: skip
+    """Every page that is not part of a Python package or a checkpoint."""
+    folders = (".", "docs", "deploy", "benchmarks", "findings", "clients/*")
+    return [page for folder in folders for page in sorted(ROOT.glob(f"{folder}/*.md"))]
 
 
 def prose(text: str) -> str:
