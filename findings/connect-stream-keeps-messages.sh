@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # @connectrpc/connect: a client that reads a stream keeps each message in memory until the stream ends, although the
-# reader drops each one. So the memory of a client grows with the length of the stream, and a stream that stays open
-# ends in "heap out of memory". One expects a few messages in memory, as in version 2.2.0. Version 2.3.0 races
-# each read against a promise of the whole stream by Promise.race. That promise holds the outcome of each race, and so
-# each message, until it is settled. (connectrpc/connect-es#1524 was the same in the HTTP client of connect-node.)
+# reader drops each one. So the memory of the client grows with the length of the stream, and a long stream can fill
+# the heap. One expects a few messages in memory, as in version 2.2.0. Version 2.3.0 races each read against a promise
+# that settles when the stream ends. By Promise.race that promise holds the outcome of each race, and so each message,
+# until then. (connectrpc/connect-es#1524, now closed, was the same in the HTTP client of connect-node.)
 #
 # gemwire's client takes the vectors out of each message of a stream, so that an empty message stays.
 #
