@@ -4,6 +4,7 @@ A command imports what is heavy (torch, grpc, pyarrow) inside its run(), so that
 and a base install has the commands that need no more than it has.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -53,6 +54,9 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command. Returns its exit code: 0, 1 if it failed, 2 if it was called wrongly."""
     streams.hold_closed()
+    # Its documented default. Left out, gRPC writes a line to stderr whenever a client ends a connection
+    # with a code, as Node.js does: not in the log's format, and at any --log-level.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
         return _run(argv)
     finally:
