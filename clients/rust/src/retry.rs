@@ -75,7 +75,8 @@ impl Tries {
         // A call that is lost again and again may be what ends the servers.
         let tries = if waits_for_server { self.lost } else { self.failures };
         let pause = pause(&error, self.failures).filter(|pause| {
-            let in_time = self.deadline.is_none_or(|end| Instant::now() + *pause < end);
+            let left = self.deadline.map(|end| end.saturating_duration_since(Instant::now()));
+            let in_time = left.is_none_or(|left| *pause < left);
             in_time && tries < ATTEMPTS
         });
         pause.ok_or(error)
@@ -86,8 +87,9 @@ impl Tries {
 mod tests {
     use std::collections::HashMap;
 
+    use prost::Message;
     use tonic::Status;
-    use tonic_types::{ErrorDetails, StatusExt};
+    use tonic_types::{ErrorDetails, StatusExt, pb};
 
     use super::*;
 
@@ -170,5 +172,24 @@ mod tests {
         assert_eq!(deadline(now, Some(Duration::MAX)), None);
         assert_eq!(deadline(now, None), None);
         assert!(deadline(now, Some(Duration::from_secs(999_999_999))).is_some());
+    }
+
+    #[test]
+    fn a_delay_beyond_the_end_of_the_clock_is_not_waited_for() {
+        let any = |name: &str, value| prost_types::Any {
+            type_url: format!("type.googleapis.com/google.rpc.{name}"),
+            value,
+        };
+        let info = pb::ErrorInfo { domain: "gemwire.dev".to_owned(), ..pb::ErrorInfo::default() };
+        let delay = prost_types::Duration { seconds: i64::MAX, nanos: 0 };
+        let retry = pb::RetryInfo { retry_delay: Some(delay) };
+        let details =
+            vec![any("ErrorInfo", info.encode_to_vec()), any("RetryInfo", retry.encode_to_vec())];
+        let code = Code::Unavailable.into();
+        let error = Error::of_text(&pb::Status { code, details, ..pb::Status::default() }, 0);
+        assert!(error.retry_after().is_some());
+        let mut tries = Tries::new(Some(Duration::from_secs(10)));
+        assert!(tries.pause(error.clone(), true).is_ok());
+        assert!(tries.pause(error, true).is_err());
     }
 }
