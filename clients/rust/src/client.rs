@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
 use tokio_stream::Stream;
 use tonic::Code;
 
@@ -13,6 +14,7 @@ use crate::embedded::Embedded;
 use crate::error::Error;
 use crate::gather::Gathered;
 use crate::options::Options;
+use crate::retry;
 use crate::split::Budget;
 use crate::stream;
 use crate::text::Text;
@@ -76,7 +78,15 @@ impl Client {
             let none = || Error::new(Code::Unknown, "the server named no model");
             response.model.ok_or_else(none)
         };
-        self.connection.model.get_or_try_init(ask).await
+        let model = self.connection.model.get_or_try_init(ask);
+        // The call of another clone may be under way, with more time.
+        match retry::deadline(Instant::now(), self.timeout) {
+            Some(end) => {
+                let late = |_| Err(Error::deadline(self.timeout.unwrap_or_default()));
+                timeout_at(end, model).await.unwrap_or_else(late)
+            }
+            None => model.await,
+        }
     }
 
     /// The vector of a search query. `dimensions` is one of `Model.supported_dimensions`.

@@ -213,4 +213,18 @@ mod tests {
         // Without a timeout none is sent.
         assert_eq!(calls.len() - left.len(), 5);
     }
+
+    #[tokio::test]
+    async fn a_call_that_waits_for_the_model_of_another_has_its_own_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(listener.local_addr().unwrap().to_string()).unwrap();
+        let patient = client.with_timeout(Duration::from_secs(5));
+        let first = tokio::spawn(async move { patient.model().await.map(|_| ()) });
+        sleep(Duration::from_millis(50)).await;
+        let start = Instant::now();
+        let error = client.with_timeout(TIMEOUT).model().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert!(!first.is_finished(), "it has more time");
+    }
 }
