@@ -142,6 +142,7 @@ func (s *dialSettings) grpcOptions() []grpc.DialOption {
 		grpc.WithDefaultServiceConfig(serviceConfig),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(),
+		grpc.WithNoProxy(), // gRPC would find one in environment variables
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 20 * time.Second}),
 	}
 	if s.token != "" {
