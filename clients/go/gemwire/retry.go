@@ -2,6 +2,7 @@ package gemwire
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -20,7 +21,8 @@ const (
 
 // jitter lengthens a pause at random, so that callers refused together do not come back together.
 func jitter(pause time.Duration) time.Duration {
-	return time.Duration(float64(pause) * (1 + 0.3*rand.Float64()))
+	// A server may name the longest duration that there is.
+	return time.Duration(float64(min(pause, math.MaxInt64/2)) * (1 + 0.3*rand.Float64()))
 }
 
 // backoff is the pause after that many failures in a row, 1 or more.

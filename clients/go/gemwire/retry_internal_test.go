@@ -1,6 +1,7 @@
 package gemwire
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ func TestPauses(t *testing.T) {
 		{"overloaded", failed(codes.ResourceExhausted, true, 700*ms), 1, 700 * ms},
 		{"overloaded again", failed(codes.ResourceExhausted, true, 700*ms), 4, 700 * ms},
 		{"overloaded for long", failed(codes.ResourceExhausted, true, time.Hour), 1, 0},
+		{"overloaded for ever", failed(codes.ResourceExhausted, true, math.MaxInt64), 1, 0},
 		{"quota", failed(codes.ResourceExhausted, true), 1, 0},
 		{"draining", failed(codes.Unavailable, true, 9*time.Second), 1, 100 * ms},
 		{"lost", failed(codes.Unavailable, false), 1, 100 * ms},
