@@ -173,6 +173,13 @@ func TestWhatCannotBeSentIsRefusedHere(t *testing.T) {
 			}
 		}
 	}
+	for _, opt := range []gemwire.Option{gemwire.WithPrompt("a\xff"), gemwire.WithPromptName("\xff")} {
+		for _, name := range []string{"embed", "similarity", "stream"} {
+			if err := calls[name](opt); !errors.Is(err, gemwire.ErrInvalidInput) {
+				t.Errorf("%s with a prompt that is not UTF-8: %v", name, err)
+			}
+		}
+	}
 	if err := calls["query"](gemwire.WithEncoding(gemwire.Int8Fixed)); !errors.Is(err, gemwire.ErrInvalidInput) {
 		t.Errorf("bytes of a query: %v", err)
 	}

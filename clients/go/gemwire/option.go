@@ -2,6 +2,7 @@ package gemwire
 
 import (
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -134,6 +135,9 @@ func (c *Client) options(opts []Option) (*callOptions, error) {
 	}
 	if o.prompts > 1 {
 		return nil, invalid("task, prompt name and prompt exclude each other")
+	}
+	if !utf8.ValidString(o.embed.GetPromptName()) || !utf8.ValidString(o.embed.GetPromptText()) {
+		return nil, invalid("the prompt or its name is not UTF-8")
 	}
 	return o, nil
 }
