@@ -54,6 +54,12 @@ func TestCloseWakesARetry(t *testing.T) {
 	if _, err := client.EmbedQuery(t.Context(), "a"); status.Code(err) != codes.Canceled {
 		t.Errorf("after Close: %v", err)
 	}
+	for range 20 { // too little time for a second try
+		_, err := client.EmbedQuery(t.Context(), "a", gemwire.WithTimeout(50*time.Millisecond))
+		if status.Code(err) != codes.Canceled || errors.Is(err, gemwire.ErrUnavailable) {
+			t.Fatalf("after Close: %v", err)
+		}
+	}
 	for _, err := range client.EmbedStream(t.Context(), slices.Values(gemwire.Inputs("a"))) {
 		if status.Code(err) != codes.Canceled {
 			t.Errorf("a stream after Close: %v", err)

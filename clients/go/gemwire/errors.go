@@ -157,7 +157,8 @@ func (c *Client) failure(ctx context.Context, err error) *Error {
 		c.known.Store(true)
 		return e
 	}
-	if ctx.Err() != nil && (e.Code == codes.Canceled || e.Code == codes.DeadlineExceeded) {
+	// The context ends some time after Close.
+	if (ctx.Err() != nil || c.life.Err() != nil) && (e.Code == codes.Canceled || e.Code == codes.DeadlineExceeded) {
 		return c.stopped(ctx)
 	}
 	return e
