@@ -98,7 +98,7 @@ func (c *Client) getModel(ctx context.Context, timeout time.Duration) (*pb.Model
 // bind gives a context that also ends with the client, and after timeout unless it is 0.
 func (c *Client) bind(ctx context.Context, timeout time.Duration) (context.Context, func()) {
 	var cancel context.CancelFunc
-	if timeout > 0 {
+	if timeout != 0 {
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 	} else {
 		ctx, cancel = context.WithCancel(ctx)

@@ -67,6 +67,21 @@ func TestCloseWakesARetry(t *testing.T) {
 	}
 }
 
+func TestANegativeTimeoutHasPassed(t *testing.T) {
+	client := (&local{}).serve(t, gemwire.WithTimeout(-time.Second))
+	if _, err := client.EmbedQuery(t.Context(), "a"); !errors.Is(err, gemwire.ErrDeadlineExceeded) {
+		t.Errorf("a query: %v", err)
+	}
+	if _, err := client.Model(t.Context()); !errors.Is(err, gemwire.ErrDeadlineExceeded) {
+		t.Errorf("the model: %v", err)
+	}
+	for _, err := range client.EmbedStream(t.Context(), slices.Values(gemwire.Inputs("a"))) {
+		if !errors.Is(err, gemwire.ErrDeadlineExceeded) {
+			t.Errorf("a stream: %v", err)
+		}
+	}
+}
+
 func TestTheDeadlineOfTheContextCounts(t *testing.T) {
 	client := (&local{refuse: refusal(codes.ResourceExhausted, "QUEUE_FULL", 5*time.Second)}).serve(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -103,7 +103,8 @@ type TimeoutOption time.Duration
 
 // WithTimeout sets the timeout: of a unary call with all its tries, and of a stream the longest wait for
 // the server's next message. With [Dial] it is the default of all calls, which is 60 s without it. 0 switches
-// it off. A call that takes several requests has it for each of them; its context bounds the whole.
+// it off; a negative one has passed. A call that takes several requests has it for each of them; its context
+// bounds the whole.
 func WithTimeout(timeout time.Duration) TimeoutOption { return TimeoutOption(timeout) }
 
 func (t TimeoutOption) applyDial(s *dialSettings) error {

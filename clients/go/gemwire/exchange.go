@@ -266,7 +266,7 @@ func (x *exchange) absence(err *Error) (time.Duration, *Error) {
 	}
 	x.absences++
 	pause, _ := err.pause(x.absences)
-	if x.timeout > 0 {
+	if x.timeout != 0 {
 		left := x.timeout - time.Since(x.absentSince)
 		if left <= 0 {
 			return 0, err

@@ -156,7 +156,7 @@ func (p *pump) stream(ctx context.Context) (*Error, error) {
 		if !owed {
 			heard = time.Now()
 		}
-		if owed = x.owed(); owed && p.timeout > 0 {
+		if owed = x.owed(); owed && p.timeout != 0 {
 			silence.start(time.Until(heard.Add(p.timeout)))
 		}
 		select {
