@@ -156,8 +156,10 @@ nanoseconds Exchange::ended(const std::optional<Failure>& ended_with) {
   failures_ = progress_ ? 0 : failures_ + 1;
   if (failures_ >= kTries) failure.error->raise();
   if (!ended_with && leaving_) return rest_;
+  int sent = 0;  // a text that ends every call it is in must not be sent for ever
+  for (const auto& [id, pending] : unanswered_) sent = std::max(sent, pending.sent);
   const auto pause = pause_after(failure, std::max(failures_, 1));
-  if (!pause) failure.error->raise();
+  if (!pause || sent >= kTries) failure.error->raise();
   return std::max(*pause, rest_);
 }
 

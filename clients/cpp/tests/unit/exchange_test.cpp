@@ -77,5 +77,28 @@ TEST(Exchange, answers_to_texts_of_an_earlier_call_are_ignored) {
   EXPECT_TRUE(exchange.sending_done());
 }
 
+TEST(Exchange, a_text_that_ends_every_call_is_given_up) {
+  Exchange exchange(false, no_timeout);
+  const Failure lost{make_error("lost", {.code = Code::unavailable})};
+  int calls = 0;
+  const auto lose = [&] {  // text 0 ends the call; the other one is answered
+    exchange.begin();
+    exchange.receive(opened(2));
+    while (exchange.wanted()) exchange.add("a");
+    const Ids ids = sent(exchange);
+    ASSERT_EQ(ids.size(), 2u);
+    ASSERT_EQ(ids[0], 0u);
+    exchange.receive(answers({ids[1]}));
+    EXPECT_EQ(exchange.take()->index(), ids[1]);
+    ++calls;
+    exchange.ended(lost);
+  };
+  const auto lose_often = [&] {
+    while (calls < 20) lose();
+  };
+  EXPECT_THROW(lose_often(), Unavailable);
+  EXPECT_EQ(calls, kTries);
+}
+
 }  // namespace
 }  // namespace gemwire
