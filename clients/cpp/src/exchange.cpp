@@ -112,6 +112,7 @@ void Exchange::opened(const v1::StreamOpened& message) {
 }
 
 void Exchange::answer(const v1::StreamResult& result) {
+  if (result.outcome_case() == v1::StreamResult::OUTCOME_NOT_SET) return;  // a newer server's
   const auto found = unanswered_.find(result.id());
   if (found == unanswered_.end() || !std::exchange(found->second.under_way, false)) return;
   --under_way_;

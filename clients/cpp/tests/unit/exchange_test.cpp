@@ -100,5 +100,16 @@ TEST(Exchange, a_text_that_ends_every_call_is_given_up) {
   EXPECT_EQ(calls, kTries);
 }
 
+TEST(Exchange, an_answer_of_an_unknown_kind_is_ignored) {
+  Exchange exchange = of_four_texts();
+  v1::EmbedStreamResponse unknown;
+  unknown.mutable_results()->add_results()->set_id(0);
+  exchange.receive(unknown);
+  EXPECT_FALSE(exchange.take());
+  exchange.receive(answers({0, 1, 2, 3}));
+  for (std::uint64_t i = 0; i < 4; ++i) EXPECT_TRUE(exchange.take()->ok());
+  EXPECT_TRUE(exchange.sending_done());
+}
+
 }  // namespace
 }  // namespace gemwire
