@@ -29,8 +29,9 @@ std::optional<nanoseconds> pause_after(const Failure& failure, int failures) {
   Seconds pause;
   switch (failure.error->code()) {
     case Code::resource_exhausted:
-      if (!retry_after || *retry_after > kLongestRetryDelay) return std::nullopt;
-      pause = std::min<Seconds>(Seconds(*retry_after) * spread(), kLongestRetryDelay);
+      if (!retry_after) return std::nullopt;
+      pause = Seconds(*retry_after) * spread();
+      if (pause > kLongestRetryDelay) return std::nullopt;
       break;
     case Code::cancelled:
       if (failure.from_server) return std::nullopt;
