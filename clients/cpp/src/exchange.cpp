@@ -88,10 +88,8 @@ void Exchange::receive(const v1::EmbedStreamResponse& message) {
   switch (message.payload_case()) {
     case v1::EmbedStreamResponse::kOpened:
       return opened(message.opened());
-    case v1::EmbedStreamResponse::kGoAway: {
-      const auto& rest = message.go_away().reconnect_after();
-      return leave(std::chrono::seconds(rest.seconds()) + nanoseconds(rest.nanos()));
-    }
+    case v1::EmbedStreamResponse::kGoAway:
+      return leave(time_of(message.go_away().reconnect_after()));
     case v1::EmbedStreamResponse::kResults:
       credit_ += message.results().granted_inputs();
       for (const auto& result : message.results().results()) answer(result);

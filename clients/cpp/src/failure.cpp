@@ -1,6 +1,6 @@
 #include "failure.h"
 
-#include <chrono>
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -23,8 +23,7 @@ bool read_details(const google::rpc::Status& status, ErrorDetails& details) {
   details.metadata = {info.metadata().begin(), info.metadata().end()};
   for (const auto& detail : status.details()) {
     if (detail.UnpackTo(&retry)) {
-      details.retry_after = std::chrono::seconds(retry.retry_delay().seconds()) +
-                            std::chrono::nanoseconds(retry.retry_delay().nanos());
+      details.retry_after = time_of(retry.retry_delay());
     } else if (detail.UnpackTo(&bad_request)) {
       for (const auto& violation : bad_request.field_violations()) {
         details.fields[violation.field()] = violation.description();
@@ -43,11 +42,18 @@ bool unreached(const std::string& message) {
   return false;
 }
 
+/// The code of an error, which OK is not.
 Code code_of(int number) {
-  return number >= 0 && number <= 16 ? static_cast<Code>(number) : Code::unknown;
+  return number > 0 && number <= 16 ? static_cast<Code>(number) : Code::unknown;
 }
 
 }  // namespace
+
+std::chrono::nanoseconds time_of(const google::protobuf::Duration& message) {
+  constexpr std::int64_t kCentury = 100LL * 365 * 24 * 3600;
+  const auto seconds = std::clamp<std::int64_t>(message.seconds(), 0, kCentury);
+  return std::chrono::seconds(seconds) + std::chrono::nanoseconds(message.nanos());
+}
 
 std::shared_ptr<const Error> make_error(const std::string& message, ErrorDetails details) {
   switch (details.code) {

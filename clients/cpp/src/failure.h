@@ -2,14 +2,19 @@
 
 #include <grpcpp/support/status.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
 
 #include "gemwire/error.h"
+#include "google/protobuf/duration.pb.h"
 #include "google/rpc/status.pb.h"
 
 namespace gemwire {
+
+/// A time that a server names, as far as a clock can count it: at most a century.
+std::chrono::nanoseconds time_of(const google::protobuf::Duration& message);
 
 /// The error of the type that belongs to `details.code`.
 std::shared_ptr<const Error> make_error(const std::string& message, ErrorDetails details);

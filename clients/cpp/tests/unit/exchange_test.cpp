@@ -111,5 +111,13 @@ TEST(Exchange, an_answer_of_an_unknown_kind_is_ignored) {
   EXPECT_TRUE(exchange.sending_done());
 }
 
+TEST(Exchange, a_rest_may_be_longer_than_the_clock_counts) {
+  Exchange exchange = of_four_texts();
+  v1::EmbedStreamResponse go_away;
+  go_away.mutable_go_away()->mutable_reconnect_after()->set_seconds(18'446'744'073);
+  exchange.receive(go_away);
+  EXPECT_GT(exchange.ended({}), std::chrono::hours(1));
+}
+
 }  // namespace
 }  // namespace gemwire

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "gemwire/options.h"
+#include "google/rpc/error_details.pb.h"
 
 namespace gemwire {
 namespace {
@@ -48,6 +49,25 @@ TEST(Pause, is_the_delay_of_the_server) {
   expect_between(pause_after(failure(Code::unavailable, true, seconds(3)), 1), 0.1, 0.13);
   expect_between(pause_after(failure(Code::unavailable, true, seconds(3)), 2), 3, 3.9);
   expect_between(pause_after(failure(Code::unavailable, false, seconds(3)), 2), 0.2, 0.26);
+}
+
+TEST(Pause, of_a_delay_that_the_clock_cannot_count) {
+  google::rpc::RetryInfo retry;
+  retry.mutable_retry_delay()->set_seconds(18'446'744'073);
+  google::rpc::Status status;
+  status.set_code(grpc::StatusCode::RESOURCE_EXHAUSTED);
+  status.add_details()->PackFrom(retry);
+  const Failure failure = failure_of(status, 0);
+  EXPECT_GT(failure.error->retry_after(), std::chrono::hours(1));
+  EXPECT_FALSE(pause_after(failure, 1));
+}
+
+TEST(Failure, without_a_code_is_unknown) {
+  for (const int code : {0, -1, 17}) {
+    google::rpc::Status status;
+    status.set_code(code);
+    EXPECT_EQ(failure_of(status, 0).error->code(), Code::unknown) << code;
+  }
 }
 
 TEST(Pause, not_after_other_errors) {
