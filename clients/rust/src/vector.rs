@@ -37,11 +37,17 @@ impl Vector {
     /// Decodes a message. Its buffer becomes the vector where the numbers are as wide as on the wire.
     ///
     /// # Errors
-    /// [`Other`](crate::ErrorKind::Other), code UNKNOWN: the encoding is newer than this client.
+    /// [`Other`](crate::ErrorKind::Other), code UNKNOWN: the encoding is newer than this client, or the data end
+    /// with half a number.
     pub fn decode(embedding: Embedding) -> Result<Self, Error> {
         let data = embedding.data;
+        let encoding = VectorEncoding::try_from(embedding.encoding);
+        let wide = matches!(encoding, Ok(VectorEncoding::Bfloat16 | VectorEncoding::Float16));
+        if wide && !data.len().is_multiple_of(2) {
+            return Err(Error::new(Code::Unknown, "the server answered with half a number"));
+        }
         let pairs = || data.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
-        Ok(match VectorEncoding::try_from(embedding.encoding) {
+        Ok(match encoding {
             Ok(VectorEncoding::Float32) => Self::Float(embedding.values),
             Ok(VectorEncoding::Bfloat16) => {
                 Self::Float(pairs().map(|p| bf16::from_le_bytes(p).to_f32()).collect())
@@ -132,6 +138,15 @@ mod tests {
     fn int8_has_the_scale_of_its_vector() {
         let vector = Vector::decode(embedding(VectorEncoding::Int8, vec![0x80, 3])).unwrap();
         assert_eq!(vector.as_floats().unwrap(), [-64.0, 1.5]);
+    }
+
+    #[test]
+    fn half_a_number_is_an_error() {
+        for encoding in [VectorEncoding::Bfloat16, VectorEncoding::Float16] {
+            assert_eq!(Vector::decode(embedding(encoding, vec![])).unwrap(), Vector::Float(vec![]));
+            let error = Vector::decode(embedding(encoding, vec![0; 3])).unwrap_err();
+            assert_eq!(error.code(), Code::Unknown);
+        }
     }
 
     #[test]
