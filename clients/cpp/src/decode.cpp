@@ -15,6 +15,20 @@ std::uint16_t pair_at(const std::string& data, std::size_t i) {
   return static_cast<std::uint16_t>(low | high << 8);
 }
 
+float from_bfloat(std::uint16_t bits) noexcept {
+  return std::bit_cast<float>(std::uint32_t{bits} << 16);
+}
+
+/// The numbers of two bytes each.
+Floats decode_pairs(const std::string& data, float (*number)(std::uint16_t)) {
+  if (data.size() % 2 != 0) {
+    throw Error("the server answered with half a number", {.code = Code::unknown});
+  }
+  Floats floats(data.size() / 2);
+  for (std::size_t i = 0; i < floats.size(); ++i) floats[i] = number(pair_at(data, i));
+  return floats;
+}
+
 }  // namespace
 
 float from_half(std::uint16_t bits) noexcept {
@@ -35,18 +49,10 @@ Vector decode(const v1::Embedding& embedding) {
   switch (embedding.encoding()) {
     case v1::VECTOR_ENCODING_FLOAT32:
       return Floats(embedding.values().begin(), embedding.values().end());
-    case v1::VECTOR_ENCODING_BFLOAT16: {
-      Floats floats(data.size() / 2);
-      for (std::size_t i = 0; i < floats.size(); ++i) {
-        floats[i] = std::bit_cast<float>(std::uint32_t{pair_at(data, i)} << 16);
-      }
-      return floats;
-    }
-    case v1::VECTOR_ENCODING_FLOAT16: {
-      Floats floats(data.size() / 2);
-      for (std::size_t i = 0; i < floats.size(); ++i) floats[i] = from_half(pair_at(data, i));
-      return floats;
-    }
+    case v1::VECTOR_ENCODING_BFLOAT16:
+      return decode_pairs(data, from_bfloat);
+    case v1::VECTOR_ENCODING_FLOAT16:
+      return decode_pairs(data, from_half);
     case v1::VECTOR_ENCODING_INT8: {
       Floats floats(data.size());
       for (std::size_t i = 0; i < floats.size(); ++i) {

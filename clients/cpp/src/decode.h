@@ -8,7 +8,7 @@
 namespace gemwire {
 
 /// The vector; see Encoding for its type. Throws Error for an encoding that this library does not
-/// know.
+/// know, and for half a number.
 Vector decode(const v1::Embedding& embedding);
 
 /// The number of an IEEE half.

@@ -80,6 +80,13 @@ TEST(Decode, bytes_keep_their_sign) {
   }
 }
 
+TEST(Decode, half_a_number_is_an_error) {
+  for (const auto encoding : {v1::VECTOR_ENCODING_BFLOAT16, v1::VECTOR_ENCODING_FLOAT16}) {
+    EXPECT_EQ(floats(embedding(encoding, "")), Floats{});
+    EXPECT_THROW(decode(embedding(encoding, "abc")), Error);
+  }
+}
+
 TEST(Decode, an_unknown_encoding_is_an_error) {
   EXPECT_THROW(decode(embedding(static_cast<v1::VectorEncoding>(77), "ab")), Error);
   EXPECT_THROW(decode(v1::Embedding()), Error);
