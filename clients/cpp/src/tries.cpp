@@ -16,7 +16,7 @@ constexpr std::chrono::hours kForever(24 * 365 * 30);
 
 std::optional<std::chrono::milliseconds> limited(std::chrono::milliseconds timeout) {
   if (timeout >= kForever) return std::nullopt;
-  return timeout;
+  return std::max(timeout, std::chrono::milliseconds(0));
 }
 
 double spread() {

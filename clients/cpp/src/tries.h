@@ -15,7 +15,8 @@ inline constexpr int kTries = 5;
 /// A server that asks for a longer pause is not waited for.
 inline constexpr std::chrono::seconds kLongestRetryDelay(60);
 
-/// A caller's timeout; absent where it is too long for gRPC's clock, as `no_timeout` is.
+/// A caller's timeout, at least 0; absent where it is too long for gRPC's clock, as `no_timeout`
+/// is.
 std::optional<std::chrono::milliseconds> limited(std::chrono::milliseconds timeout);
 
 /// A random factor from 1 to 1.3: callers that were refused together must not come back together.

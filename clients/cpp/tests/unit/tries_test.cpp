@@ -78,6 +78,12 @@ TEST(Pause, not_after_other_errors) {
   EXPECT_FALSE(pause_after(failure(Code::cancelled, true), 1));
 }
 
+TEST(Timeout, is_at_least_0) {
+  EXPECT_EQ(limited(milliseconds::min()), milliseconds(0));
+  EXPECT_EQ(limited(milliseconds(1)), milliseconds(1));
+  EXPECT_EQ(limited(no_timeout), std::nullopt);
+}
+
 TEST(Tries, five_of_a_lost_call) {
   Tries tries(no_timeout);
   for (int i = 1; i < kTries; ++i) tries.pause(failure(Code::unavailable, false), true);
