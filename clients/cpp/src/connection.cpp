@@ -20,6 +20,7 @@ constexpr int kReceiveBytes = 64 << 20;
 
 std::string read_file(const std::filesystem::path& path) {
   if (path.empty()) return {};
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
   std::string content(std::istreambuf_iterator<char>(file), {});
   if (!file || content.empty()) {
@@ -33,8 +34,15 @@ std::shared_ptr<grpc::ChannelCredentials> credentials_of(const std::optional<Tls
   if (!tls) return grpc::InsecureChannelCredentials();
   grpc::SslCredentialsOptions files;
   files.pem_root_certs = read_file(tls->ca);
+  // gRPC takes a file without certificates, and then reaches no server.
+  if (!tls->ca.empty() && files.pem_root_certs.find("CERTIFICATE-----") == std::string::npos) {
+    throw std::invalid_argument("the CA file holds no certificate");
+  }
   files.pem_cert_chain = read_file(tls->certificate);
   files.pem_private_key = read_file(tls->key);
+  if (files.pem_cert_chain.empty() != files.pem_private_key.empty()) {
+    throw std::invalid_argument("a client certificate and its key belong together");
+  }
   return grpc::SslCredentials(files);
 }
 

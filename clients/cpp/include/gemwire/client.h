@@ -55,7 +55,8 @@ class Client {
  public:
   /// A client of the server at `address`: "host:port", "dns:///name:port" or "unix:/path". Connects
   /// with the first call. Throws std::system_error for a file of `options.tls` that cannot be read,
-  /// and std::invalid_argument for a token that no header takes.
+  /// and std::invalid_argument for a token that no header takes, a CA file without a certificate,
+  /// and a client certificate or key without the other.
   explicit Client(const std::string& address, const ClientOptions& options = {});
   /// As `close`. No other thread may be in a method of the client.
   ~Client();

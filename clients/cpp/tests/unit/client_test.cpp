@@ -157,6 +157,10 @@ TEST(Dial, what_cannot_be_sent_or_read) {
   EXPECT_THROW(Client("127.0.0.1:1", {.token = "a\nb"}), std::invalid_argument);
   EXPECT_THROW(Client("127.0.0.1:1", {.token = "\xc3\xa4"}), std::invalid_argument);
   EXPECT_THROW(Client("127.0.0.1:1", {.tls = Tls{.ca = "/nowhere"}}), std::system_error);
+  for (const Tls& tls : {Tls{.ca = SERVICE_CONFIG}, Tls{.certificate = SERVICE_CONFIG},
+                         Tls{.key = SERVICE_CONFIG}}) {
+    EXPECT_THROW(Client("127.0.0.1:1", {.tls = tls}), std::invalid_argument);
+  }
 }
 
 /// A client without this library, which loads service_config.json, makes a lost call again.
