@@ -21,6 +21,17 @@ std::size_t limit(std::uint32_t said) {
   return said > 0 ? said : std::numeric_limits<std::size_t>::max();
 }
 
+/// The vector of a text, or the error of one that cannot be read.
+StreamResult decoded(const v1::StreamResult& result) {
+  try {
+    return {result.id(), decode(result.embedding())};
+  } catch (const Error& error) {
+    ErrorDetails details = error.details();
+    details.index = result.id();
+    return {result.id(), make_error(error.message(), std::move(details))};
+  }
+}
+
 }  // namespace
 
 Exchange::Exchange(bool ordered, std::chrono::milliseconds timeout)
@@ -115,7 +126,7 @@ void Exchange::answer(const v1::StreamResult& result) {
   if (found == unanswered_.end() || !std::exchange(found->second.under_way, false)) return;
   --under_way_;
   if (result.has_embedding()) {
-    answer(StreamResult(result.id(), decode(result.embedding())));
+    answer(decoded(result));
   } else {
     const Failure failure = failure_of(result.error(), result.id());
     const Code code = failure.error->code();

@@ -111,6 +111,21 @@ TEST(Exchange, an_answer_of_an_unknown_kind_is_ignored) {
   EXPECT_TRUE(exchange.sending_done());
 }
 
+TEST(Exchange, a_vector_that_cannot_be_read_fails_alone) {
+  Exchange exchange = of_four_texts();
+  v1::EmbedStreamResponse response = answers({0, 1, 2, 3});
+  response.mutable_results()->mutable_results(1)->mutable_embedding()->set_encoding(
+      static_cast<v1::VectorEncoding>(77));
+  exchange.receive(response);
+  EXPECT_TRUE(exchange.sending_done());
+  EXPECT_TRUE(exchange.take()->ok());
+  const auto failed = exchange.take();
+  ASSERT_FALSE(failed->ok());
+  EXPECT_EQ(failed->error()->code(), Code::unknown);
+  EXPECT_EQ(failed->error()->index(), 1u);
+  EXPECT_TRUE(exchange.take()->ok());
+}
+
 TEST(Exchange, a_rest_may_be_longer_than_the_clock_counts) {
   Exchange exchange = of_four_texts();
   v1::EmbedStreamResponse go_away;
