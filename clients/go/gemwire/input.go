@@ -12,7 +12,8 @@ type Input struct {
 	Text string
 	// Title is for the task RetrievalDocument only.
 	Title string
-	// IDs are token ids of the model's vocabulary, without prompt and special tokens, in place of Text.
+	// IDs are token ids of the model's vocabulary, without prompt and special tokens, in place of Text. The client
+	// does not copy them: do not change them before the call has ended, or the stream has given the result.
 	IDs []uint32
 }
 
