@@ -8,9 +8,9 @@
 //! # }
 //! ```
 //!
-//! Start at [`Client`]; [`Client::embed_stream`] is for many texts. The crate logs nothing itself and reads
-//! no environment variable, but that [`Tls::system`] finds the system's certificates as OpenSSL does, by
-//! `SSL_CERT_FILE` and `SSL_CERT_DIR` too.
+//! Start at [`Client`]; [`Client::embed_stream`] is for many texts. The crate logs nothing itself. It reads
+//! `SSL_CERT_FILE` and `SSL_CERT_DIR` where [`Tls::system`] looks for the system's certificates, and no other
+//! environment variable.
 //!
 //! The feature `tls`, on by default, is TLS by rustls with ring.
 
