@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
 	pb "github.com/gemwire/gemwire/clients/go/gemwirev1"
 )
@@ -89,6 +90,9 @@ func (c *Client) getModel(ctx context.Context, timeout time.Duration) (*pb.Model
 		response, err := call(ctx, c, c.models.GetModel, &pb.GetModelRequest{}, 0)
 		if err != nil {
 			return nil, err
+		}
+		if response.GetModel() == nil {
+			return nil, newError(codes.Unknown, "the server named no model")
 		}
 		c.model = response.GetModel()
 	}

@@ -67,6 +67,13 @@ func TestCloseWakesARetry(t *testing.T) {
 	}
 }
 
+func TestAnAnswerWithoutAModelIsAnError(t *testing.T) {
+	client := (&local{modelless: true}).serve(t)
+	if model, err := client.Model(t.Context()); model != nil || status.Code(err) != codes.Unknown {
+		t.Errorf("%v, %v", model, err)
+	}
+}
+
 func TestANegativeTimeoutHasPassed(t *testing.T) {
 	client := (&local{}).serve(t, gemwire.WithTimeout(-time.Second))
 	if _, err := client.EmbedQuery(t.Context(), "a"); !errors.Is(err, gemwire.ErrDeadlineExceeded) {

@@ -33,6 +33,7 @@ type local struct {
 	streams    atomic.Int64
 	openAtOnce atomic.Int64 // streams open now
 	dieOf      string       // a text that ends the stream it is on, when others were answered
+	modelless  bool         // GetModel answers without a model
 	grpc       *grpc.Server
 	address    string
 }
@@ -93,6 +94,9 @@ func refusal(code codes.Code, reason string, delay time.Duration) error {
 func (l *local) GetModel(context.Context, *pb.GetModelRequest) (*pb.GetModelResponse, error) {
 	l.models.Add(1)
 	time.Sleep(20 * time.Millisecond)
+	if l.modelless {
+		return &pb.GetModelResponse{}, nil
+	}
 	return &pb.GetModelResponse{Model: &pb.Model{
 		Revision: "r1", Dimensions: 2, MaxInputTokens: 2048,
 		Limits: &pb.Limits{MaxInputsPerRequest: 8, MaxRequestBytes: 4 << 20},
