@@ -11,14 +11,15 @@ namespace {
 
 constexpr char kDomain[] = "gemwire.dev";
 
-/// Reads the details. Details beside the ErrorInfo of another domain are not the server's.
+/// Reads the details. Without ErrorInfo of the domain they are not the server's.
 bool read_details(const google::rpc::Status& status, ErrorDetails& details) {
   google::rpc::ErrorInfo info;
   google::rpc::BadRequest bad_request;
   google::rpc::RetryInfo retry;
   for (const auto& detail : status.details()) {
-    if (detail.UnpackTo(&info) && info.domain() != kDomain) return false;
+    if (detail.UnpackTo(&info)) break;
   }
+  if (info.domain() != kDomain) return false;
   details.reason = info.reason();
   details.metadata = {info.metadata().begin(), info.metadata().end()};
   for (const auto& detail : status.details()) {
@@ -30,7 +31,7 @@ bool read_details(const google::rpc::Status& status, ErrorDetails& details) {
       }
     }
   }
-  return info.domain() == kDomain;
+  return true;
 }
 
 /// Whether gRPC says that it found no server. It has no other word for it than these.

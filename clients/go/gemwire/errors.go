@@ -121,7 +121,7 @@ func (e *Error) at(index int) *Error {
 	return e
 }
 
-// fromStatus reads a status and its details. Beside ErrorInfo of another domain the code alone counts.
+// fromStatus reads a status and its details. Without ErrorInfo of the domain the code alone counts.
 func fromStatus(s *spb.Status) *Error {
 	e := newError(codes.Code(s.GetCode()), s.GetMessage())
 	bare := *e
@@ -132,11 +132,10 @@ func fromStatus(s *spb.Status) *Error {
 		}
 		switch detail := message.(type) {
 		case *errdetails.ErrorInfo:
-			if detail.GetDomain() != domain {
-				return &bare
+			if detail.GetDomain() == domain {
+				e.fromServer = true
+				e.Reason, e.Metadata = detail.GetReason(), detail.GetMetadata()
 			}
-			e.fromServer = true
-			e.Reason, e.Metadata = detail.GetReason(), detail.GetMetadata()
 		case *errdetails.BadRequest:
 			e.Fields = make(map[string]string, len(detail.GetFieldViolations()))
 			for _, violation := range detail.GetFieldViolations() {
@@ -146,6 +145,9 @@ func fromStatus(s *spb.Status) *Error {
 			delay := detail.GetRetryDelay().AsDuration()
 			e.RetryAfter = &delay
 		}
+	}
+	if !e.fromServer {
+		return &bare
 	}
 	return e
 }

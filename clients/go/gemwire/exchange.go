@@ -208,7 +208,7 @@ func (x *exchange) answer(result *pb.StreamResult) {
 	case *pb.StreamResult_Error:
 		err := fromStatus(outcome.Error)
 		again := err.refused() || err.Code == codes.Unavailable && err.RetryAfter != nil
-		if again && e.sent < maxTries {
+		if again && e.sent < maxTries && err.delay() <= longestDelay {
 			e.flying = false
 			x.underWay--
 			x.leave(jitter(err.delay()))

@@ -258,7 +258,7 @@ class Exchange:
             return
         self._under_way -= 1
         if result.WhichOneof("outcome") == "embedding":
-            self._settle(entry, decode(result.embedding))
+            self._settle(entry, _decoded(result))
             if self._on_tokens is not None:
                 self._on_tokens(result.embedding.token_count)
         else:
@@ -284,3 +284,12 @@ class Exchange:
     def _leave(self, rest: float) -> None:
         self._leaving = True
         self._rest = max(self._rest, rest)
+
+
+def _decoded(result: pb.StreamResult) -> Answer:
+    """The vector of a result, or the error of this text where the client does not know the encoding."""
+    try:
+        return decode(result.embedding)
+    except GemwireError as error:
+        error.index = result.id
+        return error

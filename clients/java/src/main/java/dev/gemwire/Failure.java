@@ -61,7 +61,6 @@ record Failure(
   }
 
   private static Failure read(Status.Code code, String message, List<Any> details) {
-    boolean foreign = false;
     ErrorInfo info = null;
     Map<String, String> fields = new TreeMap<>();
     Duration retryAfter = null;
@@ -69,8 +68,6 @@ record Failure(
       if (unpack(detail, ErrorInfo.class) instanceof ErrorInfo found) {
         if (found.getDomain().equals(DOMAIN)) {
           info = found;
-        } else {
-          foreign = true;
         }
       } else if (unpack(detail, BadRequest.class) instanceof BadRequest request) {
         for (BadRequest.FieldViolation violation : request.getFieldViolationsList()) {
@@ -80,15 +77,15 @@ record Failure(
         retryAfter = duration(retry.getRetryDelay());
       }
     }
-    if (info == null && foreign) {
+    if (info == null) {
       return of(code, "", message);
     }
     return new Failure(
         code,
         message,
-        info != null,
-        info == null ? "" : info.getReason(),
-        info == null ? Map.of() : info.getMetadataMap(),
+        true,
+        info.getReason(),
+        info.getMetadataMap(),
         Collections.unmodifiableMap(fields),
         retryAfter);
   }
