@@ -18,6 +18,7 @@ final class StreamCall extends ClientCall.Listener<EmbedStreamResponse> {
 
   private final BlockingQueue<Event> events = new LinkedBlockingQueue<>();
   private final ClientCall<EmbedStreamRequest, EmbedStreamResponse> call;
+  private boolean cancelled; // guarded by this
 
   /**
    * What happened: a message came, or the call ended with a status, or if both are null, the call
@@ -64,16 +65,23 @@ final class StreamCall extends ClientCall.Listener<EmbedStreamResponse> {
     return call.isReady();
   }
 
-  void send(EmbedStreamRequest message) {
-    call.sendMessage(message);
+  // gRPC throws IllegalStateException for what is sent over a cancelled call.
+
+  synchronized void send(EmbedStreamRequest message) {
+    if (!cancelled) {
+      call.sendMessage(message);
+    }
   }
 
-  void halfClose() {
-    call.halfClose();
+  synchronized void halfClose() {
+    if (!cancelled) {
+      call.halfClose();
+    }
   }
 
   /** Ends the call. Any thread may do so. */
-  void cancel() {
+  synchronized void cancel() {
+    cancelled = true;
     call.cancel("the caller stopped", null);
   }
 }

@@ -3,6 +3,7 @@ package dev.gemwire;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -130,6 +131,27 @@ class EmbedStreamTest {
     assertTrue(server.met.await(10, TimeUnit.SECONDS));
     stream.close();
     assertCancelled(end);
+  }
+
+  @Test
+  void anotherThreadMayCloseAStreamThatSends() throws Exception {
+    for (int i = 0; i < 200; i++) {
+      EmbedStream stream = stream(endless(new AtomicInteger()));
+      stream.next();
+      CompletableFuture<Void> end =
+          CompletableFuture.runAsync(
+              () -> {
+                while (true) {
+                  stream.next();
+                }
+              });
+      Thread.sleep(1);
+      stream.close();
+      ExecutionException why =
+          assertThrows(ExecutionException.class, () -> end.get(5, TimeUnit.SECONDS));
+      GemwireException error = assertInstanceOf(GemwireException.class, why.getCause());
+      assertEquals(Status.Code.CANCELLED, error.code());
+    }
   }
 
   @Test
