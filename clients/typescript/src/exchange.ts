@@ -40,6 +40,10 @@ interface Entry {
   bytes: number;
   /** How often it was sent. */
   sent: number;
+  /** Whether it was sent over this stream, and not yet answered. */
+  underWay: boolean;
+  /** How often a stream ended early while it was under way. */
+  cut: number;
   result: StreamResult | undefined;
 }
 
@@ -94,6 +98,7 @@ export class Exchange {
     this.#restMs = 0;
     this.#progress = false;
     this.#unsent = [...this.#byId.values()];
+    for (const entry of this.#unsent) entry.underWay = false;
   }
 
   get #window(): number {
@@ -130,7 +135,15 @@ export class Exchange {
 
   /** Takes the next text. */
   add(input: EmbedInput): void {
-    const entry = { id: this.#count++, input, bytes: byteSize(input), sent: 0, result: undefined };
+    const entry: Entry = {
+      id: this.#count++,
+      input,
+      bytes: byteSize(input),
+      sent: 0,
+      underWay: false,
+      cut: 0,
+      result: undefined,
+    };
     this.#held++;
     this.#byId.set(entry.id, entry);
     this.#unsent.push(entry);
@@ -161,6 +174,7 @@ export class Exchange {
       if (inputs.length >= most || full || id !== firstId + inputs.length) break;
       inputs.push(input);
       entry.sent++;
+      entry.underWay = true;
       passed++;
     }
     this.#unsent.splice(0, passed);
@@ -209,16 +223,26 @@ export class Exchange {
    */
   ended(error: GemwireError | undefined): number {
     if (this.finished) return 0;
-    const left = error === undefined && this.#leaving;
+    const left = error === undefined && this.#leaving && this.#underWay === 0;
     error ??= new Unavailable("the server ended the stream", { code: "UNAVAILABLE" });
     if (isAbsence(error) && this.#window === 0) return this.#absence(error);
     this.#absences = 0;
     this.#failures = this.#progress ? 0 : this.#failures + 1;
     const pause =
       error instanceof Overloaded ? refusalPause(error) : isAbsence(error) ? 0 : undefined;
-    if (pause === undefined || this.#failures >= TRIES) throw error;
+    // A text that ends every stream that it is on must not be sent for ever.
+    if (pause === undefined || this.#failures >= TRIES || this.#cuts() >= TRIES) throw error;
     if (left) return this.#restMs;
     return Math.max(this.#restMs, pause || backoff(error, Math.max(1, this.#failures)));
+  }
+
+  /** Counts an early end for each text under way; the most that one of them has seen. */
+  #cuts(): number {
+    let most = 0;
+    for (const entry of this.#byId.values()) {
+      if (entry.underWay) most = Math.max(most, ++entry.cut);
+    }
+    return most;
   }
 
   /** The pause while no server is there: a restart may take longer than a few tries. */
@@ -235,7 +259,8 @@ export class Exchange {
 
   #take({ id, outcome }: ResultMessage): void {
     const entry = this.#byId.get(Number(id));
-    if (entry === undefined || outcome.case === undefined) return;
+    if (!entry?.underWay || outcome.case === undefined) return;
+    entry.underWay = false;
     this.#underWay--;
     if (outcome.case === "embedding") {
       this.#answer(entry, { index: entry.id, vector: decode(outcome.value) });

@@ -106,13 +106,19 @@ export async function* runStream(
   timeoutMs: number | null,
 ): AsyncGenerator<StreamResult, void, undefined> {
   let halfClosed = false;
+  // What the time limit counts from, while the server owes something.
   let heardAt = performance.now();
+  let owed = true;
   try {
     for (;;) {
       call.throwIfAborted();
       for (let batch = exchange.nextBatch(); batch; batch = exchange.nextBatch())
         stream.send(batch);
-      if (source.read()) continue;
+      const reading = performance.now();
+      if (source.read()) {
+        heardAt += performance.now() - reading; // The iterable may block, and with it what has come.
+        continue;
+      }
       if (exchange.sendingDone && !halfClosed) {
         stream.halfClose();
         halfClosed = true;
@@ -130,9 +136,10 @@ export async function* runStream(
       } else if (stream.ended) {
         return;
       } else {
-        if (!exchange.waiting) heardAt = performance.now();
-        const limit =
-          timeoutMs === null || !exchange.waiting ? Number.POSITIVE_INFINITY : timeoutMs;
+        const owes = exchange.waiting;
+        if (!owes || !owed) heardAt = performance.now();
+        owed = owes;
+        const limit = timeoutMs === null || !owes ? Number.POSITIVE_INFINITY : timeoutMs;
         const left = heardAt + limit - performance.now();
         if (left <= 0) {
           throw new DeadlineExceeded(`no answer for ${limit} ms`, { code: "DEADLINE_EXCEEDED" });

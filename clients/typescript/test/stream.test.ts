@@ -134,6 +134,31 @@ test("an answer does not wait for the next text of a slow source", async () => {
   });
 });
 
+test("the time limit does not run while the source has no text", async () => {
+  async function* later(): AsyncGenerator<string> {
+    yield "a";
+    await pause(900);
+    yield "b";
+  }
+  function* blocking(): Generator<string> {
+    yield "a";
+    for (const started = performance.now(); performance.now() - started < 700; );
+    yield "b";
+  }
+  await serving(
+    { embedStream: answering(4) },
+    async (client) => {
+      for (const source of [later, blocking]) {
+        const stream = client.embedStream(source());
+        assert.equal((await stream.next()).value?.index, 0);
+        assert.equal((await stream.next()).value?.index, 1);
+        assert.equal((await stream.next()).done, true);
+      }
+    },
+    { timeoutMs: 500 },
+  );
+});
+
 test("a slow reader slows the source and the server", async () => {
   const credit = 32;
   let taken = 0;
