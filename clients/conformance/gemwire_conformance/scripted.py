@@ -39,6 +39,13 @@ class Scripted:
         await self._relay.stop()
         await self._server.stop(None)
 
+    def not_played(self) -> list[str]:
+        """The cases with a script that no call has named."""
+        played = {run.case["name"] for run in self._runs.values()}
+        return [
+            name for name, case in self._cases.items() if "script" in case and name not in played
+        ]
+
     def _handlers(self) -> list[grpc.GenericRpcHandler]:
         """Responses are bytes already, so that a script may send what is no message."""
         embedding: dict[str, Any] = {
