@@ -177,7 +177,7 @@ function urlOf(address: string, tls: boolean): URL {
   try {
     url = new URL(`${tls ? "https" : "http"}://${address}`);
   } catch {}
-  if (url === undefined || /[/?#@]/.test(address)) {
+  if (url === undefined || /[/\\?#@]/.test(address)) {
     throw new TypeError("an address is HOST:PORT or unix:PATH");
   }
   return url;

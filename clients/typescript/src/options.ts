@@ -47,18 +47,30 @@ export interface EmbedOptions<E extends Encoding = Encoding> {
   priority?: number | undefined;
 }
 
-/** The message. Throws TypeError for a word that the API lacks, and for two prompts. */
+/**
+ * The message.
+ *
+ * @throws TypeError for a word that the API lacks, two prompts, a prompt that is no Unicode, and a number that
+ * no message holds.
+ */
 export function optionsMessage(options: EmbedOptions): EmbedOptionsMessage {
   const { task, promptName, prompt } = options;
   if ([task, promptName, prompt].filter((given) => given !== undefined).length > 1) {
     throw new TypeError("task, promptName and prompt exclude each other");
   }
+  if (![promptName, prompt].every((text) => text === undefined || text.isWellFormed())) {
+    throw new TypeError("the prompt holds a lone surrogate, which no encoding of Unicode has");
+  }
+  const dimensions = options.dimensions ?? 0;
+  const priority = options.priority ?? 0;
+  if (dimensions >>> 0 !== dimensions) throw new TypeError("dimensions is no integer from 0 on");
+  if ((priority | 0) !== priority) throw new TypeError("priority is no integer");
   const message = create(EmbedOptionsSchema, {
-    outputDimensionality: options.dimensions ?? 0,
+    outputDimensionality: dimensions,
     normalize: options.normalize ?? true,
     truncation: numberOf("truncation", TruncationEnum, options.truncation ?? "error"),
     encoding: numberOf("encoding", VectorEncoding, options.encoding ?? "float32"),
-    priority: options.priority ?? 0,
+    priority,
   });
   if (task !== undefined) {
     message.prompt = { case: "task", value: numberOf("task", TaskType, task) };

@@ -282,7 +282,7 @@ test("an address may be the path of a socket", async () => {
 });
 
 test("addresses and tokens that cannot be are TypeErrors", () => {
-  for (const address of ["", "http://a:1", "a:1/b", "a:99999", "u@a:1", "a b"]) {
+  for (const address of ["", "http://a:1", "a:1/b", "a:99999", "u@a:1", "a b", "a:1\\b"]) {
     assert.throws(() => new Client(address), TypeError, address);
   }
   for (const token of ["", "a\nb", "größe", " a"]) {

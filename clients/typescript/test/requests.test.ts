@@ -88,3 +88,16 @@ test("an option that the API lacks is a TypeError that lists the words", () => {
   assert.throws(() => optionsMessage({ truncation: "1" as "end" }), TypeError);
   assert.throws(() => optionsMessage({ task: "clustering", prompt: "" }), TypeError);
 });
+
+test("an option that no message holds is a TypeError", () => {
+  for (const dimensions of [-1, 1.5, 2 ** 32, Number.NaN]) {
+    assert.throws(() => optionsMessage({ dimensions }), TypeError);
+  }
+  for (const priority of [0.5, 2 ** 31]) {
+    assert.throws(() => optionsMessage({ priority }), TypeError);
+  }
+  assert.throws(() => optionsMessage({ prompt: "\ud800" }), TypeError);
+  assert.throws(() => optionsMessage({ promptName: "\udc00" }), TypeError);
+  const { outputDimensionality, priority } = optionsMessage({ dimensions: 128, priority: -10 });
+  assert.deepEqual([outputDimensionality, priority], [128, -10]);
+});
