@@ -82,7 +82,7 @@ final class Exchange {
         && !leaving
         && unsent.size() < textsPerMessage()
         && credit > unsent.size()
-        && held < opened.getMaxInflightInputs();
+        && held < Limits.atMostInt(opened.getMaxInflightInputs());
   }
 
   /** Returns whether the stream is to be half-closed: not while an answer is due. */
@@ -110,12 +110,12 @@ final class Exchange {
   }
 
   private int textsPerMessage() {
-    int most = opened.getMaxInputsPerMessage();
+    int most = Limits.atMostInt(opened.getMaxInputsPerMessage());
     return most == 0 ? TEXTS_PER_MESSAGE : Math.min(TEXTS_PER_MESSAGE, most);
   }
 
   private int room() {
-    int most = opened.getMaxRequestBytes();
+    int most = Limits.atMostInt(opened.getMaxRequestBytes());
     return most == 0 ? Integer.MAX_VALUE : Splitter.room(most);
   }
 
@@ -123,7 +123,7 @@ final class Exchange {
   EmbedStreamRequest nextBatch() {
     StreamBatch.Builder batch = StreamBatch.newBuilder();
     int size = 0;
-    while (!unsent.isEmpty() && credit > 0 && !leaving) {
+    while (opened != null && !unsent.isEmpty() && credit > 0 && !leaving) {
       Entry entry = unsent.element();
       int own = entry.input.getSerializedSize();
       if (own > room()) {
@@ -166,7 +166,7 @@ final class Exchange {
         }
         revision = found;
         opened = message.getOpened();
-        credit = opened.getMaxInflightInputs();
+        credit = Limits.atMostInt(opened.getMaxInflightInputs());
       }
       case GO_AWAY -> leave(Failure.duration(message.getGoAway().getReconnectAfter()));
       case RESULTS -> {

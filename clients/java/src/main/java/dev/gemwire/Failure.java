@@ -39,9 +39,12 @@ record Failure(
     return new Failure(code, message, false, reason, Map.of(), Map.of(), null);
   }
 
-  /** Reads the status of one text. */
+  /** Reads the status of one text, where OK makes no sense: a newer server gave another outcome. */
   static Failure of(com.google.rpc.Status status) {
     Status.Code code = Status.fromCodeValue(status.getCode()).getCode();
+    if (code == Status.Code.OK) {
+      return of(Status.Code.UNKNOWN, "", "the server gave neither an answer nor an error");
+    }
     return read(code, status.getMessage(), status.getDetailsList());
   }
 

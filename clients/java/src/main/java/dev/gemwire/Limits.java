@@ -20,11 +20,16 @@ public record Limits(
 
   static Limits of(dev.gemwire.v1.Limits message) {
     return new Limits(
-        message.getMaxInputsPerRequest(),
-        message.getMaxRequestBytes(),
-        message.getMaxBatchTokens(),
-        message.getMaxQueueTokens(),
-        message.getMaxStreamInflightInputs(),
-        message.getMaxResponseBytes());
+        atMostInt(message.getMaxInputsPerRequest()),
+        atMostInt(message.getMaxRequestBytes()),
+        atMostInt(message.getMaxBatchTokens()),
+        atMostInt(message.getMaxQueueTokens()),
+        atMostInt(message.getMaxStreamInflightInputs()),
+        atMostInt(message.getMaxResponseBytes()));
+  }
+
+  /** Returns an unsigned limit, at most Integer.MAX_VALUE: Java reads a larger one as negative. */
+  static int atMostInt(int unsigned) {
+    return unsigned < 0 ? Integer.MAX_VALUE : unsigned;
   }
 }

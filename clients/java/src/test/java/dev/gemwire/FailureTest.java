@@ -71,4 +71,11 @@ class FailureTest {
     assertEquals(4, error.index().orElseThrow());
     assertInstanceOf(OverloadedException.class, Failure.of(LocalServer.full(1)).exception(0));
   }
+
+  @Test
+  void aTextWithoutAnOutcomeIsNoSuccess() {
+    Failure failure = Failure.of(com.google.rpc.Status.getDefaultInstance());
+    assertEquals(Status.Code.UNKNOWN, failure.code());
+    assertEquals("the server gave neither an answer nor an error", failure.message());
+  }
 }
