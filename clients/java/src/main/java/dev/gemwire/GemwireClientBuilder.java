@@ -61,13 +61,14 @@ public final class GemwireClientBuilder {
   /**
    * Sends a token with every call, as {@code authorization: Bearer TOKEN}.
    *
-   * @param token printable ASCII characters
+   * @param token printable ASCII characters, the first and the last of them no space
    * @return this
-   * @throws IllegalArgumentException if the token holds other characters
+   * @throws IllegalArgumentException if the token is empty or holds other characters
    */
   public GemwireClientBuilder token(String token) {
-    if (!token.chars().allMatch(c -> c >= ' ' && c <= '~')) {
-      throw new IllegalArgumentException("the token holds a character that no header takes");
+    if (!token.matches("[!-~]([ -~]*[!-~])?")) {
+      throw new IllegalArgumentException(
+          "the token is empty or holds a character that no header takes");
     }
     this.token = token;
     return this;
