@@ -47,12 +47,13 @@ OnTokens = Callable[[int], None] | None
 
 
 class _Entry:
-    __slots__ = ("answer", "id", "input", "sent")
+    __slots__ = ("answer", "id", "input", "sent", "under_way")
 
     def __init__(self, number: int, message: pb.EmbedInput) -> None:
         self.id = number
         self.input = message
         self.sent = 0  # times
+        self.under_way = False  # sent on this stream and not yet answered
         self.answer: Answer | None = None
 
 
@@ -101,6 +102,8 @@ class Exchange:
         self._rest = 0.0  # seconds before the next stream
         self._progress = False
         self._unsent = deque(self._by_id.values())
+        for entry in self._unsent:
+            entry.under_way = False
 
     @property
     def wanted(self) -> bool:
@@ -157,6 +160,7 @@ class Exchange:
             batch.inputs.append(entry.input)
             self._unsent.popleft()
             entry.sent += 1
+            entry.under_way = True
             self._credit -= 1
             self._under_way += 1
         return pb.EmbedStreamRequest(batch=batch) if batch.inputs else None
@@ -254,10 +258,12 @@ class Exchange:
 
     def _answer(self, result: pb.StreamResult) -> None:
         entry = self._by_id.get(result.id)
-        if entry is None:
-            return
+        outcome = result.WhichOneof("outcome")
+        if entry is None or not entry.under_way or outcome is None:
+            return  # not due, or of a newer server
+        entry.under_way = False
         self._under_way -= 1
-        if result.WhichOneof("outcome") == "embedding":
+        if outcome == "embedding":
             self._settle(entry, _decoded(result))
             if self._on_tokens is not None:
                 self._on_tokens(result.embedding.token_count)

@@ -351,6 +351,15 @@ def test_an_error_another_stream_would_meet_again_is_raised() -> None:
         books.ended(InvalidInput("no", code=grpc.StatusCode.INVALID_ARGUMENT))
 
 
+def test_a_refusal_that_comes_twice_counts_once() -> None:
+    books = exchange(texts=2, ends=True)
+    books.receive(answered(text_0=DRAINING))
+    books.receive(answered(text_0=DRAINING))
+    assert not books.sending_done  # text 1 is due
+    books.receive(answered(1))
+    assert books.sending_done
+
+
 def test_an_answer_that_comes_twice_counts_once() -> None:
     books = exchange(texts=2)
     books.receive(answered(0, 0))
