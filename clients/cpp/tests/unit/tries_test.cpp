@@ -52,11 +52,15 @@ TEST(Pause, is_the_delay_of_the_server) {
 }
 
 TEST(Pause, of_a_delay_that_the_clock_cannot_count) {
+  google::rpc::ErrorInfo info;
+  info.set_domain("gemwire.dev");
   google::rpc::RetryInfo retry;
   retry.mutable_retry_delay()->set_seconds(18'446'744'073);
   google::rpc::Status status;
   status.set_code(grpc::StatusCode::RESOURCE_EXHAUSTED);
   status.add_details()->PackFrom(retry);
+  EXPECT_FALSE(failure_of(status, 0).error->retry_after());  // not the server's word
+  status.add_details()->PackFrom(info);
   const Failure failure = failure_of(status, 0);
   EXPECT_GT(failure.error->retry_after(), std::chrono::hours(1));
   EXPECT_FALSE(pause_after(failure, 1));
