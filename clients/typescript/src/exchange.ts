@@ -2,13 +2,14 @@ import { create } from "@bufbuild/protobuf";
 import { milliseconds } from "./duration.js";
 import {
   fromStatus,
-  type GemwireError,
+  GemwireError,
   modelChanged,
   Overloaded,
   tooLarge,
   Unavailable,
 } from "./errors.js";
 import {
+  type Embedding,
   type EmbedInput,
   type EmbedStreamRequest,
   EmbedStreamRequestSchema,
@@ -263,7 +264,7 @@ export class Exchange {
     entry.underWay = false;
     this.#underWay--;
     if (outcome.case === "embedding") {
-      this.#answer(entry, { index: entry.id, vector: decode(outcome.value) });
+      this.#answer(entry, decoded(entry.id, outcome.value));
     } else {
       const error = fromStatus(outcome.value, entry.id);
       const again = error instanceof Overloaded || error instanceof Unavailable;
@@ -286,5 +287,15 @@ export class Exchange {
   #leave(restMs: number): void {
     this.#leaving = true;
     this.#restMs = Math.max(this.#restMs, restMs);
+  }
+}
+
+/** The vector of a text, or an error of this text alone for an encoding that the client does not know. */
+function decoded(index: number, embedding: Embedding): StreamResult {
+  try {
+    return { index, vector: decode(embedding) };
+  } catch (error) {
+    if (!(error instanceof GemwireError)) throw error;
+    return { index, error: new GemwireError(error.message, { code: error.code, index }) };
   }
 }

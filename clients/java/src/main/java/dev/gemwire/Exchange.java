@@ -3,6 +3,7 @@ package dev.gemwire;
 import dev.gemwire.v1.EmbedInput;
 import dev.gemwire.v1.EmbedStreamRequest;
 import dev.gemwire.v1.EmbedStreamResponse;
+import dev.gemwire.v1.Embedding;
 import dev.gemwire.v1.StreamBatch;
 import dev.gemwire.v1.StreamOpened;
 import io.grpc.Status;
@@ -184,8 +185,7 @@ final class Exchange {
     }
     switch (result.getOutcomeCase()) {
       case EMBEDDING -> {
-        Vector vector = Vector.of(result.getEmbedding());
-        finish(entry, StreamResult.of(entry.id, vector));
+        finish(entry, decoded(entry.id, result.getEmbedding()));
       }
       case ERROR -> {
         Failure failure = Failure.of(result.getError());
@@ -268,6 +268,16 @@ final class Exchange {
     }
     long pause = absent ? Retries.absence(error, Math.max(1, failures)) : Retries.refusal(error);
     return Math.max(pause, rest);
+  }
+
+  /** Reads a vector; an encoding that this client does not know is an error of its text alone. */
+  private static StreamResult decoded(long index, Embedding embedding) {
+    try {
+      return StreamResult.of(index, Vector.of(embedding));
+    } catch (GemwireException error) {
+      Failure failure = Failure.of(error.code(), "", error.getMessage());
+      return StreamResult.of(index, failure.exception(index));
+    }
   }
 
   /** Counts an early end for each text under way. Returns the most that one of them has seen. */
