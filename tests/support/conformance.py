@@ -13,7 +13,6 @@ from typing import Any
 import grpc
 import numpy as np
 
-from gemwire.v1 import embedding_pb2 as pb
 from gemwire_client import (
     AccessDenied,
     DeadlineExceeded,
@@ -26,9 +25,9 @@ from gemwire_client import (
     Overloaded,
     Unavailable,
 )
+from gemwire_conformance.cases import Case
 from uninstalled import ROOT, environment
 
-Case = dict[str, Any]
 TYPES: dict[str, type[GemwireError]] = {
     kind.__name__: kind
     for kind in (
@@ -45,30 +44,32 @@ TIMEOUT_SECONDS = 20.0
 RUNS = itertools.count()
 
 
-@contextmanager
-def servers() -> Iterator[dict[str, Any]]:
-    """The content of the file that CONFORMANCE names, while the servers run."""
+def harness(
+    *arguments: str, stdin: int | None = None, stderr: int | None = None
+) -> "subprocess.Popen[str]":
+    """Starts gemwire_conformance with these arguments, as make clients does."""
     folders = [str(ROOT / "clients" / "conformance"), str(ROOT / "tests")]
     inherited = environment()
-    path = os.pathsep.join([*folders, inherited.get("PYTHONPATH", "")])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gemwire_conformance", "sh", "-c", 'echo "$CONFORMANCE"; cat'],
-        stdin=subprocess.PIPE,
+    path = os.pathsep.join([*folders, inherited["PYTHONPATH"]])
+    return subprocess.Popen(
+        [sys.executable, "-m", "gemwire_conformance", *arguments],
+        stdin=stdin,
         stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         env=inherited | {"PYTHONPATH": path},
     )
+
+
+@contextmanager
+def servers() -> Iterator[dict[str, Any]]:
+    """The content of the file that CONFORMANCE names, while the servers run."""
+    process = harness("sh", "-c", 'echo "$CONFORMANCE"; cat', stdin=subprocess.PIPE)
     assert process.stdout is not None
     try:
         yield json.loads(Path(process.stdout.readline().strip()).read_text())
     finally:
         process.communicate(timeout=60)
-
-
-def cases() -> list[Case]:
-    """All cases, of all files."""
-    files = sorted((ROOT / "clients" / "conformance" / "cases").glob("*.json"))
-    return [case for file in files for case in json.loads(file.read_text())["cases"]]
 
 
 def settings(case: Case, named: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
@@ -186,8 +187,3 @@ def _check_model(model: Model, expected: dict[str, Any]) -> None:
     for key, value in expected.items():
         found = getattr(model, key, None) if hasattr(model, key) else getattr(model.limits, key)
         assert (list(found) if isinstance(found, tuple) else found) == value, key
-
-
-def reasons() -> list[str]:
-    """All reasons of the API."""
-    return [name.removeprefix("ERROR_REASON_") for name in pb.ErrorReason.keys()[1:]]

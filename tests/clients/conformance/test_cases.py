@@ -1,18 +1,12 @@
 """The cases of clients/conformance as data: complete, and readable by the servers that play them."""
 
-import re
-
 from google.protobuf.json_format import ParseDict
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_conformance import cases, messages
-from uninstalled import ROOT
+from support.refusals.proto import in_the_proto, values
 
 CASES = cases.load()
-PROTO = (ROOT / "proto" / "gemwire" / "v1" / "embedding.proto").read_text()
-VALUE = re.compile(
-    r"^  // ([A-Z_]+)(, with RetryInfo)?: .*\n(?:  // .*\n)*  ERROR_REASON_(\w+) = \d+;", re.M
-)
 STEPS = {
     "open", "opened", "results", "go_away", "unknown", "unreadable", "texts", "quiet", "answer", "fail",
     "serve", "half_close", "cancelled", "hang", "status", "cut",
@@ -20,15 +14,13 @@ STEPS = {
 
 
 def test_every_reason_has_a_case_with_its_code() -> None:
-    found = VALUE.findall(PROTO)
-    assert {reason for *_, reason in found} == {
-        name.removeprefix("ERROR_REASON_") for name in pb.ErrorReason.keys()[1:]
-    }
-    for code, retry, reason in found:
+    found = in_the_proto()
+    assert {reason for reason, *_ in found} == values()
+    for reason, code, retry in found:
         case = CASES[f"error_{reason}"]
         (step,) = case["script"]
         assert step["status"]["code"] == code == case["expect"]["error"]["code"]
-        assert ("retry_delay" in step["status"]) == bool(retry)
+        assert ("retry_delay" in step["status"]) == retry
 
 
 def test_every_encoding_and_task_has_a_case() -> None:

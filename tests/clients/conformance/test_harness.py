@@ -4,29 +4,17 @@ import json
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from gemwire_conformance import clients
-from uninstalled import ROOT, environment
-
-HARNESS = [sys.executable, "-m", "gemwire_conformance"]
+from support.conformance import harness
 
 
 def start(*arguments: str) -> "subprocess.Popen[str]":
-    folders = ":".join(str(ROOT / folder) for folder in ("clients/conformance", "tests"))
-    inherited = environment()
-    path = f"{folders}:{inherited.get('PYTHONPATH', '')}"
-    return subprocess.Popen(
-        [*HARNESS, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=inherited | {"PYTHONPATH": path},
-    )
+    return harness(*arguments, stderr=subprocess.PIPE)
 
 
 def test_the_exit_code_is_the_commands_unless_a_case_is_missed() -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from gemwire_client import AsyncClient, Client, GemwireError
+from gemwire_conformance.cases import Case, load
 from support import conformance
-from support.conformance import Case, Source, text, texts
+from support.conformance import Source, text, texts
 
-CASES = conformance.cases()
+CASES = list(load().values())
 EACH = pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
 
 
