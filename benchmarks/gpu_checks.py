@@ -98,6 +98,7 @@ def checks(kind: str, model: Path, folder: Path, dry_run: bool) -> list[Check]:
             environ=threads,
         ),
         Check("verify", verify),
+        Check("verify, bf16 residual", [*verify, "--residual", "bf16"], advice=True),
     ]
 
 

@@ -2,11 +2,11 @@
 
     python benchmarks/gpu_choices.py [--seconds 40] [--output FILE]
 
-- clocks: a product alone, and in a run of some seconds, in which a card lowers its clocks
-- launches: an empty kernel behind another in a graph, chained and not (see gemwire_kernels.gpu.launch)
 - layers: 24 layers of a 16-token batch with other tiles, chained and not, and whether their bits are the
   same as the table's
 - head: the head's product with other blocks and with fp32 instructions, and its error to fp64
+- launches: an empty kernel behind another in a graph, chained and not (see gemwire_kernels.gpu.launch)
+- clocks: a product alone, and in a run of some seconds, in which a card lowers its clocks
 
 Prints a table; the last line is JSON. Exits with 1 if bits differ.
 """
@@ -30,9 +30,9 @@ from card import card, ceilings, clocks_under_load, require_cuda
 from environment import environment
 from gemwire_kernels.gpu import GpuOps, TileTable, find_table
 from gemwire_kernels.gpu.compiling import compile_together
-from gemwire_kernels.gpu.head import _dense_kernel
-from gemwire_kernels.gpu.launch import chain
-from gemwire_kernels.gpu.tiles import MatmulTile, TileSet
+from gemwire_kernels.gpu.head import _dense_kernel, part_of
+from gemwire_kernels.gpu.launch import await_inputs, release
+from gemwire_kernels.gpu.tiles import AttentionTile, MatmulTile, TileSet
 from gemwire_kernels.gpu.timing import Replay, capture, interleave, relative_error
 from gemwire_kernels.gpu.workbench import EMBEDDINGGEMMA, Workbench, lengths_of
 from gemwire_kernels.ops import Ops
@@ -51,21 +51,36 @@ class Tiles(NamedTuple):
     qkv: MatmulTile | None = None
     linear: MatmulTile | None = None
     gate_up: MatmulTile | None = None
+    attention: AttentionTile | None = None
 
 
-def _tile(block_n: int, block_k: int, num_stages: int) -> MatmulTile:
+def _tile(block_m: int, block_n: int, block_k: int, num_warps: int, num_stages: int) -> MatmulTile:
     return MatmulTile(
-        block_m=64, block_n=block_n, block_k=block_k, num_warps=4, num_stages=num_stages
+        block_m=block_m,
+        block_n=block_n,
+        block_k=block_k,
+        num_warps=num_warps,
+        num_stages=num_stages,
     )
 
 
+def _at_once(block_n: int) -> Tiles:
+    tile = _tile(16, block_n, 256, 4, 0)
+    return Tiles(tile, tile, tile)
+
+
+STEPS = _tile(64, 16, 256, 4, 4)
 SMALL_TILES = {
     "the table's": Tiles(),
-    "K 64": Tiles(_tile(0, 64, 5), _tile(16, 64, 12), _tile(16, 64, 12)),
-    "K 128": Tiles(_tile(0, 128, 2), _tile(16, 128, 6), _tile(16, 128, 6)),
-    "K 128, gate_up of 64": Tiles(_tile(0, 64, 5), _tile(16, 128, 5), _tile(32, 128, 6)),
-    "K 256": Tiles(_tile(0, 128, 2), _tile(16, 256, 3), _tile(16, 256, 3)),
-    "K 256 of 64": Tiles(_tile(0, 128, 2), _tile(32, 256, 3), _tile(32, 256, 3)),
+    "K in steps": Tiles(STEPS, STEPS, STEPS),
+    "K in steps, q, k, v by heads": Tiles(_tile(64, 0, 64, 4, 5), STEPS, STEPS),
+    "linear in steps": Tiles(linear=STEPS),
+    "attention of 1 stage": Tiles(
+        attention=AttentionTile(block_m=64, block_n=64, num_warps=4, num_stages=1)
+    ),
+    "16 columns a program": _at_once(8),
+    "32 columns a program": _at_once(16),
+    "64 columns a program": _at_once(32),
 }
 
 
@@ -76,6 +91,7 @@ class Product(NamedTuple):
     block_m: int
     block_n: int
     block_k: int
+    parts: int
     num_warps: int
     num_stages: int
 
@@ -83,28 +99,28 @@ class Product(NamedTuple):
         (texts, depth), columns = x.shape, len(weight)
         tiles = triton.cdiv(texts, self.block_m) * triton.cdiv(columns, self.block_n)
         _dense_kernel[(min(tiles, programs),)](
-            x, weight, out, counts, N=columns, K=depth,
-            BLOCK_M=self.block_m, BLOCK_N=self.block_n, BLOCK_K=self.block_k,
+            x, weight, out, counts,
+            N=columns, K=depth, PART=part_of(depth, self.block_k, self.parts), FETCHED=0,
+            BLOCK_M=self.block_m, BLOCK_N=self.block_n, BLOCK_K=self.block_k, PARTS=self.parts,
             PRECISION=self.precision, CHAINED=False,
             num_warps=self.num_warps, num_stages=self.num_stages,
         )  # fmt: skip
 
 
 PRODUCTS = (
-    Product("tf32x3", 16, 32, 64, 4, 4),
-    Product("tf32x3", 16, 16, 64, 2, 3),
-    Product("tf32x3", 16, 16, 128, 1, 4),
-    Product("tf32x3", 16, 32, 128, 4, 3),
-    Product("tf32x3", 16, 64, 64, 4, 4),
-    Product("tf32x3", 32, 32, 64, 4, 4),
-    Product("ieee", 16, 16, 64, 2, 3),
-    Product("ieee", 16, 32, 64, 4, 3),
+    Product("tf32x3", 16, 32, 32, 4, 4, 4),
+    Product("tf32x3", 16, 16, 32, 4, 4, 4),
+    Product("tf32x3", 16, 64, 32, 4, 4, 3),
+    Product("tf32x3", 16, 16, 32, 8, 8, 4),
+    Product("tf32x3", 16, 32, 64, 1, 4, 4),
+    Product("ieee", 16, 16, 64, 1, 2, 3),
 )
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _empty_kernel(out_ptr, CHAINED: tl.constexpr):  # type: ignore[no-untyped-def]
-    chain(CHAINED)
+    release(CHAINED)
+    await_inputs(CHAINED)
     tl.store(out_ptr + tl.program_id(0), 1.0)
 
 
@@ -123,10 +139,10 @@ class Choices:
         }
 
     def parts(self) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
-        yield "clocks", self.clocks
-        yield "launches", self.launches
         yield "layers", self.layers
         yield "head", self.head
+        yield "launches", self.launches
+        yield "clocks", self.clocks
 
     def clocks(self) -> dict[str, Any]:
         """Measures gate_up_geglu, the dearest product, in a short run and in a long one."""
@@ -161,9 +177,8 @@ class Choices:
     def layers(self) -> dict[str, Any]:
         """Measures seconds of all layers, by tiles and launches."""
         layers = 1 if self.dry_run else LAYERS
-        weights = [
-            self.bench.inputs(TOKENS, self.bench.rotary(torch.float16)) for _ in range(layers)
-        ]
+        rotary = self.bench.rotary(torch.float16)
+        weights = [self.bench.inputs(TOKENS, rotary) for _ in range(layers)]
         runs = {
             _name(name, chained): self._layers(self._table(tiles).with_chained(chained), weights)
             for name, tiles in SMALL_TILES.items()

@@ -123,7 +123,7 @@ def _query(kind: str, budget: int) -> Callable[[Found], str]:
     return lambda found: f"{found.engine(kind, 'query_ms', budget):.3f} ms"
 
 
-def _query_of_version_3(found: Found) -> str:
+def _query_chained(found: Found) -> str:
     """Results of version 2 lack the engine without chained launches."""
     unchained = found.engine("unchained", "query_ms")
     return f"{found.engine('served', 'query_ms'):.3f} ms, unchained {unchained:.3f}"
@@ -161,7 +161,8 @@ TESTED: tuple[tuple[str, str, Callable[[Found], str]], ...] = (
     ("2 buckets of 16 and 32, more stages: a query", "0.55 ms", _query("served", SERVED)),
     ("2 programmatic dependent launch: a query", "0.40 ms", _query("chained", LARGE)),
     ("2 programmatic dependent launch: throughput", "-", _against_served("chained")),
-    ("3 long steps of K, small batches chained: a query", "0.83 ms", _query_of_version_3),
+    ("4 all of K at once, attention of 64 rows: a query", "0.53 ms", _query_chained),
+    ("4 attention of 64 rows, twice a multiprocessor", "-1% at 128, -4% mixed", _attention_time),
     ("--residual bf16", "saves 49 ns a token", _against_served("bf16 residual")),
     ("no graphs", "-", _against_served("no graphs")),
     ("all of it, texts of 128 tokens", "410-470 ns a token", _sum),

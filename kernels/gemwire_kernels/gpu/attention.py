@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
-from gemwire_kernels.gpu.launch import chain, chaining
+from gemwire_kernels.gpu.launch import await_inputs, chaining, release
 from gemwire_kernels.gpu.matmul import opened, operand
 
 # Beyond every distance, and far enough from 2^31 to be added to a position.
@@ -81,6 +81,16 @@ def _rows(
 
 
 @triton.jit
+def _place(tile, num_tiles, cu_seqlens_ptr, tile_text_ptr, tile_row_ptr):
+    """Returns where a tile's text begins, the text's length, and the tile's first row in it."""
+    real = tile < num_tiles
+    text = tl.load(tile_text_ptr + tile, mask=real, other=0)
+    first_row = tl.load(tile_row_ptr + tile, mask=real, other=0)
+    begin = tl.load(cu_seqlens_ptr + text)
+    return begin, tl.load(cu_seqlens_ptr + text + 1) - begin, first_row
+
+
+@triton.jit
 def _attention_kernel(
     q_blocks, q_ptr, k, v, out_ptr, cu_seqlens_ptr, tile_text_ptr, tile_row_ptr, counts_ptr,
     scale_log2,
@@ -88,9 +98,14 @@ def _attention_kernel(
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     CHAINED: tl.constexpr, COPY_ENGINE: tl.constexpr,
 ):  # fmt: skip
-    chain(CHAINED)
+    release(CHAINED)
     kv_head = tl.program_id(1)
     num_tokens = tl.load(counts_ptr)
+    num_tiles = tl.load(counts_ptr + 2)
+    begin, length, first_row = _place(
+        tl.program_id(0), num_tiles, cu_seqlens_ptr, tile_text_ptr, tile_row_ptr
+    )
+    await_inputs(CHAINED)
     kv_size: tl.constexpr = NUM_KV_HEADS * HEAD_DIM
     k = opened(k, (num_tokens, kv_size), (kv_size, 1), (BLOCK_N, HEAD_DIM), COPY_ENGINE)
     v = opened(v, (num_tokens, kv_size), (kv_size, 1), (BLOCK_N, HEAD_DIM), COPY_ENGINE)
@@ -102,11 +117,7 @@ def _attention_kernel(
             (BLOCK_M, HEAD_DIM),
             COPY_ENGINE,
         )
-    for tile in tl.range(tl.program_id(0), tl.load(counts_ptr + 2), tl.num_programs(0)):
-        text = tl.load(tile_text_ptr + tile)
-        begin = tl.load(cu_seqlens_ptr + text)
-        length = tl.load(cu_seqlens_ptr + text + 1) - begin
-        first_row = tl.load(tile_row_ptr + tile)
+    for tile in tl.range(tl.program_id(0), num_tiles, tl.num_programs(0)):
         if NUM_KV_HEADS == 1:
             # A tile's rows are one block of memory. Rows beyond it are not stored.
             q = q_blocks.load([begin * GROUP + first_row, 0])
@@ -130,6 +141,9 @@ def _attention_kernel(
             out_ptr, begin, length, first_row, kv_head, NUM_KV_HEADS, GROUP, HEAD_DIM, BLOCK_M
         )
         tl.store(at, out.to(out_ptr.dtype.element_ty), mask=real)
+        begin, length, first_row = _place(
+            tile + tl.num_programs(0), num_tiles, cu_seqlens_ptr, tile_text_ptr, tile_row_ptr
+        )
 
 
 def attention(

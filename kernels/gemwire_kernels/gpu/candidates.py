@@ -1,24 +1,30 @@
 """Lists the tiles that `gemwire tune` tries, and selects among the measured ones. Pure: no GPU, no clock.
 
-A small batch wants few long steps of the sum, as nothing hides what a step costs; a large one wants short
-steps, so that several are under way. Attention has one tile for all sizes (see gemwire_kernels.gpu.tiles).
+A small batch wants few long steps of the sum, as nothing hides what a step costs, and the smallest wants
+all of it at once; a large one wants short steps, so that several are under way. Attention has one size of
+tile (see gemwire_kernels.gpu.tiles).
 """
 
 import itertools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple
+from typing import TypeVar
 
 from gemwire_kernels.gpu.tiles import AttentionTile, MatmulTile, Tile
 
-BLOCK_MS = (64, 128)  # fewer rows are another matrix instruction, with other bits
+BLOCK_MS = (64, 128)
 BLOCK_NS = (16, 32, 64, 128)
 BLOCK_K_TIMES = (1, 2, 4)  # of the default's
+# Up to so many tokens all of the sum at once is tried, by tiles of so few rows.
+AT_ONCE_TOKENS, AT_ONCE_ROWS = 64, 16
+AT_ONCE_BLOCK_NS = (8, 16, 32)
 ATTENTION_BLOCK_NS = (32, 64, 128)
 WARPS = (4, 8)
 STAGES = (2, 3, 4, 5, 6, 8, 12)
 ATTENTION_STAGES = (1, 2, 3)
 PER_MULTIPROCESSOR = (1, 2)
+Choice = TypeVar("Choice")
 # fp32 a thread in the accumulators; beyond it the epilogue has no registers.
 MOST_ACCUMULATORS = 128
 MOST_ATTENTION_ACCUMULATORS = 192
@@ -33,25 +39,27 @@ def matmul_candidates(
 ) -> list[MatmulTile]:
     """Lists the tiles that may fit for a batch of that many tokens, the default first.
 
-    `half_head` is qkv_norm_rope's BLOCK_N, which no tile chooses; 0 for the other operations.
+    `half_head` is for qkv_norm_rope, whose tiles may have half a head for BLOCK_N, written as 0; it is 0
+    for the other operations.
     """
-    found = []
+    found = _at_once(default) if tokens <= AT_ONCE_TOKENS else []
     for block_m, block_n, block_k, num_warps, per in itertools.product(
-        [rows for rows in BLOCK_MS if rows < 2 * tokens],
-        (half_head,) if half_head else BLOCK_NS,
+        [rows for rows in BLOCK_MS if rows == BLOCK_MS[0] or rows < 2 * tokens],
+        (0, *BLOCK_NS) if half_head else BLOCK_NS,
         [times * default.block_k for times in BLOCK_K_TIMES],
         WARPS,
         PER_MULTIPROCESSOR,
     ):
-        if 2 * block_m * block_n > MOST_ACCUMULATORS * 32 * num_warps:
+        columns = 2 * (block_n or half_head)
+        if block_m * columns > MOST_ACCUMULATORS * 32 * num_warps:
             continue
-        stage_bytes = (block_m + 2 * block_n) * block_k * element_size
+        stage_bytes = (block_m + columns) * block_k * element_size
         most = (shared_memory // per - RESERVED_BYTES) // stage_bytes
         # Deep enough to hide the loads, or the next fewer for what the estimate does not see.
         for num_stages in [stages for stages in STAGES if stages <= most][-2:]:
             tile = MatmulTile(
                 block_m=block_m,
-                block_n=0 if half_head else block_n,
+                block_n=block_n,
                 block_k=block_k,
                 num_warps=num_warps,
                 num_stages=num_stages,
@@ -59,6 +67,19 @@ def matmul_candidates(
             )
             found.append(tile)
     return _nearest_first(found, default)
+
+
+def _at_once(default: MatmulTile) -> list[MatmulTile]:
+    return [
+        MatmulTile(
+            block_m=AT_ONCE_ROWS,
+            block_n=block_n,
+            block_k=default.block_k,
+            num_warps=num_warps,
+            num_stages=0,
+        )
+        for block_n, num_warps in itertools.product(AT_ONCE_BLOCK_NS, WARPS)
+    ]
 
 
 def attention_candidates(
@@ -85,9 +106,9 @@ def attention_candidates(
 
 
 def better(
-    default: Tile | None, seconds: Mapping[Tile, float], worth: float = WORTH
-) -> Tile | None:
-    """Returns the fastest tile, but the default unless another is clearly faster; None without tiles."""
+    default: Choice | None, seconds: Mapping[Choice, float], worth: float = WORTH
+) -> Choice | None:
+    """Returns the fastest choice, but the default unless another is clearly faster; None without any."""
     if not seconds:
         return None
     fastest = min(seconds, key=seconds.__getitem__)

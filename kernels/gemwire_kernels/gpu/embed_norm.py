@@ -6,7 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
-from gemwire_kernels.gpu.launch import chain, chaining
+from gemwire_kernels.gpu.launch import await_inputs, chaining, release
 from gemwire_kernels.gpu.rows import rms_scale, row_warps
 
 
@@ -15,10 +15,11 @@ def _embed_norm_kernel(
     ids_ptr, embedding_ptr, norm_ptr, residual_ptr, x_ptr, counts_ptr, scale, eps,
     HIDDEN: tl.constexpr, BLOCK: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
-    chain(CHAINED)
+    release(CHAINED)
     row, column = tl.program_id(0), tl.arange(0, BLOCK)
     mask = column < tl.where(row < tl.load(counts_ptr), HIDDEN, 0)
     token = tl.load(ids_ptr + row).to(tl.int64)  # beyond the counts anything, and not followed
+    await_inputs(CHAINED)
     values = tl.load(embedding_ptr + token * HIDDEN + column, mask=mask, other=0.0)
     # As it is stored, so that the norm is of what the next layers see.
     residual = (values.to(tl.float32) * scale).to(residual_ptr.dtype.element_ty)

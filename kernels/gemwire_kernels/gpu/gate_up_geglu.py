@@ -6,8 +6,8 @@ import triton.language as tl
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
-from gemwire_kernels.gpu.launch import chain, chaining, fetch, fetched
-from gemwire_kernels.gpu.matmul import halves, opened, operand
+from gemwire_kernels.gpu.launch import await_inputs, chaining, fetch, fetched, release
+from gemwire_kernels.gpu.matmul import halves, load_rows, opened, operand
 
 
 @triton.jit
@@ -24,12 +24,13 @@ def _gate_up_geglu_kernel(
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
     CHAINED: tl.constexpr, COPY_ENGINE: tl.constexpr,
 ):  # fmt: skip
+    release(CHAINED)
     columns: tl.constexpr = tl.cdiv(N, BLOCK_N)
     w_ptr += tl.program_id(0) % columns * (BLOCK_N * K)
     fetch(w_ptr, FETCHED)
     fetch(w_ptr + N * K, FETCHED)
-    chain(CHAINED)
     num_tokens = tl.load(counts_ptr)
+    await_inputs(CHAINED)
     x = opened(x, (num_tokens, K), (K, 1), (BLOCK_M, BLOCK_K), COPY_ENGINE)
     w = opened(w, (2, N, K), (N * K, K, 1), (2, BLOCK_N, BLOCK_K), COPY_ENGINE)
     out = opened(out, (num_tokens, N), (N, 1), (BLOCK_M, BLOCK_N), COPY_ENGINE)
@@ -44,12 +45,46 @@ def _gate_up_geglu_kernel(
         out.store([row, column], (gelu_tanh(gate) * up).to(out.dtype))
 
 
+@triton.jit
+def _gate_up_geglu_at_once_kernel(
+    x_ptr, w_ptr, out_ptr, counts_ptr,
+    N: tl.constexpr, K: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, CHAINED: tl.constexpr,
+):  # fmt: skip
+    release(CHAINED)
+    columns: tl.constexpr = tl.cdiv(N, BLOCK_N)
+    row = tl.program_id(0) // columns * BLOCK_M + tl.arange(0, BLOCK_M)
+    first = tl.program_id(0) % columns * BLOCK_N
+    num_tokens = tl.load(counts_ptr)
+    both = tl.arange(0, 2 * BLOCK_N)
+    rows_of_w = both // BLOCK_N * N + first + both % BLOCK_N
+    w = load_rows(w_ptr, rows_of_w, first + both % BLOCK_N < N, K, BLOCK_K)
+    await_inputs(CHAINED)
+    x = load_rows(x_ptr, row, row < num_tokens, K, BLOCK_K)
+    gate_and_up = tl.zeros((BLOCK_M, 2 * BLOCK_N), tl.float32)
+    for i in tl.static_range(len(w)):
+        gate_and_up = tl.dot(x[i], w[i].T, gate_and_up, input_precision="ieee")
+    gate, up = halves(gate_and_up, BLOCK_M, 2 * BLOCK_N)
+    column = first + tl.arange(0, BLOCK_N)
+    mask = (row < num_tokens)[:, None] & (column < N)[None, :]
+    at = row[:, None] * N + column[None, :]
+    tl.store(out_ptr + at, (gelu_tanh(gate) * up).to(out_ptr.dtype.element_ty), mask=mask)
+
+
 def gate_up_geglu(plan: Plan, x: Tensor, gate_up_proj: Tensor) -> Tensor:
     """x [T, hidden], gate_up_proj [2 intermediate, hidden]: [T, intermediate] of x's dtype."""
     (rows, depth), columns = x.shape, len(gate_up_proj) // 2
     tile = plan.tiles.gate_up
     out = torch.empty(rows, columns, dtype=x.dtype, device=x.device)
     tiles = tile.tiles(rows, 2 * columns)
+    if tile.at_once:
+        _gate_up_geglu_at_once_kernel[tiles,](
+            x, gate_up_proj, out, plan.counts,
+            N=columns, K=depth,
+            BLOCK_M=tile.block_m, BLOCK_N=tile.block_n, BLOCK_K=tile.block_k,
+            num_warps=tile.num_warps, **chaining(plan),
+        )  # fmt: skip
+        return out
     grid = plan.programs(tiles, tile.per_multiprocessor)
     _gate_up_geglu_kernel[grid](
         operand(plan, x, tile.block_m, tile.block_k),

@@ -1,7 +1,8 @@
 """head: the folded Dense layers and L2, in fp32.
 
 A product of two fp32 numbers is three of tf32 parts (tf32x3) on the tensor cores: as near to fp64 as fp32
-additions are, and on an H200 two to seven times as fast as those.
+additions are, and on an H200 two to seven times as fast as those. A sum over K is PARTS sums beside one
+another, as instructions that add to the same sum wait for one another.
 """
 
 import torch
@@ -10,37 +11,42 @@ import triton.language as tl
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
-from gemwire_kernels.gpu.launch import chain, chaining
+from gemwire_kernels.gpu.launch import await_inputs, chaining, fetch, fetched, release
 from gemwire_kernels.gpu.rows import ROWS, row_warps
 
 PROGRAMS_PER_MULTIPROCESSOR = 4
-# Few columns a program, so that all multiprocessors read the matrix even for a single text.
-BLOCK_M, BLOCK_N, BLOCK_K = 16, 32, 64
+BLOCK_M, BLOCK_K, PARTS = 16, 32, 4
+# Columns of a program: for few texts fewer, so that more multiprocessors read the matrix.
+FEW_TEXTS = 128
+BLOCK_N, BLOCK_N_OF_FEW = 32, 16
 
 
 @triton.jit
 def _dense_kernel(
     x_ptr, w_ptr, out_ptr, counts_ptr,
-    N: tl.constexpr, K: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PRECISION: tl.constexpr,
-    CHAINED: tl.constexpr,
+    N: tl.constexpr, K: tl.constexpr, PART: tl.constexpr, FETCHED: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PARTS: tl.constexpr,
+    PRECISION: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
-    chain(CHAINED)
+    """x w^T; part p of a sum goes over K from p * PART on."""
+    release(CHAINED)
     columns: tl.constexpr = tl.cdiv(N, BLOCK_N)
+    fetch(w_ptr + tl.program_id(0) % columns * (BLOCK_N * K), FETCHED)
     num_texts = tl.load(counts_ptr + 1)
+    await_inputs(CHAINED)
     tiles = tl.cdiv(num_texts, BLOCK_M) * columns
     for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0)):
         row = tile // columns * BLOCK_M + tl.arange(0, BLOCK_M)
         column = tile % columns * BLOCK_N + tl.arange(0, BLOCK_N)
-        total = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-        for start in range(0, K, BLOCK_K):
-            k = start + tl.arange(0, BLOCK_K)
-            x_at = row.to(tl.int64)[:, None] * K + k[None, :]
-            x_mask = (row < num_texts)[:, None] & (k < K)[None, :]
-            x = tl.load(x_ptr + x_at, mask=x_mask, other=0.0)
-            w_mask = (column < N)[:, None] & (k < K)[None, :]
-            w = tl.load(w_ptr + column[:, None] * K + k[None, :], mask=w_mask, other=0.0)
-            total = tl.dot(x, w.T, total, input_precision=PRECISION)
+        totals = tl.zeros((PARTS, BLOCK_M, BLOCK_N), tl.float32)
+        for start in range(0, PART, BLOCK_K):
+            k = tl.arange(0, PARTS)[:, None, None] * PART + start + tl.arange(0, BLOCK_K)
+            x_mask = (row < num_texts)[None, :, None] & (k < K)
+            x = tl.load(x_ptr + row.to(tl.int64)[None, :, None] * K + k, mask=x_mask, other=0.0)
+            w_mask = (column < N)[None, :, None] & (k < K)
+            w = tl.load(w_ptr + column[None, :, None] * K + k, mask=w_mask, other=0.0)
+            totals = tl.dot(x, tl.permute(w, (0, 2, 1)), totals, input_precision=PRECISION)
+        total = tl.sum(totals, 0)
         mask = (row < num_texts)[:, None] & (column < N)[None, :]
         tl.store(out_ptr + row.to(tl.int64)[:, None] * N + column[None, :], total, mask=mask)
 
@@ -51,9 +57,10 @@ def _normalize_kernel(
     N: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
     """Divides each row x by max(|x|, 1e-12), in place, as torch.nn.functional.normalize does."""
-    chain(CHAINED)
+    release(CHAINED)
     column = tl.arange(0, BLOCK)
     num_texts = tl.load(counts_ptr + 1)
+    await_inputs(CHAINED)
     for start in tl.range(tl.program_id(0) * ROWS, num_texts, tl.num_programs(0) * ROWS):
         row = start + tl.arange(0, ROWS)
         mask = (row < num_texts)[:, None] & (column < N)[None, :]
@@ -63,15 +70,22 @@ def _normalize_kernel(
         tl.store(x_ptr + at, x / tl.maximum(length, 1e-12)[:, None], mask=mask)
 
 
+def part_of(depth: int, block_k: int, parts: int) -> int:
+    """Returns the length of each of the parts of a sum, whole blocks."""
+    return triton.cdiv(depth, block_k * parts) * block_k
+
+
 def head(plan: Plan, pooled: Tensor, dense: Tensor) -> Tensor:
     """pooled fp32 [n, hidden], dense fp32 [dimensions, hidden]: fp32 [n, dimensions], each row of length
     one."""
     (rows, depth), columns = pooled.shape, len(dense)
     out = torch.empty(rows, columns, dtype=torch.float32, device=pooled.device)
-    tiles = triton.cdiv(rows, BLOCK_M) * triton.cdiv(columns, BLOCK_N)
+    block_n = BLOCK_N_OF_FEW if rows <= FEW_TEXTS else BLOCK_N
+    tiles = triton.cdiv(rows, BLOCK_M) * triton.cdiv(columns, block_n)
     _dense_kernel[plan.programs(tiles, PROGRAMS_PER_MULTIPROCESSOR)](
         pooled, dense, out, plan.counts,
-        N=columns, K=depth, BLOCK_M=BLOCK_M, BLOCK_N=BLOCK_N, BLOCK_K=BLOCK_K, PRECISION="tf32x3",
+        N=columns, K=depth, PART=part_of(depth, BLOCK_K, PARTS), FETCHED=fetched(plan, dense, block_n),
+        BLOCK_M=BLOCK_M, BLOCK_N=block_n, BLOCK_K=BLOCK_K, PARTS=PARTS, PRECISION="tf32x3",
         num_warps=4, num_stages=4, **chaining(plan),
     )  # fmt: skip
     grid = plan.programs(triton.cdiv(rows, ROWS), PROGRAMS_PER_MULTIPROCESSOR)

@@ -8,16 +8,25 @@ from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
 
+MOST_REGISTERS = 255  # of a thread
+
 
 @triton.jit
-def chain(CHAINED: tl.constexpr):
-    """Starts every kernel, before any read of another kernel's output.
-
-    Lets the programs of the next kernel come up, and waits until the kernel before has ended and
-    its results are in memory. As every kernel waits, all earlier kernels have ended too.
-    """
+def release(CHAINED: tl.constexpr):
+    """Lets the programs of the next kernel come up; every kernel begins with it."""
     if CHAINED:
         tl.extra.cuda.gdc_launch_dependents()
+
+
+@triton.jit
+def await_inputs(CHAINED: tl.constexpr):
+    """Waits until the kernel before has ended and its results are in memory.
+
+    Stands in every kernel before any read of another kernel's output. As every kernel waits, all
+    earlier kernels have ended too. What no kernel writes, the weights and the batch's plan, may be
+    read before.
+    """
+    if CHAINED:
         tl.extra.cuda.gdc_wait()
 
 
@@ -26,7 +35,7 @@ def fetch(pointer, BYTES: tl.constexpr):
     """Prefetches BYTES from the pointer on, a multiple of 16, into the L2 while the kernel before
     still runs.
 
-    Called before `chain`, for a program's first weights: no kernel writes them, and they are most
+    Called before `await_inputs`, for a program's first weights: no kernel writes them, and they are most
     of the reads of a small batch. One thread issues the prefetch, and no thread waits for its end.
     """
     if BYTES > 0:
@@ -54,9 +63,11 @@ def fetched(plan: Plan, weight: Tensor, rows: int) -> int:
 
 
 def chaining(plan: Plan) -> dict[str, Any]:
-    """Returns the options of a launch whose kernel begins with `chain`.
+    """Returns the options of a launch whose kernel calls `release` and `await_inputs`.
 
     A product and a sum are one instruction with one rounding. This is set here, as Triton's default
-    may change between versions, and a text's bits with it.
+    may change between versions, and a text's bits with it. Chained batches are small: a multiprocessor
+    has few programs, and the compiler need not save registers.
     """
-    return {"CHAINED": plan.chained, "launch_pdl": plan.chained, "enable_fp_fusion": True}
+    few_programs = {"launch_pdl": True, "maxnreg": MOST_REGISTERS} if plan.chained else {}
+    return {"CHAINED": plan.chained, "enable_fp_fusion": True, **few_programs}

@@ -6,8 +6,9 @@ import triton.language as tl
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
-from gemwire_kernels.gpu.launch import chain, chaining, fetch, fetched
-from gemwire_kernels.gpu.matmul import halves, opened, operand
+from gemwire_kernels.gpu.launch import await_inputs, chaining, fetch, fetched, release
+from gemwire_kernels.gpu.matmul import halves, load_rows, opened, operand
+from gemwire_kernels.gpu.tiles import MatmulTile
 
 
 @triton.jit
@@ -17,10 +18,11 @@ def _linear_kernel(
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
     CHAINED: tl.constexpr, COPY_ENGINE: tl.constexpr,
 ):  # fmt: skip
+    release(CHAINED)
     columns: tl.constexpr = tl.cdiv(N, 2 * BLOCK_N)
     fetch(w_ptr + tl.program_id(0) % columns * (2 * BLOCK_N * K), FETCHED)
-    chain(CHAINED)
     num_tokens = tl.load(counts_ptr)
+    await_inputs(CHAINED)
     x = opened(x, (num_tokens, K), (K, 1), (BLOCK_M, BLOCK_K), COPY_ENGINE)
     w = opened(w, (N, K), (K, 1), (2 * BLOCK_N, BLOCK_K), COPY_ENGINE)
     out = opened(out, (num_tokens, N), (N, 1), (BLOCK_M, BLOCK_N), COPY_ENGINE)
@@ -36,12 +38,46 @@ def _linear_kernel(
         out.store([row, first + BLOCK_N], two.to(out.dtype))
 
 
+@triton.jit
+def _linear_at_once_kernel(
+    x_ptr, w_ptr, out_ptr, counts_ptr,
+    N: tl.constexpr, K: tl.constexpr,
+    BLOCK_M: tl.constexpr, COLUMNS: tl.constexpr, BLOCK_K: tl.constexpr, CHAINED: tl.constexpr,
+):  # fmt: skip
+    release(CHAINED)
+    columns: tl.constexpr = tl.cdiv(N, COLUMNS)
+    row = tl.program_id(0) // columns * BLOCK_M + tl.arange(0, BLOCK_M)
+    column = tl.program_id(0) % columns * COLUMNS + tl.arange(0, COLUMNS)
+    num_tokens = tl.load(counts_ptr)
+    w = load_rows(w_ptr, column, column < N, K, BLOCK_K)
+    await_inputs(CHAINED)
+    x = load_rows(x_ptr, row, row < num_tokens, K, BLOCK_K)
+    total = tl.zeros((BLOCK_M, COLUMNS), tl.float32)
+    for i in tl.static_range(len(w)):
+        total = tl.dot(x[i], w[i].T, total, input_precision="ieee")
+    mask = (row < num_tokens)[:, None] & (column < N)[None, :]
+    at = row[:, None] * N + column[None, :]
+    tl.store(out_ptr + at, total.to(out_ptr.dtype.element_ty), mask=mask)
+
+
 def linear(plan: Plan, x: Tensor, weight: Tensor) -> Tensor:
     """x [T, K] times weight [N, K], transposed: [T, N] of x's dtype."""
+    return product(plan, x, weight, plan.tiles.linear, x.dtype)
+
+
+def product(plan: Plan, x: Tensor, weight: Tensor, tile: MatmulTile, dtype: torch.dtype) -> Tensor:
+    """As `linear`, by tiles and of a dtype of the caller's."""
     (rows, depth), columns = x.shape, len(weight)
-    tile = plan.tiles.linear
-    out = torch.empty(rows, columns, dtype=x.dtype, device=x.device)
+    out = torch.empty(rows, columns, dtype=dtype, device=x.device)
     tiles = tile.tiles(rows, columns)
+    if tile.at_once:
+        _linear_at_once_kernel[tiles,](
+            x, weight, out, plan.counts,
+            N=columns, K=depth,
+            BLOCK_M=tile.block_m, COLUMNS=2 * tile.block_n, BLOCK_K=tile.block_k,
+            num_warps=tile.num_warps, **chaining(plan),
+        )  # fmt: skip
+        return out
     grid = plan.programs(tiles, tile.per_multiprocessor)
     _linear_kernel[grid](
         operand(plan, x, tile.block_m, tile.block_k),

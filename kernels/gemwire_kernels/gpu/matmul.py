@@ -8,6 +8,9 @@ Where both blocks are one product and a program has several tiles, the loops ove
 (`FLATTEN`): the next tile's loads are under way during this one's epilogue. With two products there, Triton
 3.6 waits for each.
 
+In the smallest batches a program has all of K at once (`at_once` in a tile): its weights are in shared
+memory before the kernel before has ended.
+
 Batch invariance: an element's sum goes through K in order, 16 at a time, whatever its row's place in the
 batch and whatever the tile; there is no split of K. So a tile set may change every size of a tile with the
 batch's.
@@ -35,6 +38,19 @@ def opened(matrix, shape, strides, block, COPY_ENGINE: tl.constexpr):
         return matrix
     else:
         return tl.make_tensor_descriptor(matrix, shape, strides, block)
+
+
+@triton.jit
+def load_rows(pointer, row, real, K: tl.constexpr, BLOCK_K: tl.constexpr):
+    """Loads whole rows of a matrix [.., K] as a tuple of blocks [len(row), BLOCK_K]. What is not real, or
+    beyond K, is zero."""
+    blocks: tl.tuple = ()
+    for at in tl.static_range(0, K, BLOCK_K):
+        k = at + tl.arange(0, BLOCK_K)
+        mask = real[:, None] & (k < K)[None, :]
+        block = tl.load(pointer + row[:, None] * K + k[None, :], mask=mask, other=0.0)
+        blocks = blocks + (block,)  # noqa: RUF005 (Triton has no other way)
+    return blocks
 
 
 def has_copy_engine(major: int) -> bool:

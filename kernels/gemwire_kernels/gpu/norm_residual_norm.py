@@ -6,7 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
-from gemwire_kernels.gpu.launch import chain, chaining
+from gemwire_kernels.gpu.launch import await_inputs, chaining, release
 from gemwire_kernels.gpu.rows import rms_scale, row_warps
 
 
@@ -15,14 +15,15 @@ def _norm_residual_norm_kernel(
     y_ptr, residual_ptr, post_norm_ptr, next_norm_ptr, x_ptr, counts_ptr, eps,
     HIDDEN: tl.constexpr, BLOCK: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
-    chain(CHAINED)
+    release(CHAINED)
     row, column = tl.program_id(0), tl.arange(0, BLOCK)
     mask = column < tl.where(row < tl.load(counts_ptr), HIDDEN, 0)
+    post_norm = tl.load(post_norm_ptr + column, mask=column < HIDDEN, other=0.0)
+    next_norm = tl.load(next_norm_ptr + column, mask=column < HIDDEN, other=0.0)
+    await_inputs(CHAINED)
     at = row.to(tl.int64) * HIDDEN + column
     y = tl.load(y_ptr + at, mask=mask, other=0.0).to(tl.float32)
     residual = tl.load(residual_ptr + at, mask=mask, other=0.0).to(tl.float32)
-    post_norm = tl.load(post_norm_ptr + column, mask=column < HIDDEN, other=0.0)
-    next_norm = tl.load(next_norm_ptr + column, mask=column < HIDDEN, other=0.0)
     y = y * rms_scale(y, HIDDEN, eps) * post_norm
     total = (residual + y).to(residual_ptr.dtype.element_ty)
     tl.store(residual_ptr + at, total, mask=mask)

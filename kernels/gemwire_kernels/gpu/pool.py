@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
-from gemwire_kernels.gpu.launch import chain, chaining
+from gemwire_kernels.gpu.launch import await_inputs, chaining, release
 from gemwire_kernels.gpu.rows import ROWS, rms_scale, row_warps
 
 PROGRAMS_PER_MULTIPROCESSOR = 8
@@ -22,10 +22,12 @@ def _sum_tiles_kernel(
     TILE_ROWS: tl.constexpr, GROUP: tl.constexpr,
     HIDDEN: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
-    chain(CHAINED)
+    release(CHAINED)
     column = tl.arange(0, BLOCK)
     norm = tl.load(norm_ptr + column, mask=column < HIDDEN, other=0.0)
-    for tile in tl.range(tl.program_id(0), tl.load(counts_ptr + 2), tl.num_programs(0)):
+    num_tiles = tl.load(counts_ptr + 2)
+    await_inputs(CHAINED)
+    for tile in tl.range(tl.program_id(0), num_tiles, tl.num_programs(0)):
         text = tl.load(tile_text_ptr + tile)
         begin, row_of = tl.load(cu_seqlens_ptr + text), tl.load(tile_row_ptr + tile)
         # The tokens whose first row is the tile's.
@@ -48,10 +50,12 @@ def _mean_kernel(
     sums_ptr, out_ptr, cu_seqlens_ptr, cu_tiles_ptr, counts_ptr,
     HIDDEN: tl.constexpr, BLOCK: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
-    chain(CHAINED)
+    release(CHAINED)
     column = tl.arange(0, BLOCK)
     mask = column < HIDDEN
-    for text in tl.range(tl.program_id(0), tl.load(counts_ptr + 1), tl.num_programs(0)):
+    num_texts = tl.load(counts_ptr + 1)
+    await_inputs(CHAINED)
+    for text in tl.range(tl.program_id(0), num_texts, tl.num_programs(0)):
         total = tl.zeros((BLOCK,), tl.float32)
         for tile in tl.range(tl.load(cu_tiles_ptr + text), tl.load(cu_tiles_ptr + text + 1)):
             total += tl.load(sums_ptr + tile * HIDDEN + column, mask=mask, other=0.0)

@@ -3,6 +3,9 @@
 A program owns one head of BLOCK_M tokens, its first half in one accumulator and its second in the other:
 the norm is one sum over both, and a rotary pair is one element of each. Beside both accumulators a half's
 angles fit the registers in float16, whose error, 2^-12, is an eighth of a bfloat16 result's.
+
+A small batch would have as few programs as there are heads. There each takes some columns of the product,
+and gemwire_kernels.gpu.norm_rope does the rest, with the same bits.
 """
 
 import torch
@@ -11,39 +14,15 @@ import triton.language as tl
 from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
-from gemwire_kernels.gpu.launch import chain, chaining, fetch, fetched
+from gemwire_kernels.gpu.heads import finite, rotated
+from gemwire_kernels.gpu.launch import await_inputs, chaining, fetch, fetched, release
+from gemwire_kernels.gpu.linear import product
 from gemwire_kernels.gpu.matmul import opened, operand
+from gemwire_kernels.gpu.norm_rope import norm_rope
 from gemwire_kernels.ops import RotaryTable
 
 # The dtype of the rotary tables, by the serving dtype.
 ROTARY_DTYPES = {torch.bfloat16: torch.float16, torch.float32: torch.float32}
-LARGEST = tl.constexpr(3.38e38)  # just under bfloat16's and float32's
-
-
-@triton.jit
-def _store_rotated(
-    desc, row, column, one, two, norm_ptr, cos_ptr, sin_ptr, positions, eps, HALF: tl.constexpr
-):  # fmt: skip
-    """RMSNorm of each row of a head (arXiv:1910.07467), then its pairs (one[i], two[i]) turned by the
-    angles of the row's position (arXiv:2104.09864), in fp32."""
-    scale = tl.rsqrt((tl.sum(one * one, 1) + tl.sum(two * two, 1)) / (2 * HALF) + eps)[:, None]
-    one, two = one * scale, two * scale
-    # The angles before the weights: the other way round, registers do not suffice.
-    i = tl.arange(0, HALF)
-    angle = positions[:, None] * HALF + i[None, :]
-    cos, sin = tl.load(cos_ptr + angle).to(tl.float32), tl.load(sin_ptr + angle).to(tl.float32)
-    one = one * tl.load(norm_ptr + i)[None, :]
-    two = two * tl.load(norm_ptr + HALF + i)[None, :]
-    desc.store([row, column], (one * cos - two * sin).to(desc.dtype))
-    desc.store([row, column + HALF], (two * cos + one * sin).to(desc.dtype))
-
-
-@triton.jit
-def _store_finite(desc, row, column, half):
-    """A half of a head of v. Attention multiplies values it must not see by a weight of zero, and
-    0 * NaN is NaN: a text that came to NaN keeps it in its residual, not in v."""
-    half = tl.where(half == half, tl.minimum(tl.maximum(half, -LARGEST), LARGEST), 0.0)
-    desc.store([row, column], half.to(desc.dtype))
 
 
 @triton.jit
@@ -54,10 +33,11 @@ def _qkv_norm_rope_kernel(
     FETCHED: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr,
     CHAINED: tl.constexpr, COPY_ENGINE: tl.constexpr,
 ):  # fmt: skip
+    release(CHAINED)
     heads: tl.constexpr = NUM_HEADS + 2 * NUM_KV_HEADS
     fetch(w_ptr + tl.program_id(0) % heads * (2 * HALF * K), FETCHED)
-    chain(CHAINED)
     num_tokens = tl.load(counts_ptr)
+    await_inputs(CHAINED)
     x = opened(x, (num_tokens, K), (K, 1), (BLOCK_M, BLOCK_K), COPY_ENGINE)
     w = opened(w, (heads * 2 * HALF, K), (K, 1), (HALF, BLOCK_K), COPY_ENGINE)
     q_size: tl.constexpr = NUM_HEADS * 2 * HALF
@@ -79,18 +59,21 @@ def _qkv_norm_rope_kernel(
             two = tl.dot(rows_of_x, w.load([first + HALF, at]).T, two, input_precision="ieee")
         if head < NUM_HEADS + NUM_KV_HEADS:
             if head < NUM_HEADS:
-                _store_rotated(
-                    q, row, first, one, two, q_norm_ptr, cos_ptr, sin_ptr, positions, eps, HALF
+                one, two = rotated(
+                    one, two, q_norm_ptr, cos_ptr, sin_ptr, positions, eps, BLOCK_M, HALF
                 )
+                q.store([row, first], one.to(q.dtype))
+                q.store([row, first + HALF], two.to(q.dtype))
             else:
-                _store_rotated(
-                    k, row, first - q_size, one, two, k_norm_ptr,
-                    cos_ptr, sin_ptr, positions, eps, HALF,
-                )  # fmt: skip
+                one, two = rotated(
+                    one, two, k_norm_ptr, cos_ptr, sin_ptr, positions, eps, BLOCK_M, HALF
+                )
+                k.store([row, first - q_size], one.to(k.dtype))
+                k.store([row, first - q_size + HALF], two.to(k.dtype))
         else:
             column = first - q_size - kv_size
-            _store_finite(v, row, column, one)
-            _store_finite(v, row, column + HALF, two)
+            v.store([row, column], finite(one).to(v.dtype))
+            v.store([row, column + HALF], finite(two).to(v.dtype))
 
 
 def qkv_norm_rope(
@@ -115,6 +98,10 @@ def qkv_norm_rope(
         for heads in (num_heads, num_kv_heads)
     )
     v = plan.values
+    if tile.block_n:
+        made = product(plan, x, qkv_proj, tile, torch.float32)
+        norm_rope(plan, made, q_norm, k_norm, rotary, positions, (q, k, v), eps)
+        return q, k, v
     outputs = (operand(plan, t.flatten(1), tile.block_m, head_dim // 2) for t in (q, k, v))
     tiles = triton.cdiv(rows, tile.block_m) * (num_heads + 2 * num_kv_heads)
     grid = plan.programs(tiles, tile.per_multiprocessor)

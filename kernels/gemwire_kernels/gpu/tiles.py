@@ -7,8 +7,8 @@ all fit, and on Hopper nothing spills. On other cards some kernels do, and are s
 
 A table has several sizes of matrix tiles, by the number of tokens. Their bits are the same: an element's
 sum goes through K in order, 16 at a time, whatever BLOCK_K is. Tests compare, and so does `gemwire tune`
-before it times a tile. Attention has one tile for all sizes, as the blocks of keys and the parts that
-pooling sums are its own.
+before it times a tile. Attention has one size of tile, as the blocks of keys and the parts that pooling
+sums are its own; only its stages and programs a multiprocessor change with the size.
 """
 
 import json
@@ -31,7 +31,8 @@ KEYS = {"measured": ("gpu", "triton", "dtype"), "fitting": ("shared_memory", "dt
 class MatmulTile:
     """BLOCK_M tokens by two blocks of BLOCK_N weight rows, BLOCK_K of the sum at a time.
 
-    qkv_norm_rope takes half a head for BLOCK_N, whatever it says here.
+    In qkv_norm_rope a BLOCK_N of 0 is half a head; with another, norm and rotation are a kernel of their
+    own. 0 stages: all of the sum at once (see gemwire_kernels.gpu.matmul), in blocks of BLOCK_K.
     """
 
     block_m: int
@@ -40,6 +41,10 @@ class MatmulTile:
     num_warps: int
     num_stages: int
     per_multiprocessor: int = 1
+
+    @property
+    def at_once(self) -> bool:
+        return self.num_stages == 0
 
     def tiles(self, rows: int, columns: int) -> int:
         return triton.cdiv(rows, self.block_m) * triton.cdiv(columns, 2 * self.block_n)
@@ -54,6 +59,11 @@ class AttentionTile:
     num_warps: int
     num_stages: int
     per_multiprocessor: int = 1
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """What a vector's bits depend on."""
+        return self.block_m, self.block_n, self.num_warps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +94,7 @@ class TileTable:
             raise ValueError(f"{self.source}: only the last of the sizes has no max_tokens")
         if limits[:-1] != sorted(limits[:-1], key=lambda limit: limit or 0):
             raise ValueError(f"{self.source}: sizes go from small to large")
-        if len({tile_set.attention for tile_set in self.sets}) > 1:
+        if len({tile_set.attention.size for tile_set in self.sets}) > 1:
             raise ValueError(f"{self.source}: several sizes of attention: bits would differ")
 
     def for_tokens(self, tokens: int) -> TileSet:
@@ -117,17 +127,15 @@ def find_table(gpu: str, shared_memory: int, dtype: str, extra: Path | None = No
 
 def to_entry(sets: Sequence[TileSet], gpu: str, dtype: str) -> dict[str, Any]:
     """Makes a `measured` entry of the file; the inverse of reading one."""
-    attention = astuple(sets[0].attention)
     rows = [
         {"max_tokens": s.max_tokens, "chained": s.chained}
-        | {name: astuple(getattr(s, name)) for name in ("qkv", "linear", "gate_up")}
+        | {name: astuple(getattr(s, name)) for name in ("qkv", "linear", "gate_up", "attention")}
         for s in sets
     ]
     return {
         "gpu": gpu,
         "triton": TRITON,
         "dtype": dtype,
-        "attention": attention,
         "sets": rows,
     }
 
@@ -175,13 +183,12 @@ def _read(name: str, text: str) -> dict[str, list[Any]]:
 
 def _table(source: str, entry: dict[str, Any]) -> TileTable:
     try:
-        attention = _tile(AttentionTile, entry["attention"])
         sets = tuple(
             TileSet(
                 qkv=_tile(MatmulTile, row["qkv"]),
                 linear=_tile(MatmulTile, row["linear"]),
                 gate_up=_tile(MatmulTile, row["gate_up"]),
-                attention=attention,
+                attention=_tile(AttentionTile, row["attention"]),
                 max_tokens=row["max_tokens"],
                 chained=row.get("chained", False),
             )

@@ -6,7 +6,7 @@ is passed over, and so is one whose bits differ from those of the other sizes.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,8 +33,7 @@ from gemwire_kernels.ops import Batch
 
 MATMULS = ("qkv", "linear", "gate_up")
 OPERATIONS = (*MATMULS, "attention")
-# Tokens of the batches that a table's sizes are measured on: one number a size, the largest last.
-MEASURED_TOKENS = (64, 512, 2816, 5632)
+# Tokens of the batch that a table's largest size is measured on: what bulk uses.
 LARGEST_TOKENS = 16896
 # Limit of |out - default's| / |default's|: bfloat16 rounds once in both.
 CLOSE = 1e-2
@@ -90,8 +89,8 @@ def tune(
             sets[i] = with_tile(sets[i], operation, tile)
         changes += found
     if "attention" in operations:
-        attention_tile, found = search.attention()
-        sets = [replace(s, attention=attention_tile) for s in sets]
+        attention_tiles, found = search.attention()
+        sets = [replace(s, attention=tile) for s, tile in zip(sets, attention_tiles, strict=True)]
         changes += found
     return Tuned(tuple(sets), tuple(changes))
 
@@ -115,8 +114,9 @@ class _Search:
         self._bench = bench
         self._deadline, self._report = deadline, report
         self._sets = table.sets
-        # The small sizes of a table by its limits, the last by what serving and bulk use.
-        self._tokens = (*MEASURED_TOKENS[: len(table.sets) - 1], LARGEST_TOKENS)
+        # Half of what fits: batches are between the limits.
+        limits = [s.max_tokens for s in table.sets if s.max_tokens is not None]
+        self._tokens = (*(limit // 2 for limit in limits), LARGEST_TOKENS)
         self._rotary = bench.rotary(ROTARY_DTYPES[bench.dtype])
         self._element = torch.empty((), dtype=bench.dtype).element_size()
         matmuls = sum(operation in MATMULS for operation in operations)
@@ -199,7 +199,8 @@ class _Search:
             seconds,
         )
 
-    def attention(self) -> tuple[AttentionTile, list[Change]]:
+    def attention(self) -> tuple[list[AttentionTile], list[Change]]:
+        """Finds a tile for each of the table's sizes; they differ only in what changes no bits."""
         default = self._sets[-1].attention
         bench = self._bench
         candidates = attention_candidates(
@@ -236,18 +237,18 @@ class _Search:
                     for tile in working
                 }
                 by_tokens[tokens] = _time(calls, timing / len(loads))
-        # One tile for all sizes: the best in the geometric mean.
-        scores = {
-            tile: math.exp(sum(math.log(t[tile]) for t in by_tokens.values()) / len(by_tokens))
-            for tile in working
-        }
-        best = better(default, scores)
-        if best is None:
+        size = _best_size(default, by_tokens.values())
+        if size is None:
             raise ValueError("attention: no tile works")
-        return best, [
-            Change("attention", tokens, times.get(default), times[best], best, tried)
-            for tokens, times in by_tokens.items()
-        ]
+        tiles, changes = [], []
+        for tile_set, (tokens, times) in zip(self._sets, by_tokens.items(), strict=True):
+            fitting = {tile: seconds for tile, seconds in times.items() if tile.size == size}
+            before = times.get(tile_set.attention)
+            best = better(tile_set.attention, fitting)
+            assert best is not None  # every time has the same tiles
+            tiles.append(best)
+            changes.append(Change("attention", tokens, before, fitting[best], best, tried))
+        return tiles, changes
 
     def _attention_batch(self, lengths: Any, tile: AttentionTile) -> Batch:
         return self._bench.batch(lengths, replace(self._sets[-1], attention=tile))
@@ -257,6 +258,24 @@ class _Search:
         q = self._bench.normal(tokens, sizes.num_heads, sizes.head_dim)
         k, v = (self._bench.normal(tokens, sizes.num_kv_heads, sizes.head_dim) for _ in range(2))
         return q, k, v
+
+
+def _best_size(
+    default: AttentionTile, by_tokens: Collection[Mapping[AttentionTile, float]]
+) -> tuple[int, int, int] | None:
+    """Returns the size of the tiles that are fastest in the geometric mean over the numbers of tokens."""
+    sizes = {tile.size for times in by_tokens for tile in times}
+    scores = {
+        size: math.exp(
+            sum(
+                math.log(min(t for tile, t in times.items() if tile.size == size))
+                for times in by_tokens
+            )
+            / len(by_tokens)
+        )
+        for size in sizes
+    }
+    return better(default.size, scores)
 
 
 def _first_rows(inputs: Inputs, tokens: int) -> Inputs:

@@ -20,7 +20,9 @@ TABLE = HERE.with_name("resources.json")
 KERNELS = HERE.parents[3] / "kernels"
 TRITON = ".".join(triton.__version__.split(".")[:2])
 MATRIX_KERNELS = {"qkv_norm_rope", "attention", "linear", "gate_up_geglu"}
+FEW_ROWS = {"linear_at_once", "gate_up_geglu_at_once"}
 OTHER_KERNELS = {"embed_norm", "norm_residual_norm", "sum_tiles", "mean", "dense", "normalize"}
+OF_SMALL_BATCHES = FEW_ROWS | {"norm_rope"}
 # Shared memory of one program, by compute capability: H100, A100, L4 and RTX 4090, RTX 5090, B200.
 SHARED_MEMORY = {90: 232448, 80: 166912, 89: 101376, 120: 101376, 100: 232448}
 
@@ -62,13 +64,15 @@ def test_every_kernel_compiles_and_fits(capability: int, tmp_path: Path) -> None
     found, complaints = compile_for(capability, tmp_path)
     wrong = complaints.splitlines()
     assert [line for line in wrong if capability <= 90 or " spills " not in line] == []
-    assert {name.split()[0] for name in found} == MATRIX_KERNELS | OTHER_KERNELS
+    kernels = {name.split()[0] for name in found}
+    assert kernels - OF_SMALL_BATCHES == MATRIX_KERNELS | OTHER_KERNELS
+    assert kernels >= OF_SMALL_BATCHES or capability not in (90, 100)
     for name, resources in found.items():
         assert resources["shared"] <= SHARED_MEMORY[capability], name
-        matrix = name.split()[0] in MATRIX_KERNELS
+        matrix = name.split()[0] in MATRIX_KERNELS | FEW_ROWS
         if capability <= 90:
             assert resources["spilled"] == 0, name
-        if matrix and capability == 90:
+        if name.split()[0] in MATRIX_KERNELS and capability == 90:
             assert resources["matrix"] == "wgmma", name
             assert resources["waits"] > 0, "it is not seen when a kernel waits too often"
         elif matrix:

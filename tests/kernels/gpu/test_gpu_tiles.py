@@ -1,6 +1,7 @@
 """Tables of tiles: which one a card gets, and what is none."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ def write(path: Path, document: Any) -> Path:
 
 
 def entry(**changes: Any) -> dict[str, Any]:
-    """A measured table, which its attention identifies."""
-    made = to_entry(served().sets, CARD, "bfloat16") | {"attention": [64, 64, 4, 2, 2]}
-    return json.loads(json.dumps(made | changes))  # type: ignore[no-any-return]
+    """A measured table, which its programs a multiprocessor identify."""
+    sets = [replace(s, attention=replace(s.attention, per_multiprocessor=3)) for s in served().sets]
+    made = to_entry(sets, CARD, "bfloat16") | changes
+    return json.loads(json.dumps(made))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
@@ -36,7 +38,7 @@ def entry(**changes: Any) -> dict[str, Any]:
 def test_every_card_has_a_table(shared_memory: int, dtype: str) -> None:
     table = served(shared_memory, dtype)
     assert "not measured" in table.source and CARD in table.source
-    for tokens in (1, 128, 129, 1024, 1025, 16896):
+    for tokens in (1, 32, 33, 128, 129, 1024, 1025, 16896):
         chosen = table.for_tokens(tokens)
         assert chosen in table.sets
         assert chosen.max_tokens is None or tokens <= chosen.max_tokens
@@ -57,9 +59,9 @@ def test_refuses_a_card_with_too_little(dtype: str) -> None:
 def test_sets_change_at_their_limits() -> None:
     table = served()
     limits = [tile_set.max_tokens for tile_set in table.sets]
-    assert limits == [128, 1024, None]
-    assert [table.sets.index(table.for_tokens(n)) for n in (1, 128, 129, 1024, 1025)] == [
-        0, 0, 1, 1, 2,
+    assert limits == [32, 128, 1024, None]
+    assert [table.sets.index(table.for_tokens(n)) for n in (1, 32, 33, 128, 129, 1024, 1025)] == [
+        0, 0, 1, 1, 2, 2, 3,
     ]  # fmt: skip
 
 
@@ -99,15 +101,13 @@ def test_a_measured_table_is_for_its_card_triton_and_dtype(
     changes: dict[str, str], tmp_path: Path
 ) -> None:
     file = write(tmp_path / "mine.json", {"measured": [entry(**changes), entry()]})
-    assert find_table(CARD, 232448, "bfloat16", file).sets[0].attention.per_multiprocessor == 2
+    assert find_table(CARD, 232448, "bfloat16", file).sets[0].attention.per_multiprocessor == 3
     file = write(tmp_path / "mine.json", {"measured": [entry(**changes)]})
     assert find_table(CARD, 232448, "bfloat16", file) == served()
 
 
 def test_a_file_may_bring_fitting_tables_too(tmp_path: Path) -> None:
-    fitting = {"shared_memory": 65536, "dtype": "bfloat16"} | {
-        key: entry()[key] for key in ("attention", "sets")
-    }
+    fitting = {"shared_memory": 65536, "dtype": "bfloat16"} | {"sets": entry()["sets"]}
     file = write(tmp_path / "mine.json", {"measured": [], "fitting": [fitting]})
     assert find_table(CARD, 70000, "bfloat16", file).sets[0].attention.block_m == 64
 
@@ -139,14 +139,14 @@ QKV = entry()["sets"][0]["qkv"]
         '{"measured": [], "fitting": [{}]}',
         '{"fitting": []}',
         {"measured": [without("triton")]},
-        {"measured": [without("attention")]},
         {"measured": [without("sets")]},
         {"measured": [entry(sets=[])]},
         {"measured": [entry(sets=[3])]},
         {"measured": [entry(sets={})]},
-        {"measured": [entry(attention=[64, 64, 4])]},
-        {"measured": [entry(attention=3)]},
-        {"measured": [entry(attention=[64, 64, 4, 2, "1"])]},
+        {"measured": [rows(attention=[64, 64, 4])]},
+        {"measured": [rows(attention=3)]},
+        {"measured": [rows(attention=[64, 64, 4, 2, "1"])]},
+        {"measured": [rows(attention=[64, 32, 4, 2, 1])]},
         {"measured": [rows(qkv=QKV[:-1])]},
         {"measured": [rows(qkv=[*QKV, 1])]},
         {"measured": [rows(max_tokens=None)]},
@@ -163,7 +163,7 @@ def test_refuses_a_file_that_is_no_table(document: Any, tmp_path: Path) -> None:
 
 
 def test_refuses_several_sizes_of_attention() -> None:
-    one, two = small_tiles((16, 16)).sets[0], small_tiles((32, 16)).sets[1]
+    one, two = small_tiles((16, 16)).sets[0], small_tiles((32, 16)).sets[-1]
     with pytest.raises(ValueError, match="several sizes of attention"):
         TileTable("mine", (one, two))
 

@@ -6,6 +6,7 @@ that short texts have many.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from math import prod
 from typing import Any
@@ -53,18 +54,22 @@ if not CUDA:
 
 
 def small_tiles(attention: tuple[int, int] = (16, 16)) -> TileTable:
-    """A table for the interpreter: two sizes of matrix tiles, which take K in steps of other lengths, and
-    one of attention (rows, keys)."""
+    """A table for the interpreter: three sizes of matrix tiles, which take K at once, or in steps of other
+    lengths, and one of attention (rows, keys). q, k and v go by heads in the largest, by columns else."""
     rows, keys = attention
     attend = AttentionTile(block_m=rows, block_n=keys, num_warps=4, num_stages=1)
 
-    def sizes(block_m: int, block_n: int, block_k: int, max_tokens: int | None) -> TileSet:
+    def sizes(
+        block_m: int, block_n: int, block_k: int, stages: int, max_tokens: int | None
+    ) -> TileSet:
         tile = MatmulTile(
-            block_m=block_m, block_n=block_n, block_k=block_k, num_warps=4, num_stages=1
+            block_m=block_m, block_n=block_n, block_k=block_k, num_warps=4, num_stages=stages
         )
-        return TileSet(qkv=tile, linear=tile, gate_up=tile, attention=attend, max_tokens=max_tokens)
+        qkv = tile if max_tokens else replace(tile, block_n=0)
+        return TileSet(qkv=qkv, linear=tile, gate_up=tile, attention=attend, max_tokens=max_tokens)
 
-    return TileTable("small", (sizes(16, 16, 64, 64), sizes(32, 32, 32, None)))
+    sets = (sizes(16, 16, 64, 0, 16), sizes(16, 16, 64, 1, 64), sizes(32, 32, 32, 1, None))
+    return TileTable("small", sets)
 
 
 def make_ops(
