@@ -9,6 +9,7 @@ pytest.importorskip("triton")
 
 from gemwire_kernels.gpu.candidates import (
     attention_candidates,
+    best_size,
     better,
     matmul_candidates,
 )
@@ -69,6 +70,19 @@ def test_the_default_stays_unless_another_is_clearly_better() -> None:
     assert better(default, {default: 1.00, other: 0.90}) == other
     assert better(default, {other: 2.0}) == other  # the default does not work here
     assert better(default, {}) is None
+
+
+def test_attention_has_one_size_and_stages_of_each_batch() -> None:
+    """The best in the mean, each size by its own best stages; stages change no bits."""
+    default = AttentionTile(block_m=128, block_n=64, num_warps=8, num_stages=2)
+    few, more = (
+        AttentionTile(block_m=64, block_n=64, num_warps=4, num_stages=stages) for stages in (1, 2)
+    )
+    assert few.size == more.size != default.size
+    fast = {default: 1.0, few: 0.5, more: 4.0}, {default: 1.0, few: 4.0, more: 0.5}
+    assert best_size(default, fast) == few.size
+    assert best_size(default, [{default: 1.0, few: 0.99}]) == default.size
+    assert best_size(default, [{}]) is None
 
 
 def test_a_written_file_is_found_again(tmp_path: Path) -> None:

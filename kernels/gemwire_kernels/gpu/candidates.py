@@ -7,7 +7,7 @@ tile (see gemwire_kernels.gpu.tiles).
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import astuple
 from typing import TypeVar
 
@@ -115,6 +115,24 @@ def better(
     if default is not None and default in seconds and seconds[default] * worth <= seconds[fastest]:
         return default
     return fastest
+
+
+def best_size(
+    default: AttentionTile, by_tokens: Collection[Mapping[AttentionTile, float]]
+) -> tuple[int, int, int] | None:
+    """Returns the size of the tiles that are fastest in the geometric mean over the numbers of tokens."""
+    sizes = {tile.size for times in by_tokens for tile in times}
+    scores = {
+        size: math.exp(
+            sum(
+                math.log(min(t for tile, t in times.items() if tile.size == size))
+                for times in by_tokens
+            )
+            / len(by_tokens)
+        )
+        for size in sizes
+    }
+    return better(default.size, scores)
 
 
 def _nearest_first(found: Iterable[Tile], default: Tile) -> list[Tile]:

@@ -4,9 +4,8 @@ Every candidate is run and compared before it is timed: one that does not compil
 is passed over, and so is one whose bits differ from those of the other sizes.
 """
 
-import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +18,7 @@ from gemwire_kernels.gpu.attention import attention
 from gemwire_kernels.gpu.batch import Plan
 from gemwire_kernels.gpu.candidates import (
     attention_candidates,
+    best_size,
     better,
     matmul_candidates,
 )
@@ -237,7 +237,7 @@ class _Search:
                     for tile in working
                 }
                 by_tokens[tokens] = _time(calls, timing / len(loads))
-        size = _best_size(default, by_tokens.values())
+        size = best_size(default, by_tokens.values())
         if size is None:
             raise ValueError("attention: no tile works")
         tiles, changes = [], []
@@ -258,24 +258,6 @@ class _Search:
         q = self._bench.normal(tokens, sizes.num_heads, sizes.head_dim)
         k, v = (self._bench.normal(tokens, sizes.num_kv_heads, sizes.head_dim) for _ in range(2))
         return q, k, v
-
-
-def _best_size(
-    default: AttentionTile, by_tokens: Collection[Mapping[AttentionTile, float]]
-) -> tuple[int, int, int] | None:
-    """Returns the size of the tiles that are fastest in the geometric mean over the numbers of tokens."""
-    sizes = {tile.size for times in by_tokens for tile in times}
-    scores = {
-        size: math.exp(
-            sum(
-                math.log(min(t for tile, t in times.items() if tile.size == size))
-                for times in by_tokens
-            )
-            / len(by_tokens)
-        )
-        for size in sizes
-    }
-    return better(default.size, scores)
 
 
 def _first_rows(inputs: Inputs, tokens: int) -> Inputs:
