@@ -132,7 +132,7 @@ class Choices:
         self.sizes = DRY_SIZES if dry_run else EMBEDDINGGEMMA
         self.bench = Workbench(self.sizes, torch.bfloat16, device)
         gpu = torch.cuda.get_device_properties(device).name
-        self.table = find_table(gpu, self.bench.shared_memory, "bfloat16")
+        self.table = find_table(gpu, self.bench.shared_memory, "bfloat16", major=self.bench.major)
         self.result: dict[str, Any] = {
             "benchmark": "gpu_choices",
             "environment": environment() | {"card": card()},

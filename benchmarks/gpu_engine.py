@@ -109,7 +109,8 @@ class Measured:
 
 
 def kernels_of(runner: CudaRunner, batch: PackedBatch) -> dict[str, float]:
-    """Measures microseconds from the end of the kernel before to a kernel's own end, summed by name.
+    """Measures microseconds by name: a kernel's count from its start, or from the end of the kernel before
+    if that is later, to its own end.
 
     Chained kernels come up while others run: how long each was there says nothing.
     """
@@ -201,7 +202,7 @@ def chained_table(
     properties = torch.cuda.get_device_properties(device)
     shared_memory = properties.shared_memory_per_block_optin
     extra = Path(tile_table) if tile_table else None
-    table = find_table(properties.name, shared_memory, "bfloat16", extra)
+    table = find_table(properties.name, shared_memory, "bfloat16", extra, major=properties.major)
     sets = table.with_chained(chained).sets
     merge(path, to_entry(sets, properties.name, "bfloat16"))
     return path

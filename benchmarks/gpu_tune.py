@@ -45,7 +45,7 @@ def main() -> int:
     device = require_cuda()
     bench = Workbench(DRY_SIZES if args.dry_run else EMBEDDINGGEMMA, torch.bfloat16, device)
     gpu = torch.cuda.get_device_properties(device).name
-    table = find_table(gpu, bench.shared_memory, "bfloat16", args.tile_table)
+    table = find_table(gpu, bench.shared_memory, "bfloat16", args.tile_table, major=bench.major)
     operations = dearest(args.kernels)
     print(f"{', '.join(operations)}; before: {table.source}", flush=True)
     seconds = 2.0 if args.dry_run else 0.9 * args.seconds

@@ -39,7 +39,8 @@ def _timing(module: Any) -> None:
 
 
 def _tune(module: Any) -> None:
-    module.MEASURED_TOKENS, module.LARGEST_TOKENS = (16, 24, 32, 40), 48
+    module.LARGEST_TOKENS = 48
+    module.measured_tokens = lambda limits: tuple(48 - 8 * n for n in reversed(range(len(limits))))
 
 
 def _cuda(module: Any) -> None:

@@ -16,7 +16,7 @@ from support.reference_model import ReferenceModel
 if TYPE_CHECKING:
     from gemwire_server.runners.cuda import CudaRunner
 
-# Around tiles of 42 tokens (128 rows of three heads), the window's reach (256), its double and its end.
+# Around tiles of 21 1/3 tokens (64 rows of three heads), the window's reach (256), its double and its end.
 LENGTHS = (
     1, 2, 3, 21, 22, 41, 42, 43, 63, 64, 65, 84, 85, 127, 128, 129, 255, 256, 257, 258, 259, 385,
     511, 512, 513, 514, 1023, 1024, 2047, 2048,

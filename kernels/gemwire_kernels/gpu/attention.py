@@ -157,7 +157,7 @@ def attention(
 ) -> Tensor:
     """q [T, heads, head_dim], k and v [T, kv heads, head_dim]: [T, heads * head_dim] of q's dtype.
 
-    All of v must be finite, also what belongs to no text: see `_store_finite`.
+    All of v must be finite, also what belongs to no text: see `finite` in gemwire_kernels.gpu.heads.
     """
     (rows, num_heads, head_dim), num_kv_heads = q.shape, k.shape[1]
     tile = plan.tiles.attention

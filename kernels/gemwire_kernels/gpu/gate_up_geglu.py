@@ -67,7 +67,7 @@ def _gate_up_geglu_at_once_kernel(
     gate, up = halves(gate_and_up, BLOCK_M, 2 * BLOCK_N)
     column = first + tl.arange(0, BLOCK_N)
     mask = (row < num_tokens)[:, None] & (column < N)[None, :]
-    at = row[:, None] * N + column[None, :]
+    at = row.to(tl.int64)[:, None] * N + column[None, :]
     tl.store(out_ptr + at, (gelu_tanh(gate) * up).to(out_ptr.dtype.element_ty), mask=mask)
 
 

@@ -6,7 +6,7 @@ A head is two halves of HALF columns, as a rotary pair is one element of each.
 import triton
 import triton.language as tl
 
-LARGEST = tl.constexpr(3.38e38)  # just under bfloat16's and float32's
+LARGEST = tl.constexpr(3.38e38)  # just under bfloat16's largest number, and float32's
 
 
 @triton.jit
@@ -53,6 +53,9 @@ def rotated(
 
 @triton.jit
 def finite(v):
-    """Attention multiplies values it must not see by a weight of zero, and 0 * NaN is NaN: a text that
-    came to NaN keeps it in its residual, not in v."""
+    """Replaces NaN by 0, and limits the rest to what bfloat16 holds.
+
+    Attention multiplies values it must not see by a weight of zero, and 0 * NaN is NaN: a text that came
+    to NaN keeps it in its residual, not in v.
+    """
     return tl.where(v == v, tl.minimum(tl.maximum(v, -LARGEST), LARGEST), 0.0)

@@ -66,8 +66,8 @@ def chaining(plan: Plan) -> dict[str, Any]:
     """Returns the options of a launch whose kernel calls `release` and `await_inputs`.
 
     A product and a sum are one instruction with one rounding. This is set here, as Triton's default
-    may change between versions, and a text's bits with it. Chained batches are small: a multiprocessor
-    has few programs, and the compiler need not save registers.
+    may change between versions, and a text's bits with it. Chained batches have at most a program or two
+    on a multiprocessor: the compiler need not save registers.
     """
     few_programs = {"launch_pdl": True, "maxnreg": MOST_REGISTERS} if plan.chained else {}
     return {"CHAINED": plan.chained, "enable_fp_fusion": True, **few_programs}

@@ -56,7 +56,7 @@ def _linear_at_once_kernel(
     for i in tl.static_range(len(w)):
         total = tl.dot(x[i], w[i].T, total, input_precision="ieee")
     mask = (row < num_tokens)[:, None] & (column < N)[None, :]
-    at = row[:, None] * N + column[None, :]
+    at = row.to(tl.int64)[:, None] * N + column[None, :]
     tl.store(out_ptr + at, total.to(out_ptr.dtype.element_ty), mask=mask)
 
 
@@ -66,7 +66,7 @@ def linear(plan: Plan, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def product(plan: Plan, x: Tensor, weight: Tensor, tile: MatmulTile, dtype: torch.dtype) -> Tensor:
-    """As `linear`, by tiles and of a dtype of the caller's."""
+    """Computes `linear` with the caller's tile and dtype of the output."""
     (rows, depth), columns = x.shape, len(weight)
     out = torch.empty(rows, columns, dtype=dtype, device=x.device)
     tiles = tile.tiles(rows, columns)

@@ -8,8 +8,8 @@ Where both blocks are one product and a program has several tiles, the loops ove
 (`FLATTEN`): the next tile's loads are under way during this one's epilogue. With two products there, Triton
 3.6 waits for each.
 
-In the smallest batches a program has all of K at once (`at_once` in a tile): its weights are in shared
-memory before the kernel before has ended.
+In the smallest batches a program has all of K at once (`at_once` in a tile): its weights are in registers
+before the kernel before has ended.
 
 Batch invariance: an element's sum goes through K in order, 16 at a time, whatever its row's place in the
 batch and whatever the tile; there is no split of K. So a tile set may change every size of a tile with the
@@ -22,6 +22,9 @@ from torch import Tensor
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from gemwire_kernels.gpu.batch import Plan
+
+# The longest K that a program takes at once. Beyond it registers spill (compiled for sm_90a).
+MOST_AT_ONCE = 1152
 
 
 @triton.jit
@@ -48,7 +51,8 @@ def load_rows(pointer, row, real, K: tl.constexpr, BLOCK_K: tl.constexpr):
     for at in tl.static_range(0, K, BLOCK_K):
         k = at + tl.arange(0, BLOCK_K)
         mask = real[:, None] & (k < K)[None, :]
-        block = tl.load(pointer + row[:, None] * K + k[None, :], mask=mask, other=0.0)
+        at_block = row.to(tl.int64)[:, None] * K + k[None, :]
+        block = tl.load(pointer + at_block, mask=mask, other=0.0)
         blocks = blocks + (block,)  # noqa: RUF005 (Triton has no other way)
     return blocks
 

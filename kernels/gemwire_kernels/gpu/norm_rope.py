@@ -1,6 +1,6 @@
 """norm_rope: the heads' RMSNorm and rotation of a product that is in memory, for small batches.
 
-Larger ones have it in the product's epilogue, with the same bits: gemwire_kernels.gpu.qkv_norm_rope.
+Larger batches do both in the product's epilogue, with the same bits: gemwire_kernels.gpu.qkv_norm_rope.
 """
 
 import triton
@@ -19,9 +19,9 @@ def _norm_rope_kernel(
     q_norm_ptr, k_norm_ptr, cos_ptr, sin_ptr, positions_ptr, counts_ptr, eps,
     NUM_HEADS: tl.constexpr, NUM_KV_HEADS: tl.constexpr, HALF: tl.constexpr, CHAINED: tl.constexpr,
 ):  # fmt: skip
-    """One token's row of one head a program."""
+    """Each program computes one head of one token."""
     release(CHAINED)
-    row, head = tl.program_id(0), tl.program_id(1)
+    row, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
     num_tokens = tl.load(counts_ptr)
     position = tl.load(positions_ptr + row + tl.arange(0, 1))
     await_inputs(CHAINED)

@@ -5,7 +5,8 @@
 Compiles every kernel as EmbeddingGemma is served (each size of the tile table, both kinds of attention)
 and tells registers a thread, bytes spilled, shared memory of a program, which matrix instructions there
 are, and at how many places the machine code waits for Hopper's asynchronous ones. Exits with 1 if
-something spills or does not fit, or if on Hopper a matrix kernel is without wgmma or waits for each.
+something spills or does not fit, or if on Hopper a matrix kernel is without wgmma or waits for each; those
+of tiles of few rows must have mma.
 """
 
 import argparse
@@ -100,7 +101,7 @@ def compile_all(
     """
     driver.set_active(_Target(capability))
     name = str(dtype).removeprefix("torch.")
-    table = find_table(f"sm_{capability}", shared_memory, name)
+    table = find_table(f"sm_{capability}", shared_memory, name, major=capability // 10)
     if chained is not None:
         table = table.with_chained(chained)
     copy_engine = has_copy_engine(capability // 10)

@@ -15,7 +15,7 @@ from gemwire_kernels.gpu.embed_norm import embed_norm
 from gemwire_kernels.gpu.gate_up_geglu import gate_up_geglu
 from gemwire_kernels.gpu.head import head
 from gemwire_kernels.gpu.linear import linear
-from gemwire_kernels.gpu.matmul import has_copy_engine
+from gemwire_kernels.gpu.matmul import MOST_AT_ONCE, has_copy_engine
 from gemwire_kernels.gpu.norm_residual_norm import norm_residual_norm
 from gemwire_kernels.gpu.pool import pool
 from gemwire_kernels.gpu.qkv_norm_rope import ROTARY_DTYPES, qkv_norm_rope
@@ -65,7 +65,7 @@ class GpuOps:
         self._device = device
         self._multiprocessors = multiprocessors
         self._residual_dtype = residual_dtype
-        self._deterministic = deterministic
+        self.deterministic = deterministic
         self._copy_engine = copy_engine
 
     @classmethod
@@ -86,6 +86,7 @@ class GpuOps:
             properties.shared_memory_per_block_optin,
             str(dtype).removeprefix("torch."),
             tile_file,
+            major=properties.major,
         )
         return cls(
             attention,
@@ -119,8 +120,14 @@ class GpuOps:
         return (FORMAT_OF[self._dtype],)
 
     def pack(self, weight: Stored) -> Tensor:
-        """Copies the rows to the device. Raises ValueError if the copy engine cannot address them."""
+        """Copies the rows to the device. Raises ValueError if the copy engine cannot address them.
+
+        Weights come before the first block: rows that are too long to be taken at once leave all blocks
+        without tiles that would.
+        """
         rows = self.pack_embedding(weight)
+        if rows.shape[1] > MOST_AT_ONCE:
+            self.table = self.table.in_steps()
         if rows.shape[1] * rows.element_size() % ROW_ALIGNMENT:
             raise ValueError(
                 f"a weight has rows of {rows.shape[1]} numbers; the GPU kernels need multiples of "
@@ -172,7 +179,7 @@ class GpuOps:
         return attention(batch.plan, q, k, v, batch.cu_seqlens, scale, window)
 
     def linear(self, batch: Batch, x: Tensor, weight: Tensor) -> Tensor:
-        return linear(batch.plan, x, weight) if self._deterministic else F.linear(x, weight)
+        return linear(batch.plan, x, weight) if self.deterministic else F.linear(x, weight)
 
     def norm_residual_norm(
         self,

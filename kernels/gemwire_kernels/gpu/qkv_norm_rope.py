@@ -4,8 +4,8 @@ A program owns one head of BLOCK_M tokens, its first half in one accumulator and
 the norm is one sum over both, and a rotary pair is one element of each. Beside both accumulators a half's
 angles fit the registers in float16, whose error, 2^-12, is an eighth of a bfloat16 result's.
 
-A small batch would have as few programs as there are heads. There each takes some columns of the product,
-and gemwire_kernels.gpu.norm_rope does the rest, with the same bits.
+A small batch would have as few programs as there are heads. So each program computes some columns of the
+product there, and gemwire_kernels.gpu.norm_rope does the rest, with the same bits.
 """
 
 import torch

@@ -6,9 +6,12 @@ other card: the first table whose shared memory the card has, chosen by asking t
 all fit, and on Hopper nothing spills. On other cards some kernels do, and are slower for it.
 
 A table has several sizes of matrix tiles, by the number of tokens. Their bits are the same: an element's
-sum goes through K in order, 16 at a time, whatever BLOCK_K is. Tests compare, and so does `gemwire tune`
-before it times a tile. Attention has one size of tile, as the blocks of keys and the parts that pooling
-sums are its own; only its stages and programs a multiprocessor change with the size.
+sum goes through K in order, 16 at a time, whatever BLOCK_K is. Tests compare, so does `gemwire tune` before
+it times a tile, and the server warns at its start. Tiles of few rows take another matrix instruction. On
+Hopper it gives the bits of the one for many rows; other cards get such tiles only from `gemwire tune`.
+
+Attention has one size of tile, as the blocks of keys and the parts that pooling sums are its own; only its
+stages and programs a multiprocessor change with the size.
 """
 
 import json
@@ -23,6 +26,8 @@ import triton
 
 Tile = TypeVar("Tile", "MatmulTile", "AttentionTile")
 TRITON = ".".join(triton.__version__.split(".")[:2])
+HOPPER = 9  # major compute capability
+MOST_WARPS = 8
 # The fields that identify a table.
 KEYS = {"measured": ("gpu", "triton", "dtype"), "fitting": ("shared_memory", "dtype")}
 
@@ -42,6 +47,11 @@ class MatmulTile:
     num_stages: int
     per_multiprocessor: int = 1
 
+    def __post_init__(self) -> None:
+        _check(self, block_m=16, block_n=0, block_k=16, num_stages=0)
+        if self.at_once and not self.block_n:
+            raise ValueError(f"{self} takes all of the sum at once, but half a head for BLOCK_N")
+
     @property
     def at_once(self) -> bool:
         return self.num_stages == 0
@@ -60,9 +70,12 @@ class AttentionTile:
     num_stages: int
     per_multiprocessor: int = 1
 
+    def __post_init__(self) -> None:
+        _check(self, block_m=16, block_n=16, num_stages=1)
+
     @property
     def size(self) -> tuple[int, int, int]:
-        """What a vector's bits depend on."""
+        """Returns the fields that a vector's bits depend on."""
         return self.block_m, self.block_n, self.num_warps
 
 
@@ -80,6 +93,19 @@ class TileSet:
     max_tokens: int | None = None
     chained: bool = False
 
+    def __post_init__(self) -> None:
+        limit = self.max_tokens
+        if limit is not None and (type(limit) is not int or limit < 1):
+            raise ValueError(f"max_tokens is {limit!r}: a size is for one token or more")
+        if type(self.chained) is not bool:
+            raise ValueError(f"chained is {self.chained!r}: it is true or false")
+        if not self.linear.block_n or not self.gate_up.block_n:
+            raise ValueError("only q, k and v may have a BLOCK_N of 0")
+
+    @property
+    def at_once(self) -> bool:
+        return self.qkv.at_once or self.linear.at_once or self.gate_up.at_once
+
 
 @dataclass(frozen=True, slots=True)
 class TileTable:
@@ -92,23 +118,31 @@ class TileTable:
         limits = [tile_set.max_tokens for tile_set in self.sets]
         if not limits or limits[-1] is not None or None in limits[:-1]:
             raise ValueError(f"{self.source}: only the last of the sizes has no max_tokens")
-        if limits[:-1] != sorted(limits[:-1], key=lambda limit: limit or 0):
+        if limits[:-1] != sorted(set(limits[:-1]), key=lambda limit: limit or 0):
             raise ValueError(f"{self.source}: sizes go from small to large")
+        if self.sets[-1].at_once:
+            raise ValueError(f"{self.source}: the largest size takes all of a sum at once")
         if len({tile_set.attention.size for tile_set in self.sets}) > 1:
             raise ValueError(f"{self.source}: several sizes of attention: bits would differ")
 
     def for_tokens(self, tokens: int) -> TileSet:
         return next(s for s in self.sets if s.max_tokens is None or tokens <= s.max_tokens)
 
+    def in_steps(self) -> "TileTable":
+        """Returns the table without the sizes that take all of a sum at once."""
+        return replace(self, sets=tuple(s for s in self.sets if not s.at_once))
+
     def with_chained(self, chained: bool) -> "TileTable":
         return replace(self, sets=tuple(replace(s, chained=chained) for s in self.sets))
 
 
-def find_table(gpu: str, shared_memory: int, dtype: str, extra: Path | None = None) -> TileTable:
+def find_table(
+    gpu: str, shared_memory: int, dtype: str, extra: Path | None = None, *, major: int = HOPPER
+) -> TileTable:
     """Returns the table for a card by name, its largest shared memory of a program in bytes, and a dtype.
 
-    `extra` is a file that `gemwire tune` wrote; its tables go first. Raises ValueError if nothing fits,
-    or for a file that is no table.
+    `extra` is a file that `gemwire tune` wrote; its tables go first. `major` is the card's compute
+    capability. Raises ValueError if nothing fits, or for a file that is no table.
     """
     documents = [("tiles.json", files("gemwire_kernels.gpu").joinpath("tiles.json").read_text())]
     if extra is not None:
@@ -121,7 +155,8 @@ def find_table(gpu: str, shared_memory: int, dtype: str, extra: Path | None = No
     for name, document in read:
         for entry in document["fitting"]:
             if entry["dtype"] == dtype and entry["shared_memory"] <= shared_memory:
-                return _table(f"{name}, not measured on {gpu}", entry)
+                table = _table(f"{name}, not measured on {gpu}", entry)
+                return table if major == HOPPER else table.in_steps()
     raise ValueError(f"{gpu} has {shared_memory} bytes of shared memory: too few for any tile set")
 
 
@@ -195,13 +230,27 @@ def _table(source: str, entry: dict[str, Any]) -> TileTable:
             for row in entry["sets"]
         )
         return TileTable(source, sets)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{source}: {error!r}") from None
+    except KeyError as error:
+        raise ValueError(f"{source}: a size has no {error}: run `gemwire tune` anew") from None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{source}: {error}") from None
 
 
 def _tile(kind: type[Tile], numbers: Sequence[int]) -> Tile:
     """Makes a tile of its fields, in their order."""
     names = [field.name for field in fields(kind)]
-    if len(numbers) != len(names) or not all(isinstance(number, int) for number in numbers):
+    if len(numbers) != len(names) or not all(type(number) is int for number in numbers):
         raise TypeError(f"{numbers} for {', '.join(names)}")
     return kind(**dict(zip(names, numbers, strict=True)))
+
+
+def _check(tile: MatmulTile | AttentionTile, **least: int) -> None:
+    """Raises ValueError if a field is below its least, or a block or the warps are no power of two."""
+    least |= {"num_warps": 1, "per_multiprocessor": 1}
+    for name, minimum in least.items():
+        value = getattr(tile, name)
+        power = name.startswith("block") or name == "num_warps"
+        if value < minimum or (power and value & (value - 1)):
+            raise ValueError(f"{name} is {value} in {tile}")
+    if tile.num_warps > MOST_WARPS:
+        raise ValueError(f"{tile} has more than {MOST_WARPS} warps")

@@ -95,6 +95,12 @@ def tune(
     return Tuned(tuple(sets), tuple(changes))
 
 
+def measured_tokens(limits: Sequence[int | None]) -> tuple[int, ...]:
+    """Returns the tokens of the batch that each of a table's sizes is measured on: half of what fits, as
+    batches are between the limits."""
+    return tuple(LARGEST_TOKENS if limit is None else max(1, limit // 2) for limit in limits)
+
+
 def with_tile(tile_set: TileSet, operation: str, tile: MatmulTile) -> TileSet:
     changed: dict[str, Any] = {operation: tile}
     return replace(tile_set, **changed)
@@ -114,9 +120,7 @@ class _Search:
         self._bench = bench
         self._deadline, self._report = deadline, report
         self._sets = table.sets
-        # Half of what fits: batches are between the limits.
-        limits = [s.max_tokens for s in table.sets if s.max_tokens is not None]
-        self._tokens = (*(limit // 2 for limit in limits), LARGEST_TOKENS)
+        self._tokens = measured_tokens([s.max_tokens for s in table.sets])
         self._rotary = bench.rotary(ROTARY_DTYPES[bench.dtype])
         self._element = torch.empty((), dtype=bench.dtype).element_size()
         matmuls = sum(operation in MATMULS for operation in operations)
@@ -203,55 +207,54 @@ class _Search:
         """Finds a tile for each of the table's sizes; they differ only in what changes no bits."""
         default = self._sets[-1].attention
         bench = self._bench
-        candidates = attention_candidates(
+        ours = dict.fromkeys(s.attention for s in reversed(self._sets))
+        others = attention_candidates(
             default, bench.sizes.attention.head_dim, bench.shared_memory, self._element
         )
-        loads = {
-            tokens: mixed_lengths(tokens) if tokens > 600 else lengths_of(tokens, 16)
+        loads = [
+            mixed_lengths(tokens) if tokens > 600 else lengths_of(tokens, 16)
             for tokens in self._tokens
-        }
-        tried, truth = 0, None
+        ]
+        tried, anchors = 0, dict[tuple[int, int, int], list[Tensor]]()
         working: list[AttentionTile] = []
         with self._step("attention") as (until, timing):
-            tensors = {tokens: self._qkv(tokens) for tokens in loads}
-            for tile in candidates:
+            tensors = [self._qkv(tokens) for tokens in self._tokens]
+            for tile in ours | dict.fromkeys(others):
                 if working and time.monotonic() > until:
                     break
                 tried += 1
-                largest = self._tokens[-1]
-                batch = self._attention_batch(loads[largest], tile)
-                out = _outputs(_attention_call(batch, tensors[largest], bench))
+                batch = self._attention_batch(-1, loads[-1], tile)
+                out = _outputs(_attention_call(batch, tensors[-1], bench))
                 if out is None:
                     continue
-                truth = truth or out
-                if _close(out, truth):
+                # Other sizes have other bits, near ones; other stages have the same.
+                near = all(_close(out, anchor) for anchor in anchors.values())
+                if near and _same(out, anchors.setdefault(tile.size, out)):
                     working.append(tile)
-            by_tokens = {}
-            for tokens, lengths in loads.items():
+            by_size = []
+            for i, lengths in enumerate(loads):
                 calls = {
                     tile: [
-                        _attention_call(
-                            self._attention_batch(lengths, tile), tensors[tokens], bench
-                        )
+                        _attention_call(self._attention_batch(i, lengths, tile), tensors[i], bench)
                     ]
                     for tile in working
                 }
-                by_tokens[tokens] = _time(calls, timing / len(loads))
-        size = best_size(default, by_tokens.values())
+                by_size.append(_time(calls, timing / len(loads)))
+        size = best_size(default, by_size)
         if size is None:
             raise ValueError("attention: no tile works")
         tiles, changes = [], []
-        for tile_set, (tokens, times) in zip(self._sets, by_tokens.items(), strict=True):
+        for tile_set, tokens, times in zip(self._sets, self._tokens, by_size, strict=True):
             fitting = {tile: seconds for tile, seconds in times.items() if tile.size == size}
-            before = times.get(tile_set.attention)
             best = better(tile_set.attention, fitting)
-            assert best is not None  # every time has the same tiles
+            assert best is not None  # every number of tokens has the same tiles
+            before = times.get(tile_set.attention)
             tiles.append(best)
             changes.append(Change("attention", tokens, before, fitting[best], best, tried))
         return tiles, changes
 
-    def _attention_batch(self, lengths: Any, tile: AttentionTile) -> Batch:
-        return self._bench.batch(lengths, replace(self._sets[-1], attention=tile))
+    def _attention_batch(self, i: int, lengths: Any, tile: AttentionTile) -> Batch:
+        return self._bench.batch(lengths, replace(self._sets[i], attention=tile))
 
     def _qkv(self, tokens: int) -> tuple[Tensor, Tensor, Tensor]:
         sizes = self._bench.sizes.attention

@@ -65,7 +65,8 @@ class Workbench:
         self.multiprocessors = properties.multi_processor_count
         self.shared_memory = properties.shared_memory_per_block_optin
         self.l2_bytes = properties.L2_cache_size
-        self.copy_engine = has_copy_engine(properties.major)
+        self.major = properties.major
+        self.copy_engine = has_copy_engine(self.major)
         # Each batch has other ids, as repeated rows of the embedding would come from the L2.
         self._ids = np.random.default_rng(seed)
         self._generator = torch.Generator(device).manual_seed(seed)

@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
             sizes_of(args.model, args.sliding_window), getattr(torch, args.dtype), device
         )
         gpu = torch.cuda.get_device_properties(device).name
-        table = find_table(gpu, bench.shared_memory, args.dtype)
+        table = find_table(gpu, bench.shared_memory, args.dtype, major=bench.major)
         with _reporting() as report:
             tuned = tune(bench, table, args.seconds, report)
     merge(output, to_entry(tuned.sets, gpu, args.dtype))

@@ -151,9 +151,19 @@ class CudaRunner:
             input_ids=placed.input_ids.to(self.device), positions=placed.positions.to(self.device)
         )
         expected = self.encoder.with_ops(reference).forward(on_device).cpu().numpy()
+        first = None
         for bucket in self._buckets:
             fitting = int(np.sum(np.cumsum(lengths) <= bucket.size))
             vectors = self._start_in(bucket, pack(texts[:fitting]))()
+            first = vectors if first is None else first
+            same = min(fitting, len(first))
+            if self._ops.deterministic and not np.array_equal(vectors[:same], first[:same]):
+                log.warning(
+                    "a text has other bits in steps of %d tokens than in smaller ones on %s: measure its "
+                    "tiles with `gemwire tune`, and please report it",
+                    bucket.size,
+                    self.device,
+                )
             distance = float(np.max(1 - (vectors * expected[:fitting]).sum(axis=1)))
             if not distance <= AGREEMENT:
                 name = torch.cuda.get_device_name(self.device)

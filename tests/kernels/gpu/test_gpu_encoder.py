@@ -31,8 +31,8 @@ from support.reference_model import ReferenceModel
 
 pytestmark = runs_kernels
 
-# The window's reach is 256: its edges; tiles of 42 and 43 tokens (128 rows of three heads); short texts.
-LENGTHS = [1, 43, 257, 0, 258, 7]
+# The window's reach is 256: its edges; tiles of 21 and 22 tokens (64 rows of three heads); short texts.
+LENGTHS = [1, 22, 43, 257, 0, 258, 7]
 if CUDA:
     LENGTHS += [255, 256, 259, 511, 512, 513, 514, 1023, 2047, 2048, 1, 1, 1]
 # Of a unit vector's entries, in float32.
@@ -148,7 +148,7 @@ def test_bfloat16_is_no_worse_than_transformers(residual: torch.dtype, checkpoin
 
 
 @pytest.mark.parametrize(
-    ("capacity", "lengths"), [(128, [5, 42, 43]), (1024, [3, 130]), (2048, [258, 3])]
+    ("capacity", "lengths"), [(32, [5, 21]), (128, [5, 22, 43]), (1024, [3, 130]), (2048, [258, 3])]
 )
 def test_as_it_is_served_it_is_no_worse_than_transformers(
     capacity: int, lengths: list[int], wide: Path

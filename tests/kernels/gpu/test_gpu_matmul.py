@@ -52,7 +52,7 @@ def run(ops: GpuOps, operation: str, batch: Batch, x: Tensor, weight: Tensor) ->
 def run_qkv(
     ops: GpuOps, batch: Batch, x: Tensor, weight: Tensor, norms: tuple[Tensor, Tensor], heads: int
 ) -> Outputs:
-    """q, k and v of the batch's rows, after a look at what v holds beyond them: see `_store_finite`."""
+    """q, k and v of the batch's rows, after a look at what v holds beyond them: see gpu/heads.py."""
     half = ANGLES[:, : len(norms[0]) // 2]
     rotary = RotaryTable(*(t.to(DEVICE, ops.rotary_dtype) for t in (half.cos(), half.sin())))
     q_norm, k_norm = (norm.to(DEVICE) for norm in norms)

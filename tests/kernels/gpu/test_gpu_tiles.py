@@ -65,6 +65,23 @@ def test_sets_change_at_their_limits() -> None:
     ]  # fmt: skip
 
 
+def test_tiles_of_few_rows_are_for_the_card_that_gives_them_the_same_bits() -> None:
+    """Another than Hopper gets them from `gemwire tune`, which compares; see gpu/tiles.py."""
+    assert [s.at_once for s in served().sets] == [True, False, False, False]
+    for major in (8, 10, 12):
+        table = find_table(CARD, 232448, "bfloat16", major=major)
+        assert table.sets == served().sets[1:]
+
+
+@pytest.mark.parametrize("columns,at_once", [(1152, True), (1160, False), (8192, False)])
+def test_rows_that_registers_do_not_hold_are_not_taken_at_once(columns: int, at_once: bool) -> None:
+    sizes = Attention(num_heads=3, num_kv_heads=1, head_dim=32)
+    ops = GpuOps(sizes, served(), dtype=torch.bfloat16, device=DEVICE, multiprocessors=2)
+    ops.pack(from_tensor(torch.zeros(1, columns, dtype=torch.bfloat16)))
+    ops.pack(from_tensor(torch.zeros(1, 768, dtype=torch.bfloat16)))
+    assert ops.block(16).batch.plan.tiles.at_once is at_once
+
+
 def test_reads_what_tune_writes(tmp_path: Path) -> None:
     for table in (served(), served(101376), served(101376, "float32"), small_tiles()):
         document = {"measured": [to_entry(table.sets, CARD, "bfloat16")]}
@@ -149,16 +166,36 @@ QKV = entry()["sets"][0]["qkv"]
         {"measured": [rows(attention=[64, 32, 4, 2, 1])]},
         {"measured": [rows(qkv=QKV[:-1])]},
         {"measured": [rows(qkv=[*QKV, 1])]},
+        {"measured": [rows(qkv=[16, 0, 256, 4, 0, 1])]},
+        {"measured": [rows(qkv=[48, 16, 64, 4, 1, 1])]},
+        {"measured": [rows(qkv=[64, 16, 64, 16, 1, 1])]},
+        {"measured": [rows(linear=[64, 16, 64, 4, -1, 1])]},
+        {"measured": [rows(gate_up=[64, 0, 64, 4, 1, 1])]},
+        {"measured": [rows(attention=[64, 64, 4, 0, 1])]},
+        {"measured": [rows(attention=[64, 64, 4, 1, 0])]},
+        {"measured": [rows(attention=[64, 64, 4, 1, True])]},
+        {"measured": [rows(chained="no")]},
+        {"measured": [rows(max_tokens=-3)]},
+        {"measured": [rows(max_tokens=32.5)]},
+        {"measured": [rows(max_tokens=128)]},
         {"measured": [rows(max_tokens=None)]},
         {"measured": [rows(max_tokens=1025)]},
         {"measured": [rows(max_tokens="128")]},
         {"measured": [entry(sets=entry()["sets"][:-1])]},
+        {"measured": [entry(sets=[entry()["sets"][0] | {"max_tokens": None}])]},
     ],
     ids=lambda document: str(document)[:60],
 )
 def test_refuses_a_file_that_is_no_table(document: Any, tmp_path: Path) -> None:
     file = write(tmp_path / "mine.json", document)
     with pytest.raises(ValueError, match=r"mine\.json"):
+        find_table(CARD, 232448, "bfloat16", file)
+
+
+def test_names_what_a_table_of_an_older_version_lacks(tmp_path: Path) -> None:
+    old = {name: value for name, value in rows()["sets"][0].items() if name != "attention"}
+    file = write(tmp_path / "mine.json", {"measured": [entry(sets=[old])]})
+    with pytest.raises(ValueError, match="a size has no 'attention': run `gemwire tune` anew"):
         find_table(CARD, 232448, "bfloat16", file)
 
 

@@ -28,7 +28,7 @@ CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")
 DTYPES = [torch.float32, torch.bfloat16]
 # Capacities that choose each of the served tile sets; 0: just over the batch's size.
-BUCKETS = [0, 1000, 16896] if CUDA else [0]
+BUCKETS = [0, 100, 1000, 16896] if CUDA else [0]
 # Rows of a block beyond its batch.
 ROOM = 3
 # Canary elements on both sides of an output; a multiple of every alignment.
@@ -68,7 +68,7 @@ def small_tiles(attention: tuple[int, int] = (16, 16)) -> TileTable:
         qkv = tile if max_tokens else replace(tile, block_n=0)
         return TileSet(qkv=qkv, linear=tile, gate_up=tile, attention=attend, max_tokens=max_tokens)
 
-    sets = (sizes(16, 16, 64, 0, 16), sizes(16, 16, 64, 1, 64), sizes(32, 32, 32, 1, None))
+    sets = (sizes(16, 16, 64, 0, 40), sizes(16, 16, 64, 1, 64), sizes(32, 32, 32, 1, None))
     return TileTable("small", sets)
 
 
