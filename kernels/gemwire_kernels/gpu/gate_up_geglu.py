@@ -7,7 +7,14 @@ from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
 from gemwire_kernels.gpu.launch import await_inputs, chaining, fetch, fetched, release
-from gemwire_kernels.gpu.matmul import halves, load_rows, opened, operand
+from gemwire_kernels.gpu.matmul import (
+    halves,
+    load_rows,
+    opened,
+    operand,
+    store_inside,
+    times_rows,
+)
 
 
 @triton.jit
@@ -60,15 +67,10 @@ def _gate_up_geglu_at_once_kernel(
     rows_of_w = both // BLOCK_N * N + first + both % BLOCK_N
     w = load_rows(w_ptr, rows_of_w, first + both % BLOCK_N < N, K, BLOCK_K)
     await_inputs(CHAINED)
-    x = load_rows(x_ptr, row, row < num_tokens, K, BLOCK_K)
-    gate_and_up = tl.zeros((BLOCK_M, 2 * BLOCK_N), tl.float32)
-    for i in tl.static_range(len(w)):
-        gate_and_up = tl.dot(x[i], w[i].T, gate_and_up, input_precision="ieee")
+    gate_and_up = times_rows(x_ptr, row, row < num_tokens, w, K, BLOCK_M, 2 * BLOCK_N, BLOCK_K)
     gate, up = halves(gate_and_up, BLOCK_M, 2 * BLOCK_N)
     column = first + tl.arange(0, BLOCK_N)
-    mask = (row < num_tokens)[:, None] & (column < N)[None, :]
-    at = row.to(tl.int64)[:, None] * N + column[None, :]
-    tl.store(out_ptr + at, (gelu_tanh(gate) * up).to(out_ptr.dtype.element_ty), mask=mask)
+    store_inside(out_ptr, gelu_tanh(gate) * up, row, num_tokens, column, N)
 
 
 def gate_up_geglu(plan: Plan, x: Tensor, gate_up_proj: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
 from gemwire_kernels.gpu.launch import await_inputs, chaining, fetch, fetched, release
+from gemwire_kernels.gpu.matmul import store_inside
 from gemwire_kernels.gpu.rows import ROWS, row_warps
 
 PROGRAMS_PER_MULTIPROCESSOR = 4
@@ -47,8 +48,7 @@ def _dense_kernel(
             w = tl.load(w_ptr + column[None, :, None] * K + k, mask=w_mask, other=0.0)
             totals = tl.dot(x, tl.permute(w, (0, 2, 1)), totals, input_precision=PRECISION)
         total = tl.sum(totals, 0)
-        mask = (row < num_texts)[:, None] & (column < N)[None, :]
-        tl.store(out_ptr + row.to(tl.int64)[:, None] * N + column[None, :], total, mask=mask)
+        store_inside(out_ptr, total, row, num_texts, column, N)
 
 
 @triton.jit

@@ -7,7 +7,14 @@ from torch import Tensor
 
 from gemwire_kernels.gpu.batch import Plan
 from gemwire_kernels.gpu.launch import await_inputs, chaining, fetch, fetched, release
-from gemwire_kernels.gpu.matmul import halves, load_rows, opened, operand
+from gemwire_kernels.gpu.matmul import (
+    halves,
+    load_rows,
+    opened,
+    operand,
+    store_inside,
+    times_rows,
+)
 from gemwire_kernels.gpu.tiles import MatmulTile
 
 
@@ -51,13 +58,8 @@ def _linear_at_once_kernel(
     num_tokens = tl.load(counts_ptr)
     w = load_rows(w_ptr, column, column < N, K, BLOCK_K)
     await_inputs(CHAINED)
-    x = load_rows(x_ptr, row, row < num_tokens, K, BLOCK_K)
-    total = tl.zeros((BLOCK_M, COLUMNS), tl.float32)
-    for i in tl.static_range(len(w)):
-        total = tl.dot(x[i], w[i].T, total, input_precision="ieee")
-    mask = (row < num_tokens)[:, None] & (column < N)[None, :]
-    at = row.to(tl.int64)[:, None] * N + column[None, :]
-    tl.store(out_ptr + at, total.to(out_ptr.dtype.element_ty), mask=mask)
+    total = times_rows(x_ptr, row, row < num_tokens, w, K, BLOCK_M, COLUMNS, BLOCK_K)
+    store_inside(out_ptr, total, row, num_tokens, column, N)
 
 
 def linear(plan: Plan, x: Tensor, weight: Tensor) -> Tensor:

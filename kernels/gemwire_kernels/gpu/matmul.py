@@ -57,6 +57,28 @@ def load_rows(pointer, row, real, K: tl.constexpr, BLOCK_K: tl.constexpr):
     return blocks
 
 
+@triton.jit
+def times_rows(
+    x_ptr, row, real, w, K: tl.constexpr,
+    BLOCK_M: tl.constexpr, COLUMNS: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    """Multiplies BLOCK_M rows of x by the COLUMNS rows of w, transposed, which `load_rows` has loaded: fp32
+    [BLOCK_M, COLUMNS]."""
+    x = load_rows(x_ptr, row, real, K, BLOCK_K)
+    total = tl.zeros((BLOCK_M, COLUMNS), tl.float32)
+    for i in tl.static_range(len(w)):
+        total = tl.dot(x[i], w[i].T, total, input_precision="ieee")
+    return total
+
+
+@triton.jit
+def store_inside(pointer, values, row, num_rows, column, N: tl.constexpr):
+    """Stores a block of a matrix [num_rows, N], without what is beyond it, in the matrix's dtype."""
+    mask = (row < num_rows)[:, None] & (column < N)[None, :]
+    at = row.to(tl.int64)[:, None] * N + column[None, :]
+    tl.store(pointer + at, values.to(pointer.dtype.element_ty), mask=mask)
+
+
 def has_copy_engine(major: int) -> bool:
     """Whether cards of this major compute capability have a copy engine: Hopper and newer."""
     return major >= 9

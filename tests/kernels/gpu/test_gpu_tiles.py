@@ -124,7 +124,7 @@ def test_a_measured_table_is_for_its_card_triton_and_dtype(
 
 
 def test_a_file_may_bring_fitting_tables_too(tmp_path: Path) -> None:
-    fitting = {"shared_memory": 65536, "dtype": "bfloat16"} | {"sets": entry()["sets"]}
+    fitting = {"shared_memory": 65536, "dtype": "bfloat16", "sets": entry()["sets"]}
     file = write(tmp_path / "mine.json", {"measured": [], "fitting": [fitting]})
     assert find_table(CARD, 70000, "bfloat16", file).sets[0].attention.block_m == 64
 
