@@ -6,6 +6,8 @@ DEV := .venv/.dev-installed
 REFERENCES := .venv/.references-installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 PROTO := gemwire/v1/embedding.proto
+# Contracts of other servers: messages alone, the front makes its handlers of the descriptors.
+COMPAT := $(patsubst proto/%,%,$(wildcard proto/gemwire_compat/*.proto))
 PROTOC = PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -Iproto -Ithird_party
 
 .PHONY: demo serve test clients soak lint stubs freeze docs format gpu gpu-wheels train
@@ -59,6 +61,7 @@ gpu-wheels: | $(BIN)/python  ## packages for make gpu on a machine without netwo
 
 stubs: $(DEV)  ## generate the stubs that are checked in: Python, Go, Rust
 	$(PROTOC) --python_out=proto --pyi_out=proto --grpc_python_out=proto --mypy_grpc_out=proto $(PROTO)
+	$(PROTOC) --python_out=proto --pyi_out=proto $(COMPAT)
 	clients/go/stubs
 	clients/rust/stubs
 

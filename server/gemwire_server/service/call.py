@@ -47,7 +47,8 @@ class Call:
     """Times are on the scale of `time.monotonic`. `deadline` is None where the caller set none, and
     `grant` is None where the server asks for no tokens.
 
-    `texts` and `tokens` count what was answered so far; `trace` is None unless the call is traced.
+    `texts` and `tokens` count what was answered so far; `trace` is None unless the call is traced. A method
+    may set `headers`, lowercase names with their values: the front sends them before the answer.
     """
 
     method: ApiMethod
@@ -59,6 +60,7 @@ class Call:
     texts: int = 0
     tokens: int = 0
     trace: "CallTrace | None" = None
+    headers: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_late(self) -> bool:

@@ -7,6 +7,7 @@ parser's own text. An API serializes vectors itself, as one block.
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
@@ -16,7 +17,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from gemwire_server.errors import GemwireError, InvalidInput, Unauthenticated
 from gemwire_server.fronts.grpc.message_limits import has_too_many_fields
-from gemwire_server.fronts.grpc.status import REQUEST_ID, abort
+from gemwire_server.fronts.grpc.status import REQUEST_ID, Wording, abort
 from gemwire_server.security.tokens import Grant, Tokens
 from gemwire_server.service.call import ApiMethod, Call, Caller, deadline_of
 from gemwire_server.service.service import Service, internal_error
@@ -73,17 +74,20 @@ class Handlers:
         self._max_response_bytes = max_response_bytes
 
     def of(
-        self, service: ServiceDescriptor, methods: Mapping[str, Method]
+        self, service: ServiceDescriptor, methods: Mapping[str, Method], wording: Wording
     ) -> grpc.GenericRpcHandler:
-        """The handlers of a service; `methods` has every method of it, by name."""
+        """The handlers of a service; `methods` has every method of it, by name. Errors reach callers in
+        the `wording` of the API."""
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         for method in service.methods:
             if method.client_streaming:
-                behaviour = self._shielded(methods[method.name], api_method(method), None)
+                behaviour = self._shielded(methods[method.name], api_method(method), None, wording)
                 handlers[method.name] = grpc.stream_stream_rpc_method_handler(behaviour)
             else:
                 request = GetMessageClass(method.input_type)
-                behaviour = self._shielded(methods[method.name], api_method(method), request)
+                behaviour = self._shielded(
+                    methods[method.name], api_method(method), request, wording
+                )
                 # As a unary handler, grpc.aio never answers a call that ends without a request.
                 handlers[method.name] = grpc.stream_unary_rpc_method_handler(behaviour)
         open_to_all = grpc.method_handlers_generic_handler(service.full_name, handlers)
@@ -92,18 +96,23 @@ class Handlers:
         by_path = {
             f"/{service.full_name}/{each.name}": api_method(each) for each in service.methods
         }
-        return _TokenGate(open_to_all, self._tokens, by_path, self._refusal)
+        refusal = partial(self._refusal, wording=wording)
+        return _TokenGate(open_to_all, self._tokens, by_path, refusal)
 
-    def _refusal(self, method: ApiMethod, error: Unauthenticated) -> Any:
+    def _refusal(self, method: ApiMethod, error: Unauthenticated, *, wording: Wording) -> Any:
         """The handler that refuses a call. It is a stream's for any method, which ends the call unread."""
 
         async def refuse(_: Any, __: Call) -> None:
             raise error
 
-        return grpc.stream_stream_rpc_method_handler(self._shielded(refuse, method, None))
+        return grpc.stream_stream_rpc_method_handler(self._shielded(refuse, method, None, wording))
 
     def _shielded(
-        self, handle: Method, method: ApiMethod, request_type: type[Message] | None
+        self,
+        handle: Method,
+        method: ApiMethod,
+        request_type: type[Message] | None,
+        wording: Wording,
     ) -> Any:
         """Parses, calls, serializes. An error becomes its status, and a bug INTERNAL and nothing else."""
         service = self._service
@@ -115,16 +124,19 @@ class Handlers:
             if request is grpc.aio.EOF:
                 # Not counted as a call: it may have been cancelled before its request came.
                 missing = InvalidInput("MALFORMED_MESSAGE", "the call ended without a request")
-                await abort(context, missing, call.request_id)
+                await abort(context, missing, call.request_id, wording)
             metadata = context.invocation_metadata() or ()
             try:
                 async with service.call(call, metadata, limited=request_type is not None):
                     # No variable holds the parsed request or its answer, see below.
                     if request_type is None:
                         return self._serialized(await handle(context, call))
-                    return self._serialized(
+                    answer = self._serialized(
                         await handle(parse(request_type, request, service.max_inputs), call)
                     )
+                    if call.headers:
+                        await context.send_initial_metadata(tuple(call.headers.items()))
+                    return answer
             except GemwireError as error:
                 failed = error.forgetting()
             except Exception as error:
@@ -133,7 +145,7 @@ class Handlers:
             # gRPC keeps the exception that aborts, which keeps these frames, which keep the context: a
             # circle, and Python looks for circles by their number, not by the megabytes in them.
             del request
-            await abort(context, failed, call.request_id)
+            await abort(context, failed, call.request_id, wording)
 
         return behaviour
 

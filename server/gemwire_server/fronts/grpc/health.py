@@ -6,7 +6,7 @@ the server has been without an engine for longer than it should take to get one.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -21,10 +21,14 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 class Health:
     """Gives the same answer at every address that it is added to. It belongs to one event loop."""
 
-    def __init__(self, services: Sequence[str], liveness_seconds: float) -> None:
-        """`services` are the full names of what is served. After so many seconds without serving,
-        liveness is NOT_SERVING until the server serves again."""
-        self._readiness = (OVERALL_HEALTH, *services)
+    def __init__(
+        self, services: Sequence[str], liveness_seconds: float, *, unserved: Collection[str] = ()
+    ) -> None:
+        """`services` are the full names of what is registered; those that are `unserved` too are
+        NOT_SERVING for good. After so many seconds without serving, liveness is NOT_SERVING until the
+        server serves again."""
+        self._readiness = (OVERALL_HEALTH, *(name for name in services if name not in unserved))
+        self._unserved = unserved
         self._patience = liveness_seconds
         self._servicer = health_aio.HealthServicer()
         self._draining = False
@@ -36,6 +40,8 @@ class Health:
     async def start(self) -> None:
         """NOT_SERVING, and alive: no health check judges how long loading takes."""
         await self._set_readiness(NOT_SERVING)
+        for name in self._unserved:
+            await self._servicer.set(name, NOT_SERVING)
         await self._servicer.set(LIVENESS, SERVING)
 
     async def set_serving(self, serving: bool) -> None:

@@ -41,7 +41,9 @@ class GrpcFront:
             for method in each.methods:
                 metrics.register(api_method(method).api, method.name)
         self._health = Health(
-            [each.full_name for each in served_services()], config.liveness_seconds
+            [each.full_name for each in served_services()],
+            config.liveness_seconds,
+            unserved=[name for api in APIS for name in api.unserved],
         )
         self._admin: AdminServer | None = None
         if config.admin_address:
@@ -86,7 +88,7 @@ class GrpcFront:
             api = kind(self._service, config)
             self._apis.append(api)
             handlers = [
-                self._handlers.of(service, api.methods[name])
+                self._handlers.of(service, api.methods[name], api.wording)
                 for name, service in api.file.services_by_name.items()
             ]
             self._server.add_generic_rpc_handlers(tuple(handlers))

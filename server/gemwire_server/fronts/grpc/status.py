@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Callable
 from typing import NoReturn
 
 import grpc
@@ -20,13 +21,18 @@ JITTER = 0.2
 NEVER = -1  # gRPC's word for it, in milliseconds
 
 
-def code_of(error: GemwireError) -> grpc.StatusCode:
-    return grpc.StatusCode[error.code]
+Wording = Callable[[GemwireError], tuple[str, str]]
+"""From an error to the name of the code, and the message, that callers of an API get."""
+
+
+def own_wording(error: GemwireError) -> tuple[str, str]:
+    """The error's own code and message, as in gemwire.v1."""
+    return error.code, error.message
 
 
 def to_status(error: GemwireError) -> Status:
     """The error with its details: ErrorInfo always, BadRequest and RetryInfo where they apply."""
-    return _status(error, _retry_seconds(error))
+    return _status(error, _retry_seconds(error), *own_wording(error))
 
 
 def _retry_seconds(error: GemwireError) -> float | None:
@@ -34,8 +40,9 @@ def _retry_seconds(error: GemwireError) -> float | None:
     return None if seconds is None else seconds * random.uniform(1 - JITTER, 1 + JITTER)
 
 
-def _status(error: GemwireError, retry_seconds: float | None) -> Status:
-    status = Status(code=code_of(error).value[0], message=error.message)
+def _status(error: GemwireError, retry_seconds: float | None, code: str, message: str) -> Status:
+    # Clients refuse details whose code and message are not those of the call.
+    status = Status(code=grpc.StatusCode[code].value[0], message=message)
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     status.details.add().Pack(info)
     if isinstance(error, InvalidInput) and error.field:
@@ -55,16 +62,20 @@ def _status(error: GemwireError, retry_seconds: float | None) -> Status:
 
 
 async def abort(
-    context: grpc.aio.ServicerContext[bytes, bytes], error: GemwireError, request_id: str
+    context: grpc.aio.ServicerContext[bytes, bytes],
+    error: GemwireError,
+    request_id: str,
+    wording: Wording,
 ) -> NoReturn:
-    """Ends the call with the error.
+    """Ends the call with the error, in the words of the call's API.
 
     Where the queue is full or the quota used up, the pushback trailer says when to try again, or never,
     to clients whose gRPC retries. A server that goes away sends no pushback: another server can be asked
     at once.
     """
     retry_seconds = _retry_seconds(error)
-    details = _status(error, retry_seconds).SerializeToString()
+    code, message = wording(error)
+    details = _status(error, retry_seconds, code, message).SerializeToString()
     trailers: list[tuple[str, str | bytes]] = [
         ("grpc-status-details-bin", details),
         (REQUEST_ID, request_id),
@@ -72,7 +83,7 @@ async def abort(
     if isinstance(error, Overloaded | QuotaExceeded):
         pushback = NEVER if retry_seconds is None else math.ceil(retry_seconds * 1000)
         trailers.append(("grpc-retry-pushback-ms", str(pushback)))
-    await context.abort(code_of(error), error.message, tuple(trailers))
+    await context.abort(grpc.StatusCode[code], message, tuple(trailers))
     raise AssertionError("abort returned")
 
 

@@ -1,15 +1,17 @@
 """The API gemwire.v1: its services, made of the methods beside this file."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.config.options import ServerConfig
+from gemwire_server.errors import GemwireError
 from gemwire_server.fronts.grpc.gemwire_v1.embedding import EmbeddingService
 from gemwire_server.fronts.grpc.gemwire_v1.model import ModelService
 from gemwire_server.fronts.grpc.gemwire_v1.stream import StreamService
 from gemwire_server.fronts.grpc.gemwire_v1.wire import results_that_fit
 from gemwire_server.fronts.grpc.handlers import Method
+from gemwire_server.fronts.grpc.status import own_wording
 from gemwire_server.service.service import Service
 from gemwire_server.service.vectors import VectorFormat
 
@@ -20,6 +22,7 @@ class GemwireV1:
     """Satisfies `fronts.grpc.api.GrpcApi`."""
 
     file = pb.DESCRIPTOR
+    unserved: Collection[str] = ()
 
     def __init__(self, service: Service, config: ServerConfig) -> None:
         """Raises CheckpointError for a model that the API cannot describe."""
@@ -49,6 +52,10 @@ class GemwireV1:
                 fit,
                 config.max_inputs_per_request,
             )
+
+    @staticmethod
+    def wording(error: GemwireError) -> tuple[str, str]:
+        return own_wording(error)
 
     def drain(self) -> None:
         """Asks the clients of open streams to go elsewhere."""
