@@ -90,8 +90,8 @@ def test_bfloat16_is_as_near_as_theirs(checkpoint: Checkpoint, ids: list[TokenId
     """As errors of a row relative to the row's length: the mean, and the largest."""
 
     def errors(found: NDArray[np.float32], exact: NDArray[np.float32]) -> NDArray[np.float32]:
-        off: NDArray[np.float32] = np.linalg.norm(found - exact, axis=1)
-        return off / np.linalg.norm(exact, axis=1)
+        off = np.linalg.norm(found - exact, axis=1) / np.linalg.norm(exact, axis=1)
+        return np.asarray(off, np.float32)
 
     exact_states, exact_vectors = theirs(checkpoint, ids)
     their_states, their_vectors = theirs(checkpoint, ids, torch.bfloat16)
@@ -144,7 +144,7 @@ def test_states_of_tokens_average_to_the_vector(
     """Which ties all three together: mean, Dense, length one."""
     runner = load(checkpoint)
     rows = torch.from_numpy(runner.run(pack(ids), Output.TOKENS))
-    means = torch.stack([each.mean(0) for each in rows.split([len(text) for text in ids])])
+    means = torch.stack([each.mean(0) for each in torch.split(rows, [len(text) for text in ids])])
     assert isinstance(runner.encoder, Encoder)
     raw = F.linear(means, runner.encoder.weights.dense)
     expected = runner.run(pack(ids), Output.RAW)
