@@ -26,6 +26,7 @@ SERVICES = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
+    "inference.GRPCInferenceService",
 ]
 BUF = Path(sys.executable).parent / "buf"
 VERSIONS = ["v1", "v1alpha"]
