@@ -189,6 +189,7 @@ def test_health_and_reflection(served: Served) -> None:
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
         "inference.GRPCInferenceService",
+        "vllm.grpc.engine.VllmEngine",
     }
     pool = descriptor_pool.DescriptorPool(database)
     service = pool.FindServiceByName("gemwire.v1.EmbeddingService")
