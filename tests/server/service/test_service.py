@@ -128,6 +128,8 @@ def test_limits_of_calls_and_their_time(tiny_checkpoint: Path) -> None:
                 with pytest.raises(Overloaded):
                     async with service.call(a_call()):
                         pass
+                assert service.active_calls == 1
+            assert service.active_calls == 0
             call = a_call()
             with pytest.raises(Expired, match=r"this server's is 0\.1 s"):
                 async with service.call(call):
