@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from gemwire_server.errors import GemwireError, Unauthenticated
-from gemwire_server.fronts.http.api import Handle
 from gemwire_server.fronts.http.bodies import Disconnected, Receive, read_body
 from gemwire_server.fronts.http.errors import headers_of
+from gemwire_server.fronts.http.methods import Handle
 from gemwire_server.security.tokens import Grant, Tokens
 from gemwire_server.service.call import ApiMethod, Call, Caller
 from gemwire_server.service.service import Service, internal_error
