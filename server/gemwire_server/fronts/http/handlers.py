@@ -53,6 +53,7 @@ class Endpoint:
                 if refused is not None:
                     raise refused
                 raw = await read_body(receive, headers, self._max_request_bytes)
+                raw = path_parameter(scope) or raw
                 async with cancelled_with_client(receive):
                     body = await self._handle(raw, call)
         except GemwireError as error:
@@ -114,6 +115,11 @@ async def cancelled_with_client(receive: Receive) -> AsyncIterator[None]:
         raise
     finally:
         watcher.cancel()
+
+
+def path_parameter(scope: Scope) -> bytes:
+    """The value of the parameter in the request's path, empty where the path has none."""
+    return "".join(scope.get("path_params", {}).values()).encode()
 
 
 def read_headers(scope: Scope) -> dict[str, str]:

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from gemwire_server.service.call import Call
 
 Handle = Callable[[bytes, Call], Awaitable[bytes]]
-"""A method gets the body of its request, whole and within the limit, and returns the JSON of its answer."""
+"""A method gets the body of its request, whole and within the limit, and returns the JSON of its answer.
+A method that has a parameter in its path gets the value of that instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpMethod:
-    """A method of an API: its name in metrics, the HTTP verb, and the paths that it answers at."""
+    """A method of an API: its name in metrics, the HTTP verb, and the paths that it answers at.
+
+    A path may have one parameter, in Starlette's form: {name:path} takes slashes too.
+    """
 
     name: str
     verb: str
