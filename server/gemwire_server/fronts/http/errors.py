@@ -3,7 +3,7 @@
 import math
 import random
 
-from gemwire_server.errors import GemwireError, Overloaded, Stopped, Unauthenticated
+from gemwire_server.errors import GemwireError, Overloaded, QuotaExceeded, Stopped, Unauthenticated
 
 # Callers that were refused together must not come back together.
 JITTER = 0.2
@@ -40,6 +40,9 @@ def headers_of(error: GemwireError) -> dict[str, str]:
     """
     if isinstance(error, Unauthenticated):
         return {"www-authenticate": "Bearer"}
+    if isinstance(error, QuotaExceeded):
+        # OpenAI's libraries retry a 429 unless this forbids them to.
+        return {"x-should-retry": "false"}
     if isinstance(error, Overloaded | Stopped):
         seconds = error.retry_after * random.uniform(1 - JITTER, 1 + JITTER)
         milliseconds = math.ceil(seconds * 1000)
