@@ -12,9 +12,11 @@ from starlette.routing import Route
 
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.fronts.http.api import APIS, api_method
+from gemwire_server.fronts.http.document import build_document
 from gemwire_server.fronts.http.handlers import Endpoint
 from gemwire_server.fronts.http.health import HealthPage
 from gemwire_server.fronts.http.listening import bind
+from gemwire_server.fronts.http.pages import Pages
 from gemwire_server.security import open_tokens
 from gemwire_server.service.service import Service
 
@@ -78,14 +80,19 @@ class HttpFront:
         log.info("HTTP on %s", self.address)
 
     def _routes(self, config: ServerConfig) -> list[Route]:
-        routes = self._health.routes()
-        for kind in APIS:
-            api = kind(self._service, config)
+        apis = [kind(self._service, config) for kind in APIS]
+        document = build_document(
+            [api.document for api in apis],
+            self._service.model.name,
+            with_tokens=self._tokens is not None,
+        )
+        routes = self._health.routes() + Pages(document).routes()
+        for api in apis:
             for method in api.methods:
                 endpoint = Endpoint(
                     self._service,
                     self._tokens,
-                    api_method(kind, method),
+                    api_method(type(api), method),
                     api.handles[method.name],
                     api.refusal,
                     max_request_bytes=config.max_request_bytes,
