@@ -34,7 +34,13 @@ def describe(model: ServedModel, config: ServerConfig, names: ModelNames) -> Map
         "required": True,
         "content": {"application/json": {"schema": _ref("EmbeddingRequest")}},
     }
-    name = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+    name = {
+        "name": "model",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": names.ids[1],
+    }
     retrieve = _operation("Look at a model", "A name of the model, listed or not.", "Model")
     return {
         "paths": {
