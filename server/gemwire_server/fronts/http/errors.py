@@ -2,6 +2,7 @@
 
 import math
 import random
+from typing import Any
 
 from gemwire_server.errors import GemwireError, Overloaded, QuotaExceeded, Stopped, Unauthenticated
 
@@ -26,6 +27,12 @@ STATUSES_BY_REASON = {
     "BODY_TOO_LARGE": 413,
     "UNSUPPORTED_MEDIA_TYPE": 415,
 }
+
+
+def error_body(code: str, message: str) -> dict[str, Any]:
+    """The error of a request that no API has seen, in the form that OpenAI's clients know."""
+    kind = "invalid_request_error"
+    return {"error": {"message": message, "type": kind, "param": None, "code": code.lower()}}
 
 
 def status_of(error: GemwireError) -> int:

@@ -20,3 +20,6 @@ class HttpMethod:
     name: str
     verb: str
     paths: Sequence[str]
+    json_only: bool = False
+    """Whether a body that says to be anything else than JSON, or nothing, is refused with 415. curl says
+    of its `-d` that it is a form, so an API whose own servers do not ask takes any."""
