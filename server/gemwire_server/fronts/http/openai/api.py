@@ -20,7 +20,7 @@ class OpenAI:
     name = "openai.v1"
     methods: Sequence[HttpMethod] = (
         # Some clients leave out the version.
-        HttpMethod("embeddings", "POST", ("/v1/embeddings", "/embeddings")),
+        HttpMethod("embeddings", "POST", ("/v1/embeddings", "/embeddings"), json_only=True),
         HttpMethod("models", "GET", ("/v1/models",)),
         HttpMethod("model", "GET", ("/v1/models/{model:path}",)),
     )

@@ -18,8 +18,9 @@ ERRORS = {
     "401": "The token is missing or unknown.",
     "404": "The server has no such model.",
     "413": "The body is larger than the server takes.",
+    "415": "The body is not JSON, or compressed.",
     "429": "The server has no room now, and Retry-After says when to come back; or a quota is used up.",
-    "default": "The server stops or has failed.",
+    "default": "Another error, such as 503 of a server that stops.",
 }
 
 

@@ -1,7 +1,7 @@
 """POST /v1/embeddings."""
 
 from gemwire_server.config.options import ServerConfig
-from gemwire_server.fronts.http.bodies import read_json
+from gemwire_server.fronts.http.bodies import MAX_VALUES, read_json
 from gemwire_server.fronts.http.openai.answer import answer, check_size, writing_microseconds
 from gemwire_server.fronts.http.openai.inputs import InputLimits
 from gemwire_server.fronts.http.openai.names import ModelNames
@@ -18,6 +18,10 @@ class Embeddings:
         self._service = service
         self._names = names
         self._max_response_bytes = config.max_response_bytes
+        # Of more ids than the queue takes, a request would be refused.
+        ids = config.max_queue_tokens if config.http_token_ids else 0
+        # A title may go with each input.
+        self._max_values = MAX_VALUES + 2 * service.max_inputs + ids
         self._limits = InputLimits(
             inputs=service.max_inputs,
             token_ids=config.http_token_ids,
@@ -26,7 +30,7 @@ class Embeddings:
 
     async def create(self, raw: bytes, call: Call) -> bytes:
         """Raises NotFound, InvalidInput, and what `Service.embed` raises."""
-        request = read_request(read_json(raw), self._names, self._limits)
+        request = read_request(read_json(raw, self._max_values), self._names, self._limits)
         options = self._service.check(request.options, field_name)
         vectors, encoding = options.vectors, request.encoding_format
         count = len(request.inputs)

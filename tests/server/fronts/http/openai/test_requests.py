@@ -122,12 +122,28 @@ def test_a_wrong_field_is_named(
         b'{"input": "\\ud800"}',
         b'{"input": "a"} x',
         b"{'input': 'a'}",
-        b"[" * 100_000,
+        b"[" * 60_000,
     ],
 )
 def test_what_is_no_object_of_json(served: Served, raw: bytes) -> None:
     error = refusal(served, raw)
     assert (error["param"], error["code"]) == (None, "malformed_message")
+
+
+def test_a_body_of_too_many_values(served: Served) -> None:
+    error = refusal(served, b'{"input": [' + b"5," * 200_000)
+    assert error["code"] == "too_many_inputs" and "values" in error["message"]
+
+
+def test_another_content_type(served: Served) -> None:
+    """A web page can make a browser send such a body to a server that it could not reach itself."""
+    for kind in ("text/plain", "application/x-www-form-urlencoded"):
+        headers = {"content-type": kind}
+        answer = request(served.http_address, PATH, {"input": "a"}, headers=headers)
+        assert answer.status == 415
+        assert answer.json["error"]["code"] == "unsupported_media_type"
+    headers = {"content-type": "application/json; charset=utf-8"}
+    assert request(served.http_address, PATH, {"input": "a"}, headers=headers).status == 200
 
 
 @pytest.mark.parametrize(
@@ -179,6 +195,25 @@ def test_wrong_token_ids(served_with_ids: Served, ids: Any, code: str, part: str
     error = refusal(served_with_ids, {"input": ids})
     assert (error["param"], error["code"]) == ("input", code)
     assert part in error["message"]
+
+
+def test_as_many_token_ids_as_the_queue_takes(tiny_checkpoint: Path) -> None:
+    """They are more values than bodies of texts may have."""
+    with running(
+        str(tiny_checkpoint),
+        http_address="127.0.0.1:0",
+        http_token_ids=True,
+        max_queue_tokens=200_000,
+    ) as server:
+        ids = [[5] * 1800] * 100
+        answer = request(server.http_address, PATH, {"input": ids, "encoding_format": "base64"})
+        assert answer.status == 200 and answer.json["usage"]["prompt_tokens"] == 100 * 1802
+        for count, param, code in (
+            (120, "input", "request_too_large"),
+            (300, None, "too_many_inputs"),
+        ):
+            error = refusal(server, {"input": [[5] * 1800] * count})
+            assert (error["param"], error["code"]) == (param, code)
 
 
 def test_an_answer_over_the_limit_is_refused_before_it_is_computed(tiny_checkpoint: Path) -> None:
