@@ -81,10 +81,9 @@ class SmallApi:
         return status_of(error), orjson.dumps({"reason": error.reason, "message": error.message})
 
 
-@pytest.fixture
-def small_api(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers of this test serve `SmallApi` over HTTP and nothing else."""
-    monkeypatch.setattr(server, "APIS", (SmallApi,))
+def serve_small_api(patched: pytest.MonkeyPatch) -> None:
+    """Has servers that start from now on serve `SmallApi` over HTTP and nothing else."""
+    patched.setattr(server, "APIS", (SmallApi,))
 
 
 @dataclass
