@@ -195,7 +195,7 @@ def test_calls_need_a_token_before_their_body_is_read(
         str(tiny_checkpoint), http_address="127.0.0.1:0", tokens_file=str(tokens_file)
     ) as served:
         with connected(served.http_address) as connection:
-            fields = {"content_length": "1000", "expect": "100-continue", **given}
+            fields: Any = {"content_length": "1000", "expect": "100-continue", **given}
             connection.post("/echo", **fields)
             reply = connection.reply()
             assert (reply.status, reply.headers["www-authenticate"]) == (401, "Bearer")
