@@ -176,9 +176,10 @@ def test_a_hundred_thousand_inputs(server: ServerProcess) -> None:
         ["a"] * 5000,
     )
     bodies = [json.dumps({"input": each, "model": "tiny"}).encode() for each in values]
-    tiny = b'{"input": [' + b"[]," * 5_000_000 + b"[]]}"  # 15 MB
+    lists = b'{"input": [' + b"[]," * 5_000_000 + b"[]]}"  # 15 MB
+    strings = b'{"input": [' + b'"" ,' * 3_500_000 + b'""]}'
     with OtherClient(server) as other:
-        for body in [*bodies, tiny]:
+        for body in [*bodies, lists, strings]:
             assert set(at_once(4, partial(status, server, body))) <= {
                 400,
                 429,
