@@ -84,7 +84,8 @@ class Endpoint:
                 check_headers(headers, self._max_request_bytes, json_only=self._json_only)
                 raw = await read_body(receive, self._max_request_bytes, share)
                 is_read = True
-            raw = path_parameter(scope) or raw
+            if scope.get("path_params"):
+                raw = path_parameter(scope)
         except GemwireError as error:
             failed = error.forgetting()
         # As in gRPC, a call begins with its whole request: slow bodies take no place of other calls.
@@ -140,8 +141,8 @@ class Endpoint:
 
 
 def path_parameter(scope: Scope) -> bytes:
-    """The value of the parameter in the request's path, empty where the path has none."""
-    return "".join(scope.get("path_params", {}).values()).encode()
+    """The value of the parameter in the request's path."""
+    return "".join(scope["path_params"].values()).encode()
 
 
 @asynccontextmanager

@@ -86,6 +86,10 @@ def test_the_kind_of_a_body(
     assert post(served.http_address, path, b"[]", **headers).status == status
 
 
+def test_a_length_with_thousands_of_zeros_is_a_length(served: Served) -> None:
+    assert post(served.http_address, "/echo", b"[]", content_length="0" * 5000 + "2").body == b"[]"
+
+
 def test_http_1_0_works_and_closes(served: Served) -> None:
     with connected(served.http_address) as connection:
         connection.send("POST /echo HTTP/1.0\r\ncontent-length: 2\r\n\r\n[]")

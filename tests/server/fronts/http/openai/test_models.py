@@ -49,6 +49,11 @@ def test_another_model_is_not_found(served: Served, name: str) -> None:
     assert (error["type"], error["code"]) == ("invalid_request_error", "model_not_found")
 
 
+@pytest.mark.parametrize("body", [b"\xff", b"tiny"])
+def test_a_body_is_no_name(served: Served, body: bytes) -> None:
+    assert request(served.http_address, "/v1/models/", body, verb="GET").status == 404
+
+
 def test_the_names_of_a_hub_id() -> None:
     names = ModelNames("google/embeddinggemma-300m")
     assert names.ids[:2] == ("google/embeddinggemma-300m", "google/embeddinggemma-300m:query")
