@@ -44,6 +44,8 @@ class HttpConnection(HttpToolsProtocol):
         self._chunks = 0
         self._refusal: tuple[int, str, str] | None = None
         self._deaf = False
+        # The cycle whose answer is due first; `cycle` is that of the newest request.
+        self._running: Any = None
         self._header_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
 
@@ -61,6 +63,9 @@ class HttpConnection(HttpToolsProtocol):
         self._stop_header_timer()
         self._stop_send_timer()
         self._unset_keepalive_if_required()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -133,6 +138,8 @@ class HttpConnection(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             self._stop(429, "TOO_MANY_PIPELINED", "too many requests wait on the connection")
         super().on_headers_complete()
+        if not self.pipeline:
+            self._running = self.cycle
         if self._all.draining or time.monotonic() >= self._last_time:
             self.cycle.keep_alive = False
 
@@ -218,6 +225,8 @@ class HttpConnection(HttpToolsProtocol):
             self.transport.close()
 
     def on_response_complete(self) -> None:
+        if self.pipeline:
+            self._running = self.pipeline[-1][0]
         super().on_response_complete()
         if self.transport.is_closing():
             self._time_sending()

@@ -45,6 +45,25 @@ def test_the_work_of_clients_that_left_is_never_computed(
         assert not page.imbalance()
 
 
+def test_a_client_that_leaves_with_a_request_behind_the_first(
+    tiny_checkpoint: Path, small_api: None
+) -> None:
+    with running(
+        str(tiny_checkpoint), http_address="127.0.0.1:0", metrics_address="127.0.0.1:0"
+    ) as served:
+        with connected(served.http_address) as leaving:
+            leaving.post("/slow", b'{"seconds": 20}')
+            leaving.post("/echo", b"[]")
+            calls = {"api": "test.v1", "method": "Slow"}
+            scrape_until(
+                served.metrics_address,
+                lambda page: page.total("gemwire_calls_in_flight", **calls) == 1,
+            )
+        page = scrape_until(served.metrics_address, at_rest)
+        assert page.total("gemwire_calls_ended_total", code="CANCELLED", **calls) == 1
+        assert page.labels("gemwire_calls_started_total", "method") == {"Slow"}
+
+
 def test_a_client_that_leaves_in_its_body_is_no_call(
     tiny_checkpoint: Path, small_api: None
 ) -> None:
