@@ -110,6 +110,9 @@ class Endpoint:
         except Exception as error:
             # The service itself has failed, for example to count the call.
             failed = internal_error(error, call)
+        # The client may be slow to read, and nothing needs the request any more.
+        raw = b""
+        share.close()
         if failed is None:
             await reply(send, 200, body, call.headers | {REQUEST_ID: call.request_id})
         else:

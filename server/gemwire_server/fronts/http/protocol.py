@@ -3,14 +3,17 @@
 import asyncio
 import http
 import time
+from collections.abc import MutableMapping
 from typing import Any
 
 import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gemwire_server.fronts.http.bodies import Receive
 from gemwire_server.fronts.http.connections import Connections
 from gemwire_server.fronts.http.errors import error_body
+from gemwire_server.fronts.http.replies import Scope, Send, send_in_pieces
 
 # Requests that are answered one after the other, of a client that does not wait for answers.
 MAX_PIPELINED = 16
@@ -33,6 +36,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def __init__(self, connections: Connections, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
+        self._app, self.app = self.app, self._answer
         self._all = connections
         self._limits = connections.limits
         self._last_time = connections.last_time()
@@ -46,6 +50,8 @@ class HttpConnection(HttpToolsProtocol):
         self._deaf = False
         # The cycle whose answer is due first; `cycle` is that of the newest request.
         self._running: Any = None
+        # The size of the body that is being sent.
+        self._answer_bytes = 0
         self._header_timer: asyncio.TimerHandle | None = None
         self._send_timer: asyncio.TimerHandle | None = None
 
@@ -167,6 +173,18 @@ class HttpConnection(HttpToolsProtocol):
         what = f"the headers have more than {limit} bytes, the server's --max-metadata-bytes"
         return 431, "HEADERS_TOO_LARGE", what
 
+    # What the application answers.
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_counted(message: MutableMapping[str, Any]) -> None:
+            self._answer_bytes = len(message.get("body", b""))
+            await send_in_pieces(send, message)
+            self._answer_bytes = 0
+            if not self.flow.write_paused and not self._running.disconnected:
+                self._was_read()
+
+        await self._app(scope, receive, send_counted)
+
     # What the connection itself answers.
 
     def _refuse(self, status: int, code: str, message: str) -> None:
@@ -247,6 +265,11 @@ class HttpConnection(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        if not self._answer_bytes:
+            self._was_read()
+
+    def _was_read(self) -> None:
+        """The client has taken the answer, but for less than a transport's high-water mark."""
         self._stop_send_timer()
         if self.transport.is_closing():
             self._time_sending()  # for the little that is left
@@ -264,7 +287,7 @@ class HttpConnection(HttpToolsProtocol):
     # What all connections ask of each.
 
     def unsent(self) -> int:
-        return self.transport.get_write_buffer_size()
+        return self._answer_bytes + self.transport.get_write_buffer_size()
 
     def abort(self) -> None:
         self.transport.abort()

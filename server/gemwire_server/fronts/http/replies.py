@@ -7,6 +7,9 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON = "application/json"
+# The high-water mark of a transport. uvloop's TLS takes whatever is written at once, and then says neither
+# that the client does not read nor how much is left.
+PIECE_BYTES = 65536
 
 
 def read_headers(scope: Scope) -> dict[str, str]:
@@ -15,6 +18,18 @@ def read_headers(scope: Scope) -> dict[str, str]:
     for name, value in scope["headers"]:
         found.setdefault(name.decode("latin-1"), value.decode("latin-1"))
     return found
+
+
+async def send_in_pieces(send: Send, message: MutableMapping[str, Any]) -> None:
+    """Sends a message. Between the pieces of a large body `send` waits for a client that does not read."""
+    body = message.get("body", b"")
+    if len(body) > PIECE_BYTES:
+        rest = memoryview(body)
+        while len(rest) > PIECE_BYTES:
+            await send({**message, "body": rest[:PIECE_BYTES], "more_body": True})
+            rest = rest[PIECE_BYTES:]
+        message = {**message, "body": rest}
+    await send(message)
 
 
 async def reply(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from support.certificates import Authority
 from support.harness import Served, running
 from support.http_front import serve_small_api
 
@@ -26,3 +27,16 @@ def served(tiny_checkpoint: Path) -> Iterator[Served]:
             str(tiny_checkpoint), http_address="127.0.0.1:0", max_request_bytes=LARGEST_BODY
         ) as found:
             yield found
+
+
+@pytest.fixture
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture
+def files(tmp_path: Path, authority: Authority) -> dict[str, str]:
+    """The server's certificate and key on disk, as options."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    authority.pair().write(cert, key)
+    return {"tls_cert": str(cert), "tls_key": str(key)}

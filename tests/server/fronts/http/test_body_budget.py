@@ -48,3 +48,12 @@ def test_where_large_bodies_wait_small_ones_pass(served: Served) -> None:
             each.send(b"]")
             assert each.reply().body == b"[]"
     assert post(served.http_address, "/echo", body).status == 200
+
+
+def test_answers_that_are_not_read_hold_no_bodies(served: Served) -> None:
+    body = b"%d" % 2**25 + b" " * (2**20 - 8)
+    with ExitStack() as stack:
+        for _ in range(LARGEST_BODIES):
+            stack.enter_context(connected(served.http_address)).post("/zeros", body)
+        time.sleep(0.5)
+        assert post(served.http_address, "/echo", body).status == 200

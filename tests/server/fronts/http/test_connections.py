@@ -1,15 +1,19 @@
 """Connections together: their number, their age, and answers that clients do not read."""
 
 import socket
+import ssl
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gemwire_server.fronts.http import connections
-from support.harness import running
+from support.certificates import Authority
+from support.harness import Served, running
 from support.http_front import RawConnection, connected, post
 
 ECHO = "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\n"
@@ -67,16 +71,41 @@ def test_connections_end_after_the_answer_at_their_age(
 LARGE = 2**25
 
 
+Unread = tuple[dict[str, Any], Callable[[Served], AbstractContextManager[RawConnection]]]
+
+
+@pytest.fixture(params=["plain", "tls"])
+def unread(request: pytest.FixtureRequest, files: dict[str, str], authority: Authority) -> Unread:
+    """Options of a server, and how a client connects to it that has little room for answers."""
+    context = None
+    if request.param == "tls":
+        context = ssl.create_default_context(cadata=authority.pem.decode())
+
+    @contextmanager
+    def connect(served: Served) -> Iterator[RawConnection]:
+        with socket.create_connection(_pair(served.http_address), timeout=PATIENCE) as plain:
+            used = context.wrap_socket(plain, server_hostname="127.0.0.1") if context else plain
+            with closing(RawConnection(used)) as connection:
+                yield connection
+
+    return files if context else {}, connect
+
+
 def ask_for_zeros(connection: RawConnection, count: int, /, **headers: str) -> None:
     connection.post("/zeros", str(count).encode(), **headers)
 
 
 @pytest.mark.parametrize("close", [False, True])
 def test_an_answer_that_is_not_read_ends_the_connection(
-    tiny_checkpoint: Path, small_api: None, monkeypatch: pytest.MonkeyPatch, close: bool
+    tiny_checkpoint: Path,
+    small_api: None,
+    monkeypatch: pytest.MonkeyPatch,
+    unread: Unread,
+    close: bool,
 ) -> None:
     monkeypatch.setattr(connections, "SEND_SECONDS", 1.0)
-    with limited(tiny_checkpoint) as served, connected(served.http_address) as connection:
+    options, connect = unread
+    with limited(tiny_checkpoint, **options) as served, connect(served) as connection:
         ask_for_zeros(connection, 2 * LARGE, **({"connection": "close"} if close else {}))
         time.sleep(2.5)
         got = 0
@@ -89,21 +118,23 @@ def test_an_answer_that_is_not_read_ends_the_connection(
 
 
 def test_a_slow_reader_gets_its_answer(
-    tiny_checkpoint: Path, small_api: None, monkeypatch: pytest.MonkeyPatch
+    tiny_checkpoint: Path, small_api: None, monkeypatch: pytest.MonkeyPatch, unread: Unread
 ) -> None:
     monkeypatch.setattr(connections, "SEND_SECONDS", 5.0)
-    with limited(tiny_checkpoint) as served, connected(served.http_address) as connection:
+    options, connect = unread
+    with limited(tiny_checkpoint, **options) as served, connect(served) as connection:
         ask_for_zeros(connection, LARGE)
         time.sleep(0.5)
         assert len(connection.reply().body) == LARGE
 
 
 def test_answers_that_are_not_read_have_a_limit_together(
-    tiny_checkpoint: Path, small_api: None, monkeypatch: pytest.MonkeyPatch
+    tiny_checkpoint: Path, small_api: None, monkeypatch: pytest.MonkeyPatch, unread: Unread
 ) -> None:
     monkeypatch.setattr(connections, "UNREAD_ANSWERS", 10)  # of 4 MiB
-    with limited(tiny_checkpoint) as served:
-        with connected(served.http_address) as first, connected(served.http_address) as second:
+    options, connect = unread
+    with limited(tiny_checkpoint, **options) as served:
+        with connect(served) as first, connect(served) as second:
             ask_for_zeros(first, LARGE)
             time.sleep(0.3)
             ask_for_zeros(second, LARGE)

@@ -25,19 +25,6 @@ from support.token_files import bearer, write
 WAIT = 30.0
 
 
-@pytest.fixture
-def authority() -> Authority:
-    return Authority()
-
-
-@pytest.fixture
-def files(tmp_path: Path, authority: Authority) -> dict[str, str]:
-    """The server's certificate and key on disk, as options."""
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    authority.pair().write(cert, key)
-    return {"tls_cert": str(cert), "tls_key": str(key)}
-
-
 def trusting(authority: Authority, own: Pair | None = None, folder: Path | None = None) -> Any:
     context = ssl.create_default_context(cadata=authority.pem.decode())
     if own is not None and folder is not None:
