@@ -7,8 +7,8 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON = "application/json"
-# The high-water mark of a transport. uvloop's TLS takes whatever is written at once, and then says neither
-# that the client does not read nor how much is left.
+# The high-water mark of a transport. TLS takes whatever is written at once, and then says neither that the
+# client does not read nor how much is left.
 PIECE_BYTES = 65536
 
 

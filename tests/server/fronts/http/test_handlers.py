@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+import statistics
+import time
 
 import pytest
 
@@ -26,6 +28,17 @@ def chunked(connection: RawConnection, *chunks: bytes) -> None:
     connection.send(b"POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
     for chunk in chunks:
         connection.send(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+
+
+def test_small_answers_on_an_open_connection_come_at_once(served: Served) -> None:
+    with connected(served.http_address) as connection:
+        times = []
+        for _ in range(21):
+            began = time.perf_counter()
+            connection.post("/echo", b"[]")
+            connection.reply()
+            times.append(time.perf_counter() - began)
+    assert statistics.median(times) < 0.03
 
 
 def test_chunked_bodies_are_put_together_and_counted(served: Served) -> None:
