@@ -88,6 +88,9 @@ class Endpoint:
                 raw = path_parameter(scope)
         except GemwireError as error:
             failed = error.forgetting()
+        except asyncio.CancelledError:
+            await self._say_stopped(send, self._call(scope, headers, grant, began))
+            raise
         # As in gRPC, a call begins with its whole request: slow bodies take no place of other calls.
         call = self._call(scope, headers, grant, began)
         watch = DisconnectWatch(receive)
@@ -104,8 +107,7 @@ class Endpoint:
         except asyncio.CancelledError:
             if watch.took_back():
                 raise Disconnected from None
-            # The server ends. Whoever asked must not wait for an answer that does not come.
-            await self._reply(send, call, Stopped("DRAINING", "the server is shutting down"))
+            await self._say_stopped(send, call)
             raise
         except Exception as error:
             # The service itself has failed, for example to count the call.
@@ -117,6 +119,10 @@ class Endpoint:
             await reply(send, 200, body, call.headers | {REQUEST_ID: call.request_id})
         else:
             await self._reply(send, call, failed, receive if not is_read else None)
+
+    async def _say_stopped(self, send: Send, call: Call) -> None:
+        """The server ends, and the client must not wait for an answer that does not come."""
+        await self._reply(send, call, Stopped("DRAINING", "the server is shutting down"))
 
     async def _reply(
         self, send: Send, call: Call, failed: GemwireError, unread: Receive | None = None

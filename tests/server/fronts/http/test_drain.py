@@ -93,3 +93,14 @@ def test_a_client_that_does_not_read_does_not_keep_a_server_from_ending(
         time.sleep(0.3)
         draining.begin()
         assert draining.done.wait(WAIT)
+
+
+def test_a_request_that_is_not_whole_is_sent_elsewhere(drained: Draining) -> None:
+    with drained as draining, connected(draining.address) as slow:
+        slow.post("/echo", b"[", content_length="2")
+        time.sleep(0.2)
+        draining.begin()
+        reply = slow.reply()
+        assert (reply.status, reply.json()["reason"]) == (503, "DRAINING")
+        assert reply.headers["connection"] == "close"
+        assert int(reply.headers["retry-after"]) >= 1
