@@ -16,11 +16,12 @@ WAIT = 60.0
 
 @dataclass
 class ServerProcess:
-    """`address` and `admin` are the addresses taken; `admin` is empty unless one was asked for."""
+    """`address`, `admin` and `http` are the addresses taken, the latter two empty unless asked for."""
 
     process: "subprocess.Popen[str]"
     address: str
     admin: str
+    http: str
     is_draining: bool = False
 
     def drain(self) -> None:
@@ -66,8 +67,11 @@ def server_process(
             said += line
         address = re.search(r"serves \S+ on (\S+)", said)
         admin = re.search(r"health and reflection on (\S+)", said)
+        http = re.search(r"HTTP +https?://([^/\s]+)", said)
         assert address is not None
-        server = ServerProcess(process, address[1], admin[1] if admin else "")
+        server = ServerProcess(
+            process, address[1], admin[1] if admin else "", http[1] if http else ""
+        )
         yield server
         server.drain()
         process.communicate(timeout=WAIT)
