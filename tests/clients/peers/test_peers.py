@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from support.peer_clients import FOLDER, parameter, run, sets
+from support.peer_clients import FOLDER, NPM, parameter, run, sets
 
 OPENAI_ERRORS = {
     "too_long": ("openai.BadRequestError", "2048"),
@@ -39,6 +39,7 @@ OPENAI_SDK = OPENAI_ERRORS | {
 ERRORS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
     ("latest", "openai_sdk"): OPENAI_SDK,
     ("openai-1", "openai_sdk"): OPENAI_SDK,
+    (NPM, "openai_sdk_js"): OPENAI_SDK,
     ("latest", "langchain_openai_embeddings"): OPENAI_ERRORS,
     ("latest", "langchain_huggingface_embeddings"): HUB_ERRORS,
     ("latest", "llama_index_embeddings"): {
@@ -78,7 +79,7 @@ ERRORS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
 
 
 def test_every_set_is_used() -> None:
-    assert {name for name, _ in ERRORS} == set(sets())
+    assert {name for name, _ in ERRORS} == {*sets(), NPM}
 
 
 @pytest.mark.parametrize(("package_set", "script"), [parameter(*key) for key in ERRORS])

@@ -1,13 +1,10 @@
-"""Triton's client of the Open Inference Protocol over gRPC: sync, asyncio and its stream."""
+"""Triton's client of the Open Inference Protocol over gRPC."""
 
-import asyncio
-import queue
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedOutput
-from tritonclient.grpc.aio import InferenceServerClient as AsyncInferenceServerClient
 
 from support.peer_script import DOCUMENT, GIVEN, QUERY, RAW, error, finish, vectors
 
@@ -41,32 +38,6 @@ vectors(
 vectors(
     "token", QUERY, infer(GIVEN.queries, GIVEN.guarded_grpc, GIVEN.token, task="retrieval_query")
 )
-
-
-async def with_asyncio() -> Any:
-    async with AsyncInferenceServerClient(GIVEN.grpc) as client:
-        options = {"task": "retrieval_query"}
-        answer = await client.infer(MODEL, texts(GIVEN.queries), parameters=options)
-    return answer.as_numpy("embedding")
-
-
-vectors("asyncio", QUERY, asyncio.run(with_asyncio()))
-
-with InferenceServerClient(GIVEN.grpc) as client:
-    assert client.is_server_live() and client.is_server_ready() and client.is_model_ready(MODEL)
-    metadata = client.get_model_metadata(MODEL)
-    assert [tensor.name for tensor in metadata.outputs] == ["embedding"], metadata
-    answers: queue.Queue[Any] = queue.Queue()
-    client.start_stream(lambda result, error: answers.put((result, error)))
-    for text in GIVEN.queries:
-        client.async_stream_infer(MODEL, texts([text]), parameters={"task": "retrieval_query"})
-    rows = []
-    for _ in GIVEN.queries:
-        result, failure = answers.get(timeout=30)
-        assert failure is None, failure
-        rows.append(result.as_numpy("embedding")[0])
-    client.stop_stream()
-    vectors("stream", QUERY, rows)
 
 error("too_long", lambda: infer([GIVEN.long_text]))
 error("wrong_token", lambda: infer(["Mars"], GIVEN.guarded_grpc, "wrong"))
