@@ -57,7 +57,7 @@ ERRORS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
         "empty": ("huggingface_hub.errors.BadRequestError", "`inputs` cannot be empty"),
     },
     ("latest", "litellm_providers"): {
-        "openai_too_long": ("litellm.exceptions.BadRequestError", "2048"),
+        "openai_too_long": ("litellm.exceptions.ContextWindowExceededError", "2048"),
         "openai_wrong_token": ("litellm.exceptions.AuthenticationError", ""),
         "openai_overload": ("litellm.exceptions.RateLimitError", ""),
         "tei_too_long": ("litellm.exceptions.APIError", "must have less than 2048 tokens"),
