@@ -159,6 +159,8 @@ def test_the_admin_address_has_health_and_reflection(
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
             "grpc.reflection.v1alpha.ServerReflection",
+            "inference.GRPCInferenceService",
+            "vllm.grpc.engine.VllmEngine",
         }
         for channel, path in (
             (main, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"),

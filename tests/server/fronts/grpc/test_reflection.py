@@ -26,6 +26,8 @@ SERVICES = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
+    "inference.GRPCInferenceService",
+    "vllm.grpc.engine.VllmEngine",
 ]
 BUF = Path(sys.executable).parent / "buf"
 VERSIONS = ["v1", "v1alpha"]
