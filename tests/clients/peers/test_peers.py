@@ -21,8 +21,12 @@ HUB_ERRORS = {
     "overload": (HUB_ERROR, "429 .*Model is overloaded"),
 }
 TRITON_ERROR = "tritonclient.utils.InferenceServerException"
-NO_ERROR_OF_ITS_OWN = ("builtins.KeyError", "0")
-"""What a client raises that looks for vectors in the body of an error."""
+NO_ERRORS_OF_ITS_OWN = {
+    "too_long": ("builtins.KeyError", "0"),
+    "wrong_token": ("json.decoder.JSONDecodeError", ""),
+    "overload": ("builtins.KeyError", "0"),
+}
+"""What a client raises that looks for vectors in the body of an answer, whatever its status."""
 
 
 def named(prefix: str, errors: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
@@ -44,7 +48,7 @@ ERRORS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
     ("latest", "langchain_huggingface_embeddings"): HUB_ERRORS,
     ("latest", "llama_index_embeddings"): {
         **named("openai", without_token_ids(OPENAI_ERRORS)),
-        **{f"tei_{label}": NO_ERROR_OF_ITS_OWN for label in HUB_ERRORS},
+        **named("tei", NO_ERRORS_OF_ITS_OWN),
     },
     ("latest", "haystack_embedders"): {
         **named("openai", without_token_ids(OPENAI_ERRORS)),
@@ -54,7 +58,8 @@ ERRORS: dict[tuple[str, str], dict[str, tuple[str, str]]] = {
     ("latest", "hub_inference_client"): {
         **HUB_ERRORS,
         "unknown_prompt": (HUB_ERROR, "`default-prompt-name` is set to `nope`"),
-        "empty": ("huggingface_hub.errors.BadRequestError", "`inputs` cannot be empty"),
+        "empty_text": (HUB_ERROR, "413 .*Input validation error: `inputs` cannot be empty"),
+        "no_texts": ("huggingface_hub.errors.BadRequestError", "`inputs` cannot be empty"),
     },
     ("latest", "litellm_providers"): {
         "openai_too_long": ("litellm.exceptions.ContextWindowExceededError", "2048"),

@@ -24,7 +24,7 @@ vectors("dimensions", DOCUMENT, short.embed_documents(GIVEN.documents))
 with_token = embeddings(GIVEN.guarded_http, GIVEN.token, prompt_name="document")
 vectors("token", DOCUMENT, with_token.embed_documents(GIVEN.documents))
 
-error("too_long", lambda: embeddings().embed_query(GIVEN.long_text))
+error("too_long", lambda: embeddings(truncate=False).embed_query(GIVEN.long_text))
 error("wrong_token", lambda: embeddings(GIVEN.guarded_http, "wrong").embed_query("Mars"))
 error("overload", lambda: embeddings(GIVEN.full_http).embed_query("Mars"))
 finish()

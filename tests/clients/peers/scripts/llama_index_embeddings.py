@@ -42,7 +42,7 @@ vectors("tei query", QUERY, [tei(**prompts).get_query_embedding(text) for text i
 vectors("tei documents", DOCUMENT, tei(**prompts).get_text_embedding_batch(GIVEN.documents))
 with_token = tei(GIVEN.guarded_http, auth_token=GIVEN.token, **prompts)
 vectors("tei token", DOCUMENT, with_token.get_text_embedding_batch(GIVEN.documents))
-# It reads no status: it takes the body of an error for vectors, and fails at its first.
+# It reads no status, and looks for vectors in the body of an error.
 error("tei_too_long", lambda: tei(truncate_text=False).get_query_embedding(GIVEN.long_text))
 error("tei_wrong_token", lambda: tei(GIVEN.guarded_http).get_query_embedding("Mars"))
 error("tei_overload", lambda: tei(GIVEN.full_http).get_query_embedding("Mars"))
