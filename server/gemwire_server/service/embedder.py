@@ -17,7 +17,7 @@ from gemwire_server.service.call import UNARY_FLOW, Call
 from gemwire_server.service.call_observer import CallObserver
 from gemwire_server.service.pending import Pending
 from gemwire_server.service.queue_space import QueueSpace
-from gemwire_server.service.requests import CheckedOptions, Input
+from gemwire_server.service.requests import CheckedOptions, Input, Output
 from gemwire_server.service.results import (
     EmbedResults,
     TextResults,
@@ -202,17 +202,23 @@ class Embedder:
         call: Call,
         paths: Sequence[str],
         field: str,
+        *,
+        all_or_none: bool = False,
     ) -> tuple[EmbedResults, Timing]:
         """Vectors of all of the inputs. Cancelling the task that awaits them cancels the work.
 
-        `paths` name each input in errors, and `field` all of them. Raises QuotaExceeded, InvalidInput,
-        Overloaded, Stopped and Expired.
+        `paths` name each input in errors, and `field` all of them. With `all_or_none` the first input's
+        error is raised. Raises QuotaExceeded, InvalidInput, Overloaded, Stopped and Expired.
         """
         check_quota(call)
         with self.admitted(inputs, options, call):
             tokenized = await self.tokenize(inputs, options, call, paths)
         tokenize_seconds = time.monotonic() - call.arrived
+        if all_or_none:
+            raise_first_error(tokenized)
         results, steps = await self.compute_within_quota(tokenized, options, call, field)
+        if all_or_none:
+            results.raise_first_error()
         return results, Timing.of(call.arrived, tokenize_seconds, steps)
 
     async def compute_within_quota(
@@ -237,11 +243,13 @@ class Embedder:
         field: str,
         flow: int = UNARY_FLOW,
     ) -> tuple[EmbedResults, list[StepTiming]]:
-        """The results of inputs that are tokenized, and the steps that computed them.
+        """The results of inputs that are tokenized, and the steps that computed them. For the outputs that
+        have a vector a text.
 
         The caller's flows take turns; `flow` is this submission's. Raises InvalidInput, which names
         `field`, for more tokens than the queue takes, and Overloaded or Stopped.
         """
+        assert options.output is not Output.TOKENS
         results = EmbedResults.without_vectors(tokenized, self.model.dimensions[0])
         return results, await self.compute_into(results, tokenized, options, call, field, flow)
 
@@ -276,6 +284,13 @@ class Embedder:
             raise
         self._observer.answered(call, submitted, results, steps)
         return steps
+
+
+def raise_first_error(tokenized: Sequence[Tokenized]) -> None:
+    """Raises the first input's error, if any input has one."""
+    for item in tokenized:
+        if isinstance(item, GemwireError):
+            raise item
 
 
 def check_quota(call: Call) -> None:
