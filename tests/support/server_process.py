@@ -16,12 +16,12 @@ WAIT = 60.0
 
 @dataclass
 class ServerProcess:
-    """`address`, `admin` and `http` are the addresses taken, the latter two empty unless asked for."""
+    """`address`, `admin` and `http` are the addresses taken; those that were not asked for are empty."""
 
     process: "subprocess.Popen[str]"
     address: str
     admin: str
-    http: str
+    http: str = ""
     is_draining: bool = False
 
     def drain(self) -> None:
@@ -67,7 +67,7 @@ def server_process(
             said += line
         address = re.search(r"serves \S+ on (\S+)", said)
         admin = re.search(r"health and reflection on (\S+)", said)
-        http = re.search(r"HTTP +https?://([^/\s]+)", said)
+        http = re.search(r"HTTP on (\S+)", said)
         assert address is not None
         server = ServerProcess(
             process, address[1], admin[1] if admin else "", http[1] if http else ""
