@@ -16,11 +16,12 @@ WAIT = 60.0
 
 @dataclass
 class ServerProcess:
-    """`address` and `admin` are the addresses taken; `admin` is empty unless one was asked for."""
+    """`address`, `admin` and `http` are the addresses taken; those that were not asked for are empty."""
 
     process: "subprocess.Popen[str]"
     address: str
     admin: str
+    http: str = ""
     is_draining: bool = False
 
     def drain(self) -> None:
@@ -28,6 +29,14 @@ class ServerProcess:
         if not self.is_draining:
             self.is_draining = True
             self.process.terminate()
+
+    def children(self, name: str) -> list[int]:
+        """Ids of the children that run as `name`: "engine" or "front"."""
+        return [
+            child
+            for child in _children(self.process.pid)
+            if f" {name} " in Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
+        ]
 
     def resident_mib(self) -> float:
         """Resident memory of the server and its children, in MiB."""
@@ -66,8 +75,11 @@ def server_process(
             said += line
         address = re.search(r"serves \S+ on (\S+)", said)
         admin = re.search(r"health and reflection on (\S+)", said)
+        http = re.search(r"HTTP on (\S+)", said)
         assert address is not None
-        server = ServerProcess(process, address[1], admin[1] if admin else "")
+        server = ServerProcess(
+            process, address[1], admin[1] if admin else "", http[1] if http else ""
+        )
         yield server
         server.drain()
         process.communicate(timeout=WAIT)
