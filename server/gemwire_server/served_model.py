@@ -9,7 +9,8 @@ from gemwire_server.text.prompts import PromptTable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """`dimensions` are the sizes of its vectors, largest first; `max_tokens` is its window.
+    """`dimensions` are the sizes of its vectors, largest first; `max_tokens` is its window, and
+    `hidden_size` the size of the final hidden state of a token.
 
     `default_task` is a name of `text.prompts.TASKS`, or empty; `dtype` and `engine` describe where and
     in what the model is computed, for people.
@@ -19,6 +20,7 @@ class ServedModel:
     revision: str
     dimensions: tuple[int, ...]
     default_dimensions: int
+    hidden_size: int
     max_tokens: int
     vocabulary_size: int
     prompts: PromptTable

@@ -1,5 +1,6 @@
 """The interface of an engine: texts as token ids in, vectors out."""
 
+import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,6 +14,18 @@ from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, Stoppe
 
 REFUSALS = (InvalidInput, Overloaded, Stopped)
 """The errors with which an engine refuses a whole submission."""
+
+
+class Output(enum.Enum):
+    """What an engine computes of a text.
+
+    UNIT: the model's vector, of length one. RAW: the same vector as the head gives it, before it is
+    normalized. TOKENS: the final hidden state of every token, after the last norm; no head.
+    """
+
+    UNIT = "unit"
+    RAW = "raw"
+    TOKENS = "tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +42,9 @@ class StepTiming:
 class Results:
     """The answer to some texts of one submission.
 
-    `indices` are their places in the submission. `vectors` is fp32 [len(indices), dimensions], rows of
-    length one; on failure it is None, and `error` is the cause for all of these texts.
+    `indices` are their places in the submission. `vectors` is fp32 [len(indices), dimensions], for
+    UNIT rows of length one. For TOKENS, results with vectors answer exactly one text: `vectors` is fp32
+    [T, hidden]. On failure it is None, and `error` is the cause for all of these texts.
     """
 
     indices: list[int]
@@ -46,7 +60,7 @@ class Submission:
     A thread of the engine calls `deliver` until every text is answered; `deliver` must be quick.
     `deadline` is on the scale of `time.monotonic`. Callers take turns, and within a caller its flows do.
     `bulk` work leaves room for other work. The texts of an `alone` submission are computed each in a step
-    of its own, with no other step under way.
+    of its own, with no other step under way. `output` holds for all of the texts.
     """
 
     deliver: Callable[[Results], None]
@@ -56,6 +70,7 @@ class Submission:
     flow: int = 0
     bulk: bool = False
     alone: bool = False
+    output: Output = Output.UNIT
     cancelled: bool = field(default=False, init=False)
     """The caller waits no longer. Only the engine sets it, see `Engine.cancel`."""
 

@@ -51,6 +51,7 @@ def load(checkpoint: Checkpoint, config: ServerConfig, loader: str = DEFAULT_LOA
         revision=checkpoint.revision(),
         dimensions=checkpoint.dimensions,
         default_dimensions=checkpoint.default_dimensions,
+        hidden_size=checkpoint.config.hidden_size,
         max_tokens=checkpoint.max_tokens,
         vocabulary_size=checkpoint.config.vocab_size,
         prompts=checkpoint.prompts,

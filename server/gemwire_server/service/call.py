@@ -1,6 +1,9 @@
 """A call under way: its caller, its method and its deadline."""
 
+import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gemwire_server.observe.tracing import CallTrace
 
+from gemwire_server.errors import Expired
 from gemwire_server.security.tokens import Grant
 
 UNARY_FLOW = 0
@@ -77,3 +81,27 @@ class Call:
 def deadline_of(time_remaining: float | None) -> float | None:
     """Seconds that remain, or None, as a deadline on the scale of `time.monotonic`."""
     return None if time_remaining is None else time.monotonic() + time_remaining
+
+
+@asynccontextmanager
+async def default_deadline(call: Call, seconds: float) -> AsyncIterator[None]:
+    """Ends a call that set no deadline after so many seconds, with Expired; 0 is never.
+
+    A deadline of the caller's needs no timer here: the transport cancels the call.
+    """
+    if call.deadline is not None or not seconds:
+        yield
+        return
+    call.deadline = call.arrived + seconds
+    limit = asyncio.timeout(call.deadline - time.monotonic())
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise Expired(
+            "DEADLINE_EXCEEDED",
+            f"the call set no deadline, and this server's is {seconds:g} s: set one, or ask for less "
+            "at once",
+        ) from None

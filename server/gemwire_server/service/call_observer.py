@@ -9,7 +9,7 @@ from gemwire_server.engine.interface import StepTiming
 from gemwire_server.observe.logs import CURRENT_CALL
 from gemwire_server.observe.metrics import CallMetrics
 from gemwire_server.service.call import Call
-from gemwire_server.service.results import EmbedResults, Tokenized, token_count
+from gemwire_server.service.results import TextResults, Tokenized, token_count
 
 if TYPE_CHECKING:
     from gemwire_server.observe.tracing import Tracing
@@ -39,9 +39,9 @@ class CallObserver:
             call.trace.tokenized(began, len(tokenized), token_count(tokenized))
 
     def answered(
-        self, call: Call, submitted: float, results: EmbedResults, steps: Sequence[StepTiming]
+        self, call: Call, submitted: float, results: TextResults, steps: Sequence[StepTiming]
     ) -> None:
-        """Texts of the call, submitted to the engine then, have their vectors or errors."""
+        """Texts of the call, submitted to the engine then, have their results or errors."""
         texts, tokens = len(results.token_counts), int(results.token_counts.sum())
         call.texts += texts
         call.tokens += tokens

@@ -6,6 +6,7 @@ from types import TracebackType
 
 from gemwire_server.engine.interface import REFUSALS, Engine, Results, Submission
 from gemwire_server.service.call import UNARY_FLOW, Call
+from gemwire_server.service.requests import CheckedOptions
 from gemwire_server.service.results import Tokenized
 from gemwire_server.text.tokenizer import Encoded
 
@@ -17,7 +18,7 @@ class Pending:
         self,
         engine: Engine,
         tokenized: Sequence[Tokenized],
-        priority: int,
+        options: CheckedOptions,
         call: Call,
         flow: int,
     ) -> None:
@@ -29,10 +30,11 @@ class Pending:
         self._submission = Submission(
             self._deliver,
             deadline=call.deadline,
-            priority=priority,
+            priority=options.priority,
             caller=call.caller.key,
             flow=flow,
             bulk=flow != UNARY_FLOW,
+            output=options.output,
         )
         self.count = len(self._indices)
         """Texts not answered yet."""

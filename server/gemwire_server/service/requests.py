@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gemwire_server.engine.interface import Output as Output
 from gemwire_server.errors import InvalidInput, NotFound
 from gemwire_server.served_model import ServedModel
 from gemwire_server.service.vectors import Encoding, VectorFormat
@@ -57,7 +58,11 @@ PromptChoice = Task | PromptName | PromptText | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedOptions:
-    """A caller's options, not checked yet. `dimensions` 0 is the model's default."""
+    """A caller's options, not checked yet. `dimensions` 0 is the model's default.
+
+    `any_size` allows every number of dimensions up to the model's largest, not only those that the model
+    was trained for. `normalize` has no effect on the outputs RAW and TOKENS.
+    """
 
     model: str = ""
     prompt: PromptChoice = None
@@ -66,18 +71,22 @@ class EmbedOptions:
     normalize: bool = True
     encoding: Encoding = Encoding.FLOAT32
     priority: int = 0
+    output: Output = Output.UNIT
+    any_size: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedOptions:
     """Options that the served model can meet. `task` is a name of `TASKS`, or empty where `prompt` is
-    the prompt. `truncation` None and `spans` are for looking only, see `Tokenizer.encode`."""
+    the prompt. `truncation` None and `spans` are for looking only, see `Tokenizer.encode`.
+    `vectors.normalize` is true for the output UNIT alone."""
 
     task: str
     prompt: str
     truncation: Truncation | None
     vectors: VectorFormat
     priority: int
+    output: Output = Output.UNIT
     spans: bool = False
 
     def prompt_for(self, model: ServedModel, title: str) -> str:
@@ -117,9 +126,11 @@ def check_options(
     """The options, checked against the model. Raises NotFound, and InvalidInput that names the field."""
     check_model(options.model, model)
     dimensions = options.dimensions or model.default_dimensions
-    if dimensions not in model.dimensions:
+    largest = model.dimensions[0]
+    if dimensions not in (range(1, largest + 1) if options.any_size else model.dimensions):
         field = path("dimensions")
-        allowed = ", ".join(map(str, model.dimensions))
+        sizes = ", ".join(map(str, model.dimensions))
+        allowed = f"1 to {largest}" if options.any_size else sizes
         raise InvalidInput(
             "UNSUPPORTED_DIMENSION",
             f"{field.rpartition('.')[2]} is {dimensions}; the model has {allowed}",
@@ -136,8 +147,11 @@ def check_options(
         task=task,
         prompt=prompt,
         truncation=options.truncation,
-        vectors=VectorFormat(dimensions, options.normalize, options.encoding),
+        vectors=VectorFormat(
+            dimensions, options.normalize and options.output is Output.UNIT, options.encoding
+        ),
         priority=options.priority,
+        output=options.output,
     )
 
 

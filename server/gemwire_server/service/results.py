@@ -1,6 +1,7 @@
 """The results of a request: vectors, counts, errors of single texts, and timing."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,45 +16,85 @@ Tokenized = Encoded | GemwireError
 """The token ids of an input, or the error that it is answered with."""
 
 
-@dataclass(slots=True)
-class EmbedResults:
-    """The results of n texts. A row of `vectors` (fp32 [n, full size], length one) means nothing where
-    `errors` has an entry."""
+@dataclass(slots=True, kw_only=True)
+class TextResults(ABC):
+    """The results of n texts, whatever was computed of them. `token_counts` is uint32 [n] and `truncated`
+    bool [n]; `errors` has the texts that have no other result, by their places."""
 
-    vectors: NDArray[np.float32]
     token_counts: NDArray[np.uint32]
     truncated: NDArray[np.bool_]
     errors: dict[int, GemwireError]
 
-    @classmethod
-    def without_vectors(cls, tokenized: Sequence[Tokenized], dimensions: int) -> "EmbedResults":
-        """The results of inputs that are tokenized, with vectors of zeros."""
-        count = len(tokenized)
-        results = cls(
-            vectors=np.zeros((count, dimensions), np.float32),
-            token_counts=np.zeros(count, np.uint32),
-            truncated=np.zeros(count, np.bool_),
-            errors={},
-        )
-        for i, item in enumerate(tokenized):
-            if isinstance(item, Encoded):
-                results.token_counts[i] = len(item.ids)
-                results.truncated[i] = item.truncated
-            else:
-                results.errors[i] = item
-        return results
-
+    @abstractmethod
     def place(self, computed: Results) -> None:
-        """Puts vectors, or the error, of some texts in their places."""
-        if computed.error is not None:
-            self.errors.update(dict.fromkeys(computed.indices, computed.error))
-        else:
-            self.vectors[computed.indices] = computed.vectors
+        """Puts what the engine computed, or the error, of some texts in their places."""
 
     def raise_first_error(self) -> None:
         """Raises the first text's error, if any text has one: for calls that succeed or fail as a whole."""
         if self.errors:
             raise self.errors[min(self.errors)]
+
+
+@dataclass(slots=True, kw_only=True)
+class EmbedResults(TextResults):
+    """The vectors of n texts, fp32 [n, full size]: of length one, or as the head gives them for the output
+    RAW. A row of `vectors` means nothing where `errors` has an entry."""
+
+    vectors: NDArray[np.float32]
+
+    @classmethod
+    def without_vectors(cls, tokenized: Sequence[Tokenized], dimensions: int) -> "EmbedResults":
+        """The results of inputs that are tokenized, with vectors of zeros."""
+        counts, truncated, errors = _of_tokenized(tokenized)
+        return cls(
+            vectors=np.zeros((len(tokenized), dimensions), np.float32),
+            token_counts=counts,
+            truncated=truncated,
+            errors=errors,
+        )
+
+    def place(self, computed: Results) -> None:
+        if computed.error is not None:
+            self.errors.update(dict.fromkeys(computed.indices, computed.error))
+        else:
+            self.vectors[computed.indices] = computed.vectors
+
+
+@dataclass(slots=True, kw_only=True)
+class TokenResults(TextResults):
+    """The final hidden states of the tokens of n texts, each fp32 [T, hidden]; None where `errors` has an
+    entry."""
+
+    rows: list[NDArray[np.float32] | None]
+
+    @classmethod
+    def without_rows(cls, tokenized: Sequence[Tokenized]) -> "TokenResults":
+        """The results of inputs that are tokenized, without rows."""
+        counts, truncated, errors = _of_tokenized(tokenized)
+        rows: list[NDArray[np.float32] | None] = [None] * len(tokenized)
+        return cls(rows=rows, token_counts=counts, truncated=truncated, errors=errors)
+
+    def place(self, computed: Results) -> None:
+        if computed.error is not None:
+            self.errors.update(dict.fromkeys(computed.indices, computed.error))
+        else:
+            (index,) = computed.indices
+            self.rows[index] = computed.vectors
+
+
+def _of_tokenized(
+    tokenized: Sequence[Tokenized],
+) -> tuple[NDArray[np.uint32], NDArray[np.bool_], dict[int, GemwireError]]:
+    """(token counts, which were truncated, errors) of inputs that are tokenized."""
+    counts = np.zeros(len(tokenized), np.uint32)
+    truncated = np.zeros(len(tokenized), np.bool_)
+    errors: dict[int, GemwireError] = {}
+    for i, item in enumerate(tokenized):
+        if isinstance(item, Encoded):
+            counts[i], truncated[i] = len(item.ids), item.truncated
+        else:
+            errors[i] = item
+    return counts, truncated, errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +116,20 @@ class SimilarityResults:
         # Rounding takes the cosine of two texts that are alike over 1.
         scores = np.clip(units[1:] @ units[0], -1, 1)
         return cls(scores, {row - 1: error for row, error in errors.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedText:
+    """int32 ids [T] of a text. `over_limit`: they are more than the model's window, or were cut to it.
+
+    `spans` are those of `Encoded`, None where they were not asked for or the input was ids. `seconds` is
+    the time from the call's arrival until it was tokenized.
+    """
+
+    ids: NDArray[np.int32]
+    over_limit: bool
+    spans: NDArray[np.uint32] | None
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.engine.interface import Engine
-from gemwire_server.errors import EngineFailure, Expired, GemwireError, InvalidInput
+from gemwire_server.errors import EngineFailure, GemwireError, InvalidInput
 from gemwire_server.served_model import ServedModel
-from gemwire_server.service.call import ApiMethod, Call, Caller
+from gemwire_server.service.call import ApiMethod, Call, Caller, default_deadline
 from gemwire_server.service.call_observer import CallObserver
 from gemwire_server.service.embedder import Embedder, check_quota
 from gemwire_server.service.gate import CallGate
@@ -34,11 +34,19 @@ from gemwire_server.service.requests import (
     EmbedOptions,
     FieldPath,
     Input,
+    Output,
     check_count,
     check_model,
     check_options,
 )
-from gemwire_server.service.results import EmbedResults, SimilarityResults, Timing
+from gemwire_server.service.results import (
+    EmbedResults,
+    SimilarityResults,
+    Timing,
+    TokenizedText,
+    TokenResults,
+)
+from gemwire_server.service.token_states import TokenStates
 from gemwire_server.service.vectors import cut
 from gemwire_server.text.tokenizer import Encoded, Tokenizer, Truncation
 
@@ -49,20 +57,6 @@ T = TypeVar("T")
 # How long `abandon` waits for the step that runs, and for callers to be answered.
 ABANDON_SECONDS = 5.0
 WARM_UP = ApiMethod("", "warm-up", "warm-up")
-
-
-@dataclass(frozen=True, slots=True)
-class TokenizedText:
-    """int32 ids [T] of a text. `over_limit`: they are more than the model's window, or were cut to it.
-
-    `spans` are those of `Encoded`, None where they were not asked for or the input was ids. `seconds` is
-    the time from the call's arrival until it was tokenized.
-    """
-
-    ids: NDArray[np.int32]
-    over_limit: bool
-    spans: NDArray[np.uint32] | None
-    seconds: float
 
 
 class Service:
@@ -77,12 +71,16 @@ class Service:
         self._config = config
         self._gate = CallGate(config.max_concurrent_calls)
         self._embedder: Embedder | None = None
+        self._token_states: TokenStates | None = None
 
     def open(self, engine: Engine, tokenizer: Tokenizer, model: ServedModel) -> None:
         """Takes calls from now on."""
         threads = self._config.tokenizer_threads or max(1, (os.cpu_count() or 2) - 1)
         self._embedder = Embedder(
             engine, tokenizer, model, self.observer, tokenizer_threads=threads
+        )
+        self._token_states = TokenStates(
+            self._embedder, max_response_bytes=self._config.max_response_bytes
         )
 
     @property
@@ -111,7 +109,7 @@ class Service:
         self.observer.started(call, metadata)
         try:
             with self._gate.one():
-                async with _default_deadline(call, self._config.call_seconds * limited):
+                async with default_deadline(call, self._config.call_seconds * limited):
                     yield
         except GemwireError as error:
             self.observer.ended(call, error.code, error.reason)
@@ -141,7 +139,8 @@ class Service:
         paths: Sequence[str] | None = None,
         field: str = "inputs",
     ) -> tuple[EmbedResults, Timing]:
-        """The inputs' vectors, whole and normalized: `vectors.cut` gives them the size asked for.
+        """The inputs' vectors, whole, of the output UNIT or RAW: `vectors.cut` gives them the size and
+        length asked for.
 
         `paths` name each input in errors, and `field` all of them. Raises InvalidInput for too many
         inputs or tokens, QuotaExceeded, Overloaded, Stopped and Expired.
@@ -150,6 +149,25 @@ class Service:
         if paths is None:
             paths = [f"{field}[{i}]" for i in range(len(inputs))]
         return await self.embedder.embed(inputs, options, call, paths, field)
+
+    async def embed_tokens(
+        self,
+        inputs: Sequence[Input],
+        options: CheckedOptions,
+        call: Call,
+        paths: Sequence[str] | None = None,
+        field: str = "inputs",
+    ) -> tuple[TokenResults, Timing]:
+        """The final hidden state of every token that the model sees, whatever `options.output` is.
+
+        `paths` and errors are as for `embed`. Raises InvalidInput also for rows of more bytes than
+        --max-response-bytes, before they are computed.
+        """
+        assert self._token_states is not None
+        self.check_count(len(inputs), field)
+        if paths is None:
+            paths = [f"{field}[{i}]" for i in range(len(inputs))]
+        return await self._token_states.embed(inputs, options, call, paths, field)
 
     def check_similarity(
         self,
@@ -182,7 +200,8 @@ class Service:
         that has no token ids.
         """
         self.check_similarity(options, len(targets), dimensions_field)
-        of_source, of_targets = options
+        # A cosine does not depend on lengths, whatever the options ask of vectors.
+        of_source, of_targets = (replace(each, output=Output.UNIT) for each in options)
         check_quota(call)
         embedder = self.embedder
         paths = [f"targets[{i}]" for i in range(len(targets))]
@@ -192,7 +211,6 @@ class Service:
                 tokenized += await embedder.tokenize(targets, of_targets, call, paths)
         tokenize_seconds = time.monotonic() - call.arrived
         results, steps = await embedder.compute_within_quota(tokenized, of_source, call, "targets")
-        # A cosine does not depend on lengths, whatever the options ask of vectors.
         units = cut(results.vectors, replace(of_source.vectors, normalize=True))
         similarity = SimilarityResults.of(units, results.errors)
         return similarity, Timing.of(call.arrived, tokenize_seconds, steps)
@@ -267,30 +285,6 @@ class Service:
         """Ends the threads that tokenize."""
         if self._embedder is not None:
             await asyncio.to_thread(self._embedder.close)
-
-
-@asynccontextmanager
-async def _default_deadline(call: Call, seconds: float) -> AsyncIterator[None]:
-    """Ends a call that set no deadline after so many seconds, with Expired; 0 is never.
-
-    A deadline of the caller's needs no timer here: the transport cancels the call.
-    """
-    if call.deadline is not None or not seconds:
-        yield
-        return
-    call.deadline = call.arrived + seconds
-    limit = asyncio.timeout(call.deadline - time.monotonic())
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise Expired(
-            "DEADLINE_EXCEEDED",
-            f"the call set no deadline, and this server's is {seconds:g} s: set one, or ask for less "
-            "at once",
-        ) from None
 
 
 def internal_error(error: Exception, call: Call) -> EngineFailure:

@@ -38,7 +38,8 @@ _BITS = {
 
 @dataclass(frozen=True, slots=True)
 class VectorFormat:
-    """The vectors that a caller asks for."""
+    """The vectors that a caller asks for. `normalize` is for unit vectors: it is False for the head's
+    output, `Output.RAW`, which is only cut."""
 
     dimensions: int
     normalize: bool = True
@@ -51,7 +52,8 @@ class VectorFormat:
 
 
 def cut(vectors: NDArray[np.float32], form: VectorFormat) -> NDArray[np.float32]:
-    """The first dimensions of unit rows, normalized again if asked; fp32 [n, form.dimensions]."""
+    """The first dimensions of the rows, normalized again if asked; fp32 [n, form.dimensions]. Only rows
+    of length one may be normalized."""
     part = vectors[:, : form.dimensions]
     if form.normalize and form.dimensions < vectors.shape[1]:
         part = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
