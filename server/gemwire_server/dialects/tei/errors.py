@@ -65,6 +65,16 @@ def not_a_classifier() -> WrongModel:
     return WrongModel("MODEL_TYPE", f"{BACKEND}Model is not a classifier model")
 
 
+def not_a_reranker() -> WrongModel:
+    """The error of every request for ranks over gRPC."""
+    return WrongModel("MODEL_TYPE", "model is not a classifier model")
+
+
+def without_texts() -> Refused:
+    """The error of a request for ranks of nothing."""
+    return Empty("EMPTY_TEXT", "`texts` cannot be empty", field="texts")
+
+
 @dataclass(frozen=True, slots=True)
 class Worded:
     """An error in TEI's words; `code` is the name of its code over gRPC."""

@@ -9,6 +9,7 @@ from gemwire_server.config.options import ServerConfig
 from gemwire_server.errors import GemwireError
 from gemwire_server.fronts.grpc.gemwire_v1.api import GemwireV1
 from gemwire_server.fronts.grpc.handlers import Method
+from gemwire_server.fronts.grpc.tei_v1.api import TeiV1
 from gemwire_server.service.service import Service
 
 
@@ -32,7 +33,7 @@ class GrpcApi(Protocol):
         """Asks the clients of open streams to go elsewhere."""
 
 
-APIS: tuple[type[GrpcApi], ...] = (GemwireV1,)
+APIS: tuple[type[GrpcApi], ...] = (GemwireV1, TeiV1)
 """Health, reflection and metrics follow from this list."""
 
 
