@@ -26,6 +26,11 @@ SERVICES = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
+    "tei.v1.Embed",
+    "tei.v1.Info",
+    "tei.v1.Predict",
+    "tei.v1.Rerank",
+    "tei.v1.Tokenize",
 ]
 BUF = Path(sys.executable).parent / "buf"
 VERSIONS = ["v1", "v1alpha"]

@@ -22,9 +22,10 @@ from gemwire_server.service.call import Call
 from gemwire_server.service.service import Service, internal_error
 from gemwire_server.service.stream_flow import StreamFlow, not_computed
 
-# How long requests are gathered into a group while others are under way, and how many at most.
-GATHER_SECONDS = 0.002
-GROUP_REQUESTS = 64
+# Requests are gathered into a group until they are this share of those under way, and for so long at most:
+# the engine has work meanwhile, and its process takes a group as one message.
+GATHERED_SHARE = 1 / 4
+GATHER_SECONDS = 0.01
 # Grace period of a stream without unanswered requests, once the server drains.
 LINGER_SECONDS = 1.0
 # gRPC varies the age of a connection by a tenth. After this much of it, no connection takes new calls, so a
@@ -34,9 +35,11 @@ STREAM_AGE = 1.1
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """A request of a stream, and its answer once there is one; an error ends the stream in its turn."""
+    """A request of a stream, of so many bytes, and its answer once there is one; an error ends the stream
+    in its turn."""
 
     request: Any
+    size: int
     answer: bytes | GemwireError | None = None
     arrived: float = field(default_factory=time.monotonic)
 
@@ -61,6 +64,7 @@ class Streams:
     def __init__(self, service: Service, config: ServerConfig) -> None:
         self.service = service
         self.max_inflight = config.max_stream_inflight_inputs
+        self.max_inflight_bytes = config.max_request_bytes
         self.max_age = config.max_connection_age * STREAM_AGE
         self.draining = False
         self._open: set[_Stream] = set()
@@ -103,6 +107,7 @@ class _Stream:
     ) -> None:
         self._service = streams.service
         self._max_inflight = max_inflight
+        self._max_inflight_bytes = streams.max_inflight_bytes
         self._max_age = streams.max_age
         self._kind = kind
         self._work = work
@@ -110,10 +115,10 @@ class _Stream:
         self._call = call
         self._leaving = streams.draining
         self._flow = StreamFlow(self._service.embedder, call, lambda: self._leaving)
-        self._unanswered: deque[Item] = deque()  # at most max_inflight
+        self._unanswered: deque[Item] = deque()
+        self._unanswered_bytes = 0
         self._gathered: list[Item] = []
         self._gathering: asyncio.TimerHandle | None = None
-        self._groups = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake_writer = asyncio.Event()
         self._wake_reader = asyncio.Event()
@@ -147,16 +152,23 @@ class _Stream:
     async def _read_all(self) -> None:
         """Starts work on each request, until the client half-closes or a request cannot be read."""
         while (item := await self._read()) is not None:
-            while len(self._unanswered) >= self._max_inflight:
+            while self._is_full(item.size):
                 self._wake_reader.clear()
                 await self._wake_reader.wait()
             self._unanswered.append(item)
+            self._unanswered_bytes += item.size
             if item.answer is not None:
                 self._wake_writer.set()
                 return  # nothing after it is answered
             self._gather(item)
         self._half_closed = True
         self._wake_writer.set()
+
+    def _is_full(self, size: int) -> bool:
+        """Whether a request of so many bytes has to wait until another one is answered."""
+        return len(self._unanswered) >= self._max_inflight or (
+            self._unanswered_bytes > 0 and self._unanswered_bytes + size > self._max_inflight_bytes
+        )
 
     async def _read(self) -> Item | None:
         raw: Any = await self._context.read()
@@ -167,16 +179,20 @@ class _Stream:
                 raise not_computed()
             if self._call.grant is not None:
                 self._call.grant.check()
-            return Item(parse(self._kind, raw, self._service.max_inputs))
+            return Item(parse(self._kind, raw, self._service.max_inputs), len(raw))
         except GemwireError as error:
-            return Item(None, error.forgetting())
+            return Item(None, 0, error.forgetting())
 
     def _gather(self, item: Item) -> None:
         self._gathered.append(item)
-        if not self._groups or len(self._gathered) >= GROUP_REQUESTS:
-            self._begin()
-        elif self._gathering is None:
+        self._begin_if_enough()
+        if self._gathered and self._gathering is None:
             self._gathering = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._begin)
+
+    def _begin_if_enough(self) -> None:
+        under_way = len(self._unanswered) - len(self._gathered)
+        if len(self._gathered) >= under_way * GATHERED_SHARE:
+            self._begin()
 
     def _begin(self) -> None:
         """Has what was gathered answered."""
@@ -185,7 +201,6 @@ class _Stream:
             self._gathering = None
         if self._gathered:
             items, self._gathered = self._gathered, []
-            self._groups += 1
             self._start(self._answer(items))
 
     async def _answer(self, items: list[Item]) -> None:
@@ -199,7 +214,6 @@ class _Stream:
         for item in items:
             if item.answer is None and failed is not None:
                 item.answer = failed
-        self._groups -= 1
         self._wake_writer.set()
 
     async def _write_all(self) -> None:
@@ -208,8 +222,9 @@ class _Stream:
                 if isinstance(answer, GemwireError):
                     raise answer
                 await sent(self._context.write(answer))
-                self._unanswered.popleft()
+                self._unanswered_bytes -= self._unanswered.popleft().size
                 self._wake_reader.set()
+            self._begin_if_enough()
             if self._half_closed and not self._unanswered:
                 return
             patience = LINGER_SECONDS if self._leaving and not self._unanswered else None
