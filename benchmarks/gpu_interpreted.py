@@ -23,6 +23,7 @@ from gemwire_kernels.gpu import GpuOps, find_table
 from gemwire_server import verify
 from gemwire_server.checkpoints import Checkpoint
 from gemwire_server.config.options import ServerConfig
+from gemwire_server.engine.interface import Output
 from gemwire_server.engine.packing import PackedBatch
 from gemwire_server.runners.cpu import CpuRunner
 from gemwire_server.runners.cuda import attention_of
@@ -41,8 +42,9 @@ class Interpreted(CpuRunner):
         assert isinstance(ops, GpuOps)
         return f"Triton's interpreter, {self.dtype_name}, tiles: {ops.table.source}"
 
-    def run(self, batch: PackedBatch) -> NDArray[np.float32]:
-        return super().run(batch)[: batch.num_texts]
+    def run(self, batch: PackedBatch, output: Output = Output.UNIT) -> NDArray[np.float32]:
+        rows = batch.num_tokens if output is Output.TOKENS else batch.num_texts
+        return super().run(batch, output)[:rows]
 
 
 def load(checkpoint: Checkpoint, config: ServerConfig) -> CpuRunner:

@@ -128,8 +128,10 @@ class PackedOps:
         sums: Tensor = self._pool(residual, norm, plan.owner, eps)[: plan.number]
         return sums / plan.cu_seqlens.diff()[:, None]
 
-    def head(self, batch: Batch, pooled: Tensor, dense: Tensor) -> Tensor:
-        return reference.head(batch, pooled, dense)
+    def head(
+        self, batch: Batch, pooled: Tensor, dense: Tensor, *, normalize: bool = True
+    ) -> Tensor:
+        return reference.head(batch, pooled, dense, normalize=normalize)
 
 
 class _Flex:

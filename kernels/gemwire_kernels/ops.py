@@ -120,8 +120,11 @@ class Ops(Protocol):
     def pool(self, batch: Batch, residual: Tensor, norm: Tensor, eps: float) -> Tensor:
         """Mean over each text of rms_norm(residual) * norm; fp32 [n, hidden]; zero for an empty text."""
 
-    def head(self, batch: Batch, pooled: Tensor, dense: Tensor) -> Tensor:
-        """pooled times dense [dimensions, hidden], transposed, each row of length one; all fp32.
+    def head(
+        self, batch: Batch, pooled: Tensor, dense: Tensor, *, normalize: bool = True
+    ) -> Tensor:
+        """pooled times dense [dimensions, hidden], transposed; all fp32. With `normalize` each row has
+        length one.
 
         Fewer rows of dense make the vectors of a smaller Matryoshka size.
         """

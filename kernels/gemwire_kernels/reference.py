@@ -169,5 +169,6 @@ def pool(batch: Batch, residual: Tensor, norm: Tensor, eps: float) -> Tensor:
     return torch.stack(sums) if sums else x.new_empty(0, x.shape[1])
 
 
-def head(batch: Batch, pooled: Tensor, dense: Tensor) -> Tensor:
-    return F.normalize(F.linear(pooled, dense), dim=-1)
+def head(batch: Batch, pooled: Tensor, dense: Tensor, *, normalize: bool = True) -> Tensor:
+    projected = F.linear(pooled, dense)
+    return F.normalize(projected, dim=-1) if normalize else projected

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from gemwire_server.checkpoints import open_checkpoint
 from gemwire_server.cli import main as gemwire
 from gemwire_server.config.options import ServerConfig
+from gemwire_server.engine.interface import Output
 from gemwire_server.engine.packing import PackedBatch, pack
 from gemwire_server.engine.thread_engine import ThreadEngine
 from gemwire_server.errors import DeviceLost, Stopped
@@ -48,11 +49,11 @@ class Failing:
         self.runner = runner
         self._memory = torch.zeros(1, dtype=torch.int32, device=runner.device)
 
-    def start(self, batch: PackedBatch) -> Callable[[], NDArray[np.float32]]:
+    def start(self, batch: PackedBatch, output: Output) -> Callable[[], NDArray[np.float32]]:
         if BAD in batch.input_ids:
             with torch.cuda.stream(self.runner._stream):
                 _stray[(1,)](self._memory, 1 << 40)
-        return self.runner.start(batch)
+        return self.runner.start(batch, output)
 
 
 def illegal_access(checkpoint: Path) -> None:

@@ -203,6 +203,9 @@ def test_pool_and_head(ops: Ops, lengths: list[int]) -> None:
         unit = projected / projected.norm(dim=-1, keepdim=True)
         found = ops.head(batch, pooled, dense[:rows])
         assert_as_close(found, reference.head(batch, pooled, dense[:rows]), unit)
+        raw = ops.head(batch, pooled, dense[:rows], normalize=False)
+        eager = reference.head(batch, pooled, dense[:rows], normalize=False)
+        assert_as_close(raw, eager, projected)
 
 
 def test_what_is_not_finite_comes_through(ops: Ops, dtype: torch.dtype) -> None:

@@ -123,6 +123,8 @@ def test_pool_and_head() -> None:
     projected = expected @ dense.double().T
     unit = projected / projected.norm(dim=-1, keepdim=True)
     torch.testing.assert_close(ops.head(batch, pooled, dense).double(), unit, atol=1e-6, rtol=0)
+    raw = ops.head(batch, pooled, dense, normalize=False)
+    torch.testing.assert_close(raw.double(), projected, atol=5e-5, rtol=0)
 
 
 def test_bfloat16_rounds_only_what_leaves_an_operation() -> None:

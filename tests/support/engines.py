@@ -10,6 +10,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from gemwire_server.engine.interface import Output
 from gemwire_server.engine.packing import PackedBatch, TokenIds
 from gemwire_server.engine.thread_engine import ThreadEngine
 from gemwire_server.processes.host import EngineHost
@@ -27,7 +28,8 @@ def ids(first: int, length: int) -> TokenIds:
 
 
 class HeldRunner:
-    """A text's vector begins with its first id and its length."""
+    """A text's vector begins with its first id and its length; so does each row of the output TOKENS. The
+    numbers of the output RAW are the negative ones."""
 
     depth = 1
 
@@ -36,28 +38,39 @@ class HeldRunner:
         self._gate = gate
         self._dimensions = dimensions
 
-    def start(self, batch: PackedBatch) -> Callable[[], NDArray[np.float32]]:
+    def start(self, batch: PackedBatch, output: Output) -> Callable[[], NDArray[np.float32]]:
         self.batches.append(batch)
-        return partial(self._wait, batch)
+        return partial(self._wait, batch, output)
 
-    def _wait(self, batch: PackedBatch) -> NDArray[np.float32]:
+    def _wait(self, batch: PackedBatch, output: Output) -> NDArray[np.float32]:
         assert self._gate.wait(WAIT)
         firsts = batch.input_ids[batch.cu_seqlens[:-1]]
         vectors = np.empty((batch.num_texts, self._dimensions), np.float32)
         vectors[:] = (firsts % 100)[:, None]
         vectors[:, 0] = firsts
         vectors[:, 1] = np.diff(batch.cu_seqlens)
-        return vectors
+        if output is Output.TOKENS:
+            return np.repeat(vectors, np.diff(batch.cu_seqlens), axis=0)
+        return vectors if output is Output.UNIT else -vectors
 
 
 class Engines:
     """A pool and the engines that it is connected to. A thread for each engine reads its link."""
 
-    def __init__(self, count: int, *, max_queue_tokens: int = 1000, dimensions: int = 2) -> None:
+    def __init__(
+        self,
+        count: int,
+        *,
+        max_queue_tokens: int = 1000,
+        dimensions: int = 2,
+        max_tokens: int = 2048,
+    ) -> None:
         self._gate = threading.Event()
         self._gate.set()
         self.runners = [HeldRunner(self._gate, dimensions) for _ in range(count)]
-        self.pool = EnginePool(max_queue_tokens=max_queue_tokens)
+        self.pool = EnginePool(
+            max_queue_tokens=max_queue_tokens, max_tokens=max_tokens, hidden_size=dimensions
+        )
         self._hosts: list[EngineHost] = []
         self._threads: list[threading.Thread] = []
         self._lost: dict[int, list[str]] = {}

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from gemwire_server.engine.interface import Engine, Observer, Results, Submission
+from gemwire_server.engine.interface import Engine, Observer, Output, Results, Submission
 from gemwire_server.engine.packing import PackedBatch, TokenIds
 from gemwire_server.engine.scheduler import Item
 from gemwire_server.errors import DeviceLost, GemwireError
@@ -19,7 +19,8 @@ WAIT = 20.0  # seconds until a wait counts as hung
 
 
 class FakeRunner:
-    """A text's vector is (its first id, its length). `gate` holds each step until it is set; with a
+    """A text's vector is (its first id, its length); for the output RAW both are negative, and for TOKENS
+    each token's row is (its id, the text's length). `gate` holds each step until it is set; with a
     depth of 2 a second may have begun before. `during` is called in each step with its number,
     from 0, and breaks the step if it raises."""
 
@@ -30,26 +31,32 @@ class FakeRunner:
         self.gate.set()
         self.entered = threading.Semaphore(0)
         self.batches: list[PackedBatch] = []
+        self.outputs: list[Output] = []
         self.threads: set[int] = set()
 
-    def start(self, batch: PackedBatch) -> Callable[[], NDArray[np.float32]]:
+    def start(self, batch: PackedBatch, output: Output) -> Callable[[], NDArray[np.float32]]:
         self.batches.append(batch)
+        self.outputs.append(output)
         self.threads.add(threading.get_ident())
         if LOST_AT_ONCE in batch.input_ids:
             raise DeviceLost
         self.entered.release()
-        return partial(self._wait, batch, len(self.batches) - 1)
+        return partial(self._wait, batch, output, len(self.batches) - 1)
 
-    def _wait(self, batch: PackedBatch, number: int) -> NDArray[np.float32]:
+    def _wait(self, batch: PackedBatch, output: Output, number: int) -> NDArray[np.float32]:
         assert self.gate.wait(WAIT)
         self.during(number)
         if POISON in batch.input_ids:
             raise RuntimeError("broken on purpose")
         if LOST in batch.input_ids:
             raise DeviceLost
-        firsts = batch.input_ids[batch.cu_seqlens[:-1]].astype(np.float32)
-        firsts[firsts == NOT_A_NUMBER] = np.nan
-        return np.stack([firsts, np.diff(batch.cu_seqlens).astype(np.float32)], axis=1)
+        lengths = np.diff(batch.cu_seqlens)
+        ids = batch.input_ids.astype(np.float32)
+        ids[ids == NOT_A_NUMBER] = np.nan
+        if output is Output.TOKENS:
+            return np.stack([ids, np.repeat(lengths, lengths).astype(np.float32)], axis=1)
+        vectors = np.stack([ids[batch.cu_seqlens[:-1]], lengths.astype(np.float32)], axis=1)
+        return vectors if output is Output.UNIT else -vectors
 
 
 class Caller:

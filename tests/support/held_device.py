@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gemwire_server.engine.interface import Output
 from gemwire_server.engine.packing import PackedBatch
 from gemwire_server.runners.cpu import CpuRunner
 
@@ -27,12 +28,14 @@ class HeldDevice:
         self._running = False
         run = CpuRunner.run
 
-        def held_run(runner: CpuRunner, batch: PackedBatch) -> NDArray[np.float32]:
+        def held_run(
+            runner: CpuRunner, batch: PackedBatch, output: Output = Output.UNIT
+        ) -> NDArray[np.float32]:
             if not self._free.is_set():
                 self._running = True
                 assert self._free.wait(WAIT), "the test never released the device"
                 self._running = False
-            vectors = run(runner, batch)
+            vectors = run(runner, batch, output)
             bounds = batch.cu_seqlens.tolist()
             self.steps.append(
                 [batch.input_ids[a:b].tolist() for a, b in itertools.pairwise(bounds)]

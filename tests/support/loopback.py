@@ -39,7 +39,7 @@ class LoopbackEngine:
         )
         self._host_thread = threading.Thread(target=self.host.run, name="host")
         self._host_thread.start()
-        self.pool = EnginePool(max_queue_tokens=max_queue_tokens)
+        self.pool = EnginePool(max_queue_tokens=max_queue_tokens, max_tokens=2048, hidden_size=2)
         self._remote = self.pool.connect(0, path)
         self._ended = False
         self._reader = threading.Thread(target=self._read, name="reader")

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from torch import Tensor
 from transformers import AutoModel
 
 CPU = torch.device("cpu")
@@ -26,13 +27,29 @@ class ReferenceModel:
 
     @torch.inference_mode()
     def embed(self, sequences: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-        rows = []
-        for ids in sequences:
-            tokens = torch.from_numpy(ids.astype(np.int64))[None].to(self.model.device)
-            mask = torch.ones_like(tokens)
-            hidden = self.model(input_ids=tokens, attention_mask=mask).last_hidden_state[0]
-            pooled = hidden.float().mean(0).to(hidden.dtype)
-            for weight in self.dense:
-                pooled = F.linear(pooled, weight)
-            rows.append(F.normalize(pooled, dim=0).float().cpu().numpy())
-        return np.stack(rows)
+        rows = [F.normalize(self._projected(ids), dim=0) for ids in sequences]
+        return torch.stack(rows).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def raw(self, sequences: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        """The vectors before they are normalized."""
+        return torch.stack([self._projected(ids) for ids in sequences]).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def token_states(self, sequences: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+        """The final hidden states of the tokens of all texts, end to end."""
+        return torch.cat([self._states(ids) for ids in sequences]).float().cpu().numpy()
+
+    def _states(self, ids: NDArray[np.int32]) -> Tensor:
+        tokens = torch.from_numpy(ids.astype(np.int64))[None].to(self.model.device)
+        states: Tensor = self.model(
+            input_ids=tokens, attention_mask=torch.ones_like(tokens)
+        ).last_hidden_state[0]
+        return states
+
+    def _projected(self, ids: NDArray[np.int32]) -> Tensor:
+        hidden = self._states(ids)
+        pooled = hidden.float().mean(0).to(hidden.dtype)
+        for weight in self.dense:
+            pooled = F.linear(pooled, weight)
+        return pooled

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gemwire_server.engine import scheduler
+from gemwire_server.engine.interface import Output
 from gemwire_server.engine.packing import TokenIds
 from gemwire_server.engine.scheduler import Item, Scheduler
 
@@ -18,6 +19,7 @@ class Owner:
     flow: int = 0
     bulk: bool = False
     alone: bool = False
+    output: Output = Output.UNIT
 
 
 @dataclass

@@ -28,7 +28,8 @@ class SteadyDevice(FakeDevice):
 
 def load(checkpoint: Checkpoint, config: ServerConfig) -> SteadyDevice:
     """As `gemwire_server.runners.loading.Loader`."""
-    return SteadyDevice(checkpoint.dimensions[0], Controls.from_environment())
+    hidden_size = checkpoint.config.hidden_size
+    return SteadyDevice(checkpoint.dimensions[0], hidden_size, Controls.from_environment())
 
 
 @contextmanager

@@ -43,7 +43,7 @@ SIGNATURES = {
     "gemwire_attention": "ippppiiiifipi",
     "gemwire_norm_residual_norm": "ippppiifpi",
     "gemwire_pool": "ppipifpi",
-    "gemwire_head": "pipiipi",
+    "gemwire_head": "pipiiipi",
 }
 TYPES = {"i": c_int, "f": c_float, "p": c_void_p, "w": POINTER(CWeight)}
 

@@ -220,11 +220,13 @@ class NativeOps:
         )  # fmt: skip
         return out
 
-    def head(self, batch: Batch, pooled: Tensor, dense: Tensor) -> Tensor:
+    def head(
+        self, batch: Batch, pooled: Tensor, dense: Tensor, *, normalize: bool = True
+    ) -> Tensor:
         texts, (dimensions, hidden) = len(pooled), dense.shape
         out = torch.empty(texts, dimensions)
         self._library.gemwire_head(
-            pooled.data_ptr(), texts, dense.data_ptr(), dimensions, hidden, out.data_ptr(),
-            self._threads,
+            pooled.data_ptr(), texts, dense.data_ptr(), dimensions, hidden, normalize,
+            out.data_ptr(), self._threads,
         )  # fmt: skip
         return out

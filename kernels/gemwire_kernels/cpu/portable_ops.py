@@ -153,8 +153,10 @@ class PortableOps:
     def pool(self, batch: Batch, residual: Tensor, norm: Tensor, eps: float) -> Tensor:
         return reference.pool(batch, residual, norm, eps)
 
-    def head(self, batch: Batch, pooled: Tensor, dense: Tensor) -> Tensor:
-        return reference.head(batch, pooled, dense)
+    def head(
+        self, batch: Batch, pooled: Tensor, dense: Tensor, *, normalize: bool = True
+    ) -> Tensor:
+        return reference.head(batch, pooled, dense, normalize=normalize)
 
 
 def in_few_sizes(multiply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -75,9 +75,9 @@ def part_of(depth: int, block_k: int, parts: int) -> int:
     return triton.cdiv(depth, block_k * parts) * block_k
 
 
-def head(plan: Plan, pooled: Tensor, dense: Tensor) -> Tensor:
-    """pooled fp32 [n, hidden], dense fp32 [dimensions, hidden]: fp32 [n, dimensions], each row of length
-    one."""
+def head(plan: Plan, pooled: Tensor, dense: Tensor, *, normalize: bool = True) -> Tensor:
+    """pooled fp32 [n, hidden], dense fp32 [dimensions, hidden]: fp32 [n, dimensions]. With `normalize` each
+    row has length one."""
     (rows, depth), columns = pooled.shape, len(dense)
     out = torch.empty(rows, columns, dtype=torch.float32, device=pooled.device)
     block_n = BLOCK_N_OF_FEW if rows <= FEW_TEXTS else BLOCK_N
@@ -88,6 +88,8 @@ def head(plan: Plan, pooled: Tensor, dense: Tensor) -> Tensor:
         BLOCK_M=BLOCK_M, BLOCK_N=block_n, BLOCK_K=BLOCK_K, PARTS=PARTS, PRECISION="tf32x3",
         num_warps=4, num_stages=4, **chaining(plan),
     )  # fmt: skip
+    if not normalize:
+        return out
     grid = plan.programs(triton.cdiv(rows, ROWS), PROGRAMS_PER_MULTIPROCESSOR)
     _normalize_kernel[grid](
         out, plan.counts,

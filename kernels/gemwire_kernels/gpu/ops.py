@@ -198,5 +198,7 @@ class GpuOps:
     def pool(self, batch: Batch, residual: Tensor, norm: Tensor, eps: float) -> Tensor:
         return pool(batch.plan, residual, norm, batch.cu_seqlens, eps)
 
-    def head(self, batch: Batch, pooled: Tensor, dense: Tensor) -> Tensor:
-        return head(batch.plan, pooled, dense)
+    def head(
+        self, batch: Batch, pooled: Tensor, dense: Tensor, *, normalize: bool = True
+    ) -> Tensor:
+        return head(batch.plan, pooled, dense, normalize=normalize)

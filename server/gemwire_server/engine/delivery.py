@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gemwire_server.engine.interface import Observer, Results, StepTiming, Submission
+from gemwire_server.engine.interface import Observer, Output, Results, StepTiming, Submission
 from gemwire_server.engine.packing import PackedBatch
 from gemwire_server.engine.scheduler import Dropped, Item, Owner
 from gemwire_server.errors import EngineFailure, Expired, GemwireError, Stopped
@@ -46,31 +46,49 @@ class Delivery:
         started: float,
         seconds: float,
     ) -> None:
-        """Delivers to each submission its rows of a step; a row that is not finite fails alone.
+        """Delivers to each submission its rows of a step; a text whose rows are not finite fails alone.
 
-        `vectors` is fp32 [len(items), dimensions]. `started` is on the scale of `Item.queued_at`.
+        `vectors` is fp32 [len(items), dimensions], or [T, hidden] for the output TOKENS. `started` is on
+        the scale of `Item.queued_at`.
         """
+        of_tokens = submission_of(items[0].owner).output is Output.TOKENS
         waits = [started - item.queued_at for item in items]
-        finite: list[bool] = np.all(np.isfinite(vectors), axis=1).tolist()
-        good = [row for row, is_finite in enumerate(finite) if is_finite]
+        finite = _finite(vectors, packed.cu_seqlens[:-1] if of_tokens else None)
+        good = [place for place, is_finite in enumerate(finite) if is_finite]
         if good:
-            good_items, good_waits = [items[row] for row in good], [waits[row] for row in good]
+            good_items, good_waits = [items[i] for i in good], [waits[i] for i in good]
             notify(self._observer.ended, good_items, good_waits, seconds)
         else:
             notify(self._observer.failed)
         if len(good) < len(finite):
             notify(self._observer.dropped, "poison", len(finite) - len(good))
-        rows: dict[tuple[Submission, bool], list[int]] = defaultdict(list)
-        for row, item in enumerate(items):
-            rows[submission_of(item.owner), finite[row]].append(row)
-        for (submission, is_finite), members in rows.items():
-            waited = max(waits[row] for row in members)
+        places: dict[tuple[Submission, bool], list[int]] = defaultdict(list)
+        for place, item in enumerate(items):
+            places[submission_of(item.owner), finite[place]].append(place)
+        for (submission, is_finite), members in places.items():
+            waited = max(waits[i] for i in members)
             timing = StepTiming(waited, seconds, packed.num_texts, packed.num_tokens)
-            error = None if is_finite else poison("the model gave no finite vector for this text")
-            indices = [items[row].index for row in members]
-            deliver(
-                submission, Results(indices, vectors[members] if is_finite else None, error, timing)
-            )
+            indices = [items[i].index for i in members]
+            if not is_finite:
+                error = poison("the model gave no finite vector for this text")
+                deliver(submission, Results(indices, None, error, timing))
+            elif of_tokens:
+                for i, index in zip(members, indices, strict=True):
+                    # A copy, so that a text's rows do not keep those of its neighbours.
+                    rows = vectors[packed.cu_seqlens[i] : packed.cu_seqlens[i + 1]].copy()
+                    deliver(submission, Results([index], rows, None, timing))
+            else:
+                deliver(submission, Results(indices, vectors[members], None, timing))
+
+
+def _finite(vectors: NDArray[np.float32], starts: NDArray[np.int32] | None) -> list[bool]:
+    """Whether each text has finite rows only. `starts` are the first rows of the texts, None where each
+    text has one row."""
+    rows = np.all(np.isfinite(vectors), axis=1)
+    finite: list[bool] = (
+        rows if starts is None else np.logical_and.reduceat(rows, starts)
+    ).tolist()
+    return finite
 
 
 def deliver(submission: Submission, results: Results) -> None:

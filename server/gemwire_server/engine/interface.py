@@ -146,8 +146,9 @@ class Runner(Protocol):
     def depth(self) -> int:
         """Steps that may be under way at once: 2 where the device computes while the next is prepared."""
 
-    def start(self, batch: PackedBatch) -> Callable[[], NDArray[np.float32]]:
-        """Begins a step and returns a function that waits for the vectors, fp32 [n, dimensions].
+    def start(self, batch: PackedBatch, output: Output) -> Callable[[], NDArray[np.float32]]:
+        """Begins a step and returns a function that waits for the vectors: fp32 [n, dimensions], or
+        [T, hidden] for the output TOKENS.
 
         Steps end in the order in which they began. Either call raises DeviceLost if no step can succeed any
         more; any other exception is the failure of this batch.

@@ -11,6 +11,7 @@ import itertools
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 from gemwire_server.engine import admission
@@ -27,7 +28,7 @@ class Owner(Protocol):
     """A call, or a part of a stream, that texts belong to.
 
     The texts take turns as `caller` and `flow`. `bulk` work leaves room for other work. `alone` texts share
-    no step.
+    no step, and texts of different `output` share none.
     """
 
     @property
@@ -42,6 +43,8 @@ class Owner(Protocol):
     def bulk(self) -> bool: ...
     @property
     def alone(self) -> bool: ...
+    @property
+    def output(self) -> Enum: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -207,7 +210,8 @@ class Scheduler:
         """Removes from the queue and returns (texts to compute now, texts whose deadline has passed or will
         pass before the step is computed).
 
-        A text longer than the budget is computed alone.
+        A text longer than the budget is computed alone. A text of another output ends the batch, and is
+        first in the next one: turns, not outputs, decide the order.
         """
         expired = self.expire() + self._expire_hopeless()
         batch: list[Item] = []
@@ -221,10 +225,10 @@ class Scheduler:
             owner, waiting = next(iter(flow.owners.items()))
             item = waiting.items[0]
             size = len(item.input_ids)
-            if batch and (size > room or item.owner.alone):
+            if batch and (size > room or owner.alone or owner.output is not batch[0].owner.output):
                 break
             batch.append(item)
-            room = room - size if not item.owner.alone else 0
+            room = room - size if not owner.alone else 0
             self._fair_queue.take(caller_key, size)
             priority.fair_queue.take(flow_key, size)
             waiting.items.popleft()

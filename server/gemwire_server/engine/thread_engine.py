@@ -165,7 +165,8 @@ class ThreadEngine:
                 packed = pack([item.input_ids for item in items])
                 started = time.monotonic()
                 try:
-                    wait = self._runner.start(packed)
+                    # Neither a batch nor a search mixes outputs.
+                    wait = self._runner.start(packed, submission_of(items[0].owner).output)
                 except Exception as error:
                     wait = partial(_raise, error)
                 self._begun.put(_Step(items, packed, started, wait, search))

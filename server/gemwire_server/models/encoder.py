@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Encoder(Protocol):
-    """Turns token ids into one unit vector a text."""
+    """Turns token ids into one vector a text, or one a token."""
 
     @property
     def config(self) -> EncoderConfig: ...
@@ -28,8 +28,12 @@ class Encoder(Protocol):
     def dimensions(self) -> int:
         """The size of a vector."""
 
-    def forward(self, batch: "Batch") -> "Tensor":
-        """Turns a batch that `ops.place` made into fp32 [n, dimensions], rows of length one."""
+    def forward(self, batch: "Batch", *, normalize: bool = True) -> "Tensor":
+        """Turns a batch that `ops.place` made into fp32 [n, dimensions]. With `normalize` each row has
+        length one."""
+
+    def token_states(self, batch: "Batch") -> "Tensor":
+        """Computes the final hidden state of every token, after the last norm: fp32 [T, hidden]."""
 
     def with_ops(self, ops: "Ops") -> "Encoder":
         """Returns an encoder of the same packed weights that calls the operations of another backend."""

@@ -49,9 +49,9 @@ async def _run(descriptor: int) -> int:
         return 0
     assert isinstance(first, StartFront)
     config = set_up(first)
-    front = _FrontProcess(config, channel)
+    front = _FrontProcess(config, ServedModel.from_fields(first.model), channel)
     try:
-        await front.start(ServedModel.from_fields(first.model))
+        await front.start()
     except (CheckpointError, GemwireError, OSError, ValueError) as error:
         channel.send(StartFailed(one_line(error)))
         return 1
@@ -64,20 +64,25 @@ async def _run(descriptor: int) -> int:
 
 
 class _FrontProcess:
-    def __init__(self, config: ServerConfig, channel: Channel) -> None:
+    def __init__(self, config: ServerConfig, model: ServedModel, channel: Channel) -> None:
         self._config = config
+        self._model = model
         self._channel = channel
         self._fronts = Fronts(config, CallMetrics(CollectorRegistry()), share_port=True)
-        self._pool = EnginePool(max_queue_tokens=config.max_queue_tokens)
+        self._pool = EnginePool(
+            max_queue_tokens=config.max_queue_tokens,
+            max_tokens=model.max_tokens,
+            hidden_size=model.hidden_size,
+        )
         self._serving = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, model: ServedModel) -> None:
+    async def start(self) -> None:
         """Takes the port; SERVING comes with the first engine."""
         await self._fronts.bind()
         checkpoint = await asyncio.to_thread(open_configured, self._config)
         tokenizer = await asyncio.to_thread(checkpoint.load_tokenizer)
-        await self._fronts.open(self._pool, tokenizer, model, self._config)
+        await self._fronts.open(self._pool, tokenizer, self._model, self._config)
         self._channel.send(FrontReady())
 
     def take(self, message: ControlMessage) -> None:

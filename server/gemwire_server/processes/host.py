@@ -233,6 +233,7 @@ class _FrontLink:
             flow=message.flow,
             bulk=message.bulk,
             alone=message.alone,
+            output=message.output,
         )
         submission.front, submission.number, submission.left = self, number, len(sequences)
         self._open[number] = submission

@@ -11,16 +11,17 @@ from typing import Self
 
 import numpy as np
 
-from gemwire_server.engine.interface import Results, StepTiming
+from gemwire_server.engine.interface import Output, Results, StepTiming
 from gemwire_server.engine.packing import TokenIds
 from gemwire_server.errors import from_fields, to_fields
 from gemwire_server.processes.link import Bytes
 
 SUBMIT, CANCEL, COMPUTED, FAILED = range(1, 5)
 BULK, ALONE = 1, 2
+OUTPUTS = tuple(Output)
 NO_DEADLINE = float("inf")
 NO_STEP = StepTiming(0.0, 0.0, 0, 0)
-RESULT_BYTES = 1 << 20  # of one message
+RESULT_BYTES = 1 << 20  # of one message, except for the states of the tokens of one text
 
 Encoded = tuple[bytes, Sequence[Bytes]]
 """The body of a message's record, and the parts of its payload."""
@@ -28,7 +29,7 @@ Encoded = tuple[bytes, Sequence[Bytes]]
 
 @dataclass(slots=True, eq=False)
 class Submit:
-    """A front asks for the vectors of texts. Except for `sequences`, see `Submission`."""
+    """A front asks for an output of texts. Except for `sequences`, see `Submission`."""
 
     number: int
     sequences: Sequence[TokenIds]
@@ -38,9 +39,10 @@ class Submit:
     flow: int
     bulk: bool
     alone: bool
+    output: Output
 
-    # Kind, priority, flags, texts, number, deadline, caller, flow.
-    _BODY = struct.Struct("<BbBxIQdQQ")
+    # Kind, priority, flags, output, texts, number, deadline, caller, flow.
+    _BODY = struct.Struct("<BbBBIQdQQ")
 
     def encode(self) -> Encoded:
         sequences = self.sequences
@@ -48,6 +50,7 @@ class Submit:
             SUBMIT,
             self.priority,
             BULK * self.bulk + ALONE * self.alone,
+            OUTPUTS.index(self.output),
             len(sequences),
             self.number,
             NO_DEADLINE if self.deadline is None else self.deadline,
@@ -60,7 +63,9 @@ class Submit:
 
     @classmethod
     def decode(cls, body: bytes, payload: Bytes) -> Self:
-        _, priority, flags, texts, number, deadline, caller, flow = cls._BODY.unpack_from(body)
+        _, priority, flags, output, texts, number, deadline, caller, flow = cls._BODY.unpack_from(
+            body
+        )
         numbers = payload.view(np.int32)
         lengths, ids = numbers[:texts], numbers[texts:]
         return cls(
@@ -72,6 +77,7 @@ class Submit:
             flow,
             bool(flags & BULK),
             bool(flags & ALONE),
+            OUTPUTS[output],
         )
 
 
@@ -99,7 +105,7 @@ class Answer:
     number: int
     results: Results
 
-    # Kind, texts, number, queue seconds, compute seconds, batch texts, batch tokens, dimensions.
+    # Kind, texts, number, queue seconds, compute seconds, batch texts, batch tokens, numbers of a row.
     _BODY = struct.Struct("<B3xIQddIII")
 
     def encode(self) -> Encoded:
@@ -141,8 +147,8 @@ class Answer:
 
 
 def answers(number: int, results: Results) -> Iterator[Answer]:
-    """The results of a submission in messages of about RESULT_BYTES."""
-    if results.vectors is None:
+    """The results of a submission in messages of about RESULT_BYTES, or one message for one text."""
+    if results.vectors is None or len(results.indices) == 1:
         yield Answer(number, results)
         return
     rows = max(1, RESULT_BYTES // (4 * results.vectors.shape[1] + 4))
@@ -152,6 +158,11 @@ def answers(number: int, results: Results) -> Iterator[Answer]:
             number,
             Results(results.indices[part], results.vectors[part], None, results.step),
         )
+
+
+def token_states_bytes(tokens: int, hidden_size: int) -> int:
+    """Bytes of the payload that answers one text with a row for each of its tokens."""
+    return 4 + 4 * tokens * hidden_size
 
 
 Message = Submit | Cancel | Answer

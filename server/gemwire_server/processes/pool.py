@@ -12,7 +12,7 @@ from gemwire_server.engine.packing import TokenIds
 from gemwire_server.errors import GemwireError, Stopped
 from gemwire_server.processes.link import LinkClosed
 from gemwire_server.processes.quarantine import Quarantine, digest
-from gemwire_server.processes.remote import RemoteEngine, RemoteSubmission
+from gemwire_server.processes.remote import RemoteEngine, RemoteSubmission, result_ring_bytes
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +26,11 @@ class EnginePool:
     when one has ended.
     """
 
-    def __init__(self, *, max_queue_tokens: int) -> None:
+    def __init__(self, *, max_queue_tokens: int, max_tokens: int, hidden_size: int) -> None:
+        """`max_tokens` is the model's window, and `hidden_size` the size of a token's state."""
         self.quarantine = Quarantine()
         self._max_queue_tokens = max_queue_tokens
+        self._result_ring_bytes = result_ring_bytes(max_tokens, hidden_size)
         self._engines: list[RemoteEngine] = []  # replaced, never changed
         self._closing = False
         self._idle = threading.Condition()
@@ -41,7 +43,11 @@ class EnginePool:
     def connect(self, index: int, path: str) -> RemoteEngine:
         """Raises OSError."""
         engine = RemoteEngine(
-            index, path, max_queue_tokens=self._max_queue_tokens, on_results=self._deliver
+            index,
+            path,
+            max_queue_tokens=self._max_queue_tokens,
+            result_ring_bytes=self._result_ring_bytes,
+            on_results=self._deliver,
         )
         self._engines = [*self._engines, engine]
         return engine

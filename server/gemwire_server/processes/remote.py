@@ -15,8 +15,8 @@ from gemwire_server.processes import messages
 from gemwire_server.processes.link import Link, LinkClosed
 from gemwire_server.processes.messages import Answer, Cancel, Message, Submit
 
-# Room for many messages of results: all texts of one step may be this front's.
-RESULT_RING_BYTES = 32 * messages.RESULT_BYTES
+# Room for many messages of vectors: all texts of one step may be this front's.
+LEAST_RESULT_RING_BYTES = 32 * messages.RESULT_BYTES
 # A submission is at most as large as the queue, and each of its tokens may be a text with its length.
 BYTES_PER_TOKEN = 8
 
@@ -44,6 +44,13 @@ class RemoteSubmission:
         return sum(len(self.sequences[place]) for place in self.waiting)
 
 
+def result_ring_bytes(max_tokens: int, hidden_size: int) -> int:
+    """Bytes of the ring for the results of a model with this window: the states of the tokens of its
+    longest text are one payload, and a payload is at most a quarter of a ring."""
+    largest = messages.token_states_bytes(max_tokens, hidden_size)
+    return max(LEAST_RESULT_RING_BYTES, 4 * largest)
+
+
 OnResults = Callable[[RemoteSubmission, Results], None]
 
 
@@ -54,7 +61,13 @@ class RemoteEngine:
     """
 
     def __init__(
-        self, index: int, path: str, *, max_queue_tokens: int, on_results: OnResults
+        self,
+        index: int,
+        path: str,
+        *,
+        max_queue_tokens: int,
+        result_ring_bytes: int,
+        on_results: OnResults,
     ) -> None:
         """Connects to the engine that listens at `path`. Raises OSError."""
         self.index = index
@@ -63,7 +76,7 @@ class RemoteEngine:
         self._link = Link.connect(
             path,
             out_bytes=4 * max(BYTES_PER_TOKEN * max_queue_tokens, 1 << 16),
-            in_bytes=RESULT_RING_BYTES,
+            in_bytes=result_ring_bytes,
         )
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
@@ -218,4 +231,5 @@ def _submit_message(number: int, part: RemoteSubmission) -> Submit:
         flow=submission.flow,
         bulk=submission.bulk,
         alone=part.alone,
+        output=submission.output,
     )

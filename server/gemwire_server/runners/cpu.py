@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from gemwire_kernels import cpu
 from gemwire_kernels.formats import FORMATS
+from gemwire_kernels.ops import Batch
 from gemwire_kernels.tensors import FORMAT_OF
 from gemwire_server.checkpoints import Checkpoint
+from gemwire_server.engine.interface import Output
 from gemwire_server.engine.packing import PackedBatch, pack
 from gemwire_server.errors import CheckpointError
 from gemwire_server.models.config import EncoderConfig
@@ -63,21 +65,34 @@ class CpuRunner:
         name = getattr(self.encoder.ops, "name", "reference")
         return f"cpu, {self.dtype_name}, {torch.get_num_threads()} threads, {name} operations"
 
-    def start(self, batch: PackedBatch) -> Callable[[], NDArray[np.float32]]:
+    def start(
+        self, batch: PackedBatch, output: Output = Output.UNIT
+    ) -> Callable[[], NDArray[np.float32]]:
         """Returns a call that computes the batch. The thread that owns the runner computes, so
         starting early gains nothing.
         """
-        return partial(self.run, batch)
+        return partial(self.run, batch, output)
 
-    def run(self, batch: PackedBatch) -> NDArray[np.float32]:
-        """Computes fp32 [n, dimensions], rows of length one."""
+    def run(self, batch: PackedBatch, output: Output = Output.UNIT) -> NDArray[np.float32]:
+        """Computes fp32 [n, dimensions], or [T, hidden] for the output TOKENS."""
         placed = self.encoder.ops.place(batch.input_ids, batch.positions, batch.cu_seqlens)
-        result: NDArray[np.float32] = self.encoder.forward(placed).numpy()
+        result: NDArray[np.float32] = compute(self.encoder, placed, output).numpy()
         return result
 
     def warm_up(self, tokens: int) -> None:
         """Runs a long and a short text once; raises CheckpointError if the weights give no vectors."""
         check_finite(self.run(warm_up_batch(tokens, self.encoder.config)))
+
+
+def compute(encoder: Encoder, batch: Batch, output: Output) -> torch.Tensor:
+    """Computes what the output names, of a batch that the encoder's operations placed."""
+    match output:
+        case Output.UNIT:
+            return encoder.forward(batch)
+        case Output.RAW:
+            return encoder.forward(batch, normalize=False)
+        case Output.TOKENS:
+            return encoder.token_states(batch)
 
 
 def warm_up_batch(tokens: int, config: EncoderConfig) -> PackedBatch:

@@ -1,7 +1,8 @@
 """Owns the GPU: each batch is one copy, one graph replay and one copy back, queued without waiting.
 
 Batches go through buckets: room of a fixed size whose kernels were captured once as a CUDA graph. Counts
-and lengths are data (see gemwire_kernels.gpu.batch), so a bucket runs every batch that fits it.
+and lengths are data (see gemwire_kernels.gpu.batch), so a bucket runs every batch that fits it. Only unit
+vectors have a graph: the other outputs are rare, and their kernels are launched one by one.
 """
 
 import ctypes
@@ -24,11 +25,12 @@ from gemwire_kernels.gpu import Attention, GpuOps, TileTable
 from gemwire_kernels.gpu.compiling import compile_together
 from gemwire_server.checkpoints import Checkpoint
 from gemwire_server.config.options import ServerConfig
+from gemwire_server.engine.interface import Output
 from gemwire_server.engine.packing import PackedBatch, pack
 from gemwire_server.errors import DeviceError, DeviceLost, one_line
 from gemwire_server.models.config import EncoderConfig
 from gemwire_server.models.encoder import Encoder
-from gemwire_server.runners.cpu import DTYPES, check_finite, warm_up_batch
+from gemwire_server.runners.cpu import DTYPES, check_finite, compute, warm_up_batch
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +123,9 @@ class CudaRunner:
                     self._ready(bucket)
             shape = largest, self.encoder.dimensions
             self._results = cycle([torch.empty(shape, pin_memory=True) for _ in range(self.depth)])
-            check_finite(self.run(warm_up_batch(largest - 8, config)))
+            # Every output once: PyTorch keeps the memory that those without a graph need.
+            for output in Output:
+                check_finite(self.run(warm_up_batch(largest - 8, config), output))
             self._check_against_reference()
         log.info(
             "%d buckets of up to %d tokens in %.1f s, %.2f GB of %s",
@@ -172,11 +176,11 @@ class CudaRunner:
                     f"{distance:.1e}): serve with --device cpu, and please report it"
                 )
 
-    def run(self, batch: PackedBatch) -> NDArray[np.float32]:
-        """Computes fp32 [n, dimensions], rows of length one."""
-        return self.start(batch)()
+    def run(self, batch: PackedBatch, output: Output = Output.UNIT) -> NDArray[np.float32]:
+        """Computes fp32 [n, dimensions], or [T, hidden] for the output TOKENS."""
+        return self.start(batch, output)()
 
-    def start(self, batch: PackedBatch) -> Wait:
+    def start(self, batch: PackedBatch, output: Output = Output.UNIT) -> Wait:
         """Queues the batch and returns a call that waits for its vectors. The step `depth` before
         must have been waited for.
         """
@@ -184,15 +188,19 @@ class CudaRunner:
         bucket = next((b for b in self._buckets if rows <= b.size), None)
         if bucket is None:
             raise ValueError(f"{rows} rows, but warm_up made no bucket of that size")
-        return self._start_in(bucket, batch)
+        return self._start_in(bucket, batch, output)
 
-    def _start_in(self, bucket: "_Bucket", batch: PackedBatch) -> Wait:
+    def _start_in(
+        self, bucket: "_Bucket", batch: PackedBatch, output: Output = Output.UNIT
+    ) -> Wait:
+        rows = batch.num_tokens if output is Output.TOKENS else batch.num_texts
         try:
             with torch.inference_mode(), torch.cuda.stream(self._stream):
                 bucket.fill(batch)
-                vectors = bucket.forward()
-                result = next(self._results)[: batch.num_texts]
-                result.copy_(vectors[: batch.num_texts], non_blocking=True)
+                result = bucket.forward(output)[:rows]
+                if output is Output.UNIT:
+                    pinned = next(self._results)[:rows]
+                    result = pinned.copy_(result, non_blocking=True)
                 done = torch.cuda.Event()  # type: ignore[no-untyped-call]
                 done.record(self._stream)
         except RuntimeError as error:
@@ -202,11 +210,11 @@ class CudaRunner:
     def _wait(self, done: torch.cuda.Event, result: torch.Tensor) -> NDArray[np.float32]:
         try:
             done.synchronize()
+            on_host = result.cpu()  # a pinned buffer itself, or a copy of what is on the device
         except RuntimeError as error:
             raise self._verdict(error) from error
-        # A copy: the buffer is the next but one step's.
-        vectors: NDArray[np.float32] = result.numpy().copy()
-        return vectors
+        # A copy: a pinned buffer is the next but one step's.
+        return on_host.numpy().copy() if on_host is result else on_host.numpy()
 
     def _verdict(self, error: RuntimeError) -> Exception:
         """Returns the error itself, or DeviceLost: after a fault every later call of the context fails."""
@@ -238,10 +246,11 @@ class _Bucket:
         self._block.fill(host, batch.input_ids, batch.positions, batch.cu_seqlens)
         self._block.upload(host)
 
-    def forward(self) -> torch.Tensor:
-        """Computes vectors of the batch that was filled in, then of older ones: fp32 [size, dimensions]."""
-        if self._graph is None or self._vectors is None:
-            return self._encoder.forward(self._block.batch)
+    def forward(self, output: Output = Output.UNIT) -> torch.Tensor:
+        """Computes rows of the batch that was filled in, then of older ones: fp32 [size, dimensions], or
+        [size, hidden] for the output TOKENS."""
+        if output is not Output.UNIT or self._graph is None or self._vectors is None:
+            return compute(self._encoder, self._block.batch, output)
         self._graph.replay()
         return self._vectors
 

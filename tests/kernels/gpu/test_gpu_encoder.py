@@ -104,6 +104,22 @@ def run(encoder: Encoder, ids: list[NDArray[np.int32]], capacity: int = 0) -> ND
     return found
 
 
+def test_the_other_outputs_match_transformers_too(encoder: Encoder, checkpoint: Path) -> None:
+    """In a block with room for more: rows beyond the batch are cut off."""
+    ids = texts([1, 7, 64, 130])
+    tokens = sum(map(len, ids))
+    flat = [token for text in ids for token in text.tolist()]
+    ops = encoder.ops
+    assert isinstance(ops, GpuOps)
+    batch = placed(ops, [len(text) for text in ids], ids=flat, capacity=tokens + 40)
+    with guarded():
+        raw = encoder.forward(batch, normalize=False)[: len(ids)].cpu().numpy()
+        states = encoder.token_states(batch)[:tokens].cpu().numpy()
+    model = ReferenceModel(checkpoint, torch.float32)
+    for found, expected in ((raw, model.raw(ids)), (states, model.token_states(ids))):
+        np.testing.assert_allclose(found, expected, atol=TOLERANCE * np.abs(expected).max())
+
+
 def test_matches_transformers_in_one_mixed_batch(encoder: Encoder, checkpoint: Path) -> None:
     assert {layer.window for layer in encoder.config.layers} == {None, 256}
     ids = texts(LENGTHS)

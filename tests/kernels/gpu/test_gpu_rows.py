@@ -217,6 +217,9 @@ def check_head(texts: int, dimensions: int, hidden: int) -> None:
     batch = placed(ops, [0] * texts)  # their number counts, not their tokens'
     with guarded():
         found = ops.head(batch, beyond(batch, pooled), dense.to(DEVICE))[:texts]
+        raw = ops.head(batch, beyond(batch, pooled), dense.to(DEVICE), normalize=False)[:texts]
+    eager_raw = reference.head(placed_for_reference([1] * texts), pooled, dense, normalize=False)
+    assert_no_worse(raw, eager_raw, pooled.double() @ dense.double().T)
     eager = reference.head(placed_for_reference([1] * texts), pooled, dense)
     assert_no_worse(found, eager, exact.head(pooled, dense))
     assert not found[1:2].any()

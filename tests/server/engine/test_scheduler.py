@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gemwire_server.engine.interface import Output
 from gemwire_server.engine.scheduler import Scheduler
 from gemwire_server.errors import Overloaded
 from support.scheduling import Clock, Owner, Recount, jain, lengths, texts
@@ -282,3 +283,31 @@ def test_dropping_expiring_and_refusing_many_texts_costs_as_much_as_they_are(
     assert len(scheduler.expire()) == len(expiring)
     assert calls["count"] == owners and calls["pop"] <= 2 * owners
     assert scheduler.queued_tokens == 0
+
+
+def test_a_step_has_one_output(scheduler: Scheduler) -> None:
+    """A text of another output ends the step, and is first in the next one."""
+    scheduler.add(Owner(), texts(10, 11))
+    scheduler.add(Owner(output=Output.RAW), texts(12, 13))
+    scheduler.add(Owner(output=Output.TOKENS), texts(14))
+    scheduler.add(Owner(output=Output.RAW), texts(15))
+    assert [step(scheduler) for _ in range(4)] == [[10, 11], [12, 13], [14], [15]]
+
+
+def test_outputs_keep_the_turns_of_callers(scheduler: Scheduler) -> None:
+    """Callers of three outputs get equal shares, whatever the others ask for."""
+    random = np.random.default_rng(0)
+    owners = {
+        Owner(caller=caller, output=output): caller
+        for caller, output in enumerate((Output.UNIT, Output.RAW, Output.TOKENS, Output.UNIT))
+    }
+    for owner in owners:
+        scheduler.add(owner, texts(*random.integers(1, 30, 150)))
+    shares = dict.fromkeys(owners.values(), 0)
+    while min(shares.values()) < 1000:
+        items, _ = scheduler.next_batch()
+        assert len({item.owner.output for item in items}) == 1
+        assert sum(lengths(items)) <= 100
+        for item in items:
+            shares[owners[item.owner]] += len(item.input_ids)  # type: ignore[index]
+    assert jain(list(shares.values())) > 0.99

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gemwire_kernels.ops import Batch, Ops
+from gemwire_kernels.reference import rms_norm
 from gemwire_server.checkpoints import open_checkpoint
 from gemwire_server.engine.packing import pack
 from gemwire_server.errors import CheckpointError
@@ -37,11 +38,17 @@ class BagEncoder:
         self.dtype, self.dimensions = torch.float32, len(dense)
         self._weights = table, norm, dense
 
-    def forward(self, batch: Batch) -> Tensor:
-        table, norm, dense = self._weights
-        residual, _ = self.ops.embed_norm(batch, table, 2.0, norm, self.config.rms_norm_eps)
-        pooled = self.ops.pool(batch, residual, norm, self.config.rms_norm_eps)
-        return self.ops.head(batch, pooled, dense)
+    def forward(self, batch: Batch, *, normalize: bool = True) -> Tensor:
+        _, norm, dense = self._weights
+        pooled = self.ops.pool(batch, self._residual(batch), norm, self.config.rms_norm_eps)
+        return self.ops.head(batch, pooled, dense, normalize=normalize)
+
+    def token_states(self, batch: Batch) -> Tensor:
+        return rms_norm(self._residual(batch), self._weights[1], self.config.rms_norm_eps)
+
+    def _residual(self, batch: Batch) -> Tensor:
+        table, norm, _ = self._weights
+        return self.ops.embed_norm(batch, table, 2.0, norm, self.config.rms_norm_eps)[0]
 
     def with_ops(self, ops: Ops) -> "BagEncoder":
         return BagEncoder(self.config, *self._weights, ops)

@@ -6,7 +6,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from gemwire_server.engine.interface import Results, StepTiming
+from gemwire_server.engine.interface import Output, Results, StepTiming
 from gemwire_server.errors import EngineFailure, Overloaded
 from gemwire_server.processes import messages
 from gemwire_server.processes.link import BODY_BYTES
@@ -18,6 +18,7 @@ from gemwire_server.processes.messages import (
     Submit,
     answers,
     decode,
+    token_states_bytes,
 )
 from support.links import linked
 
@@ -33,7 +34,7 @@ def random() -> np.random.Generator:
 
 def sent(message: Message) -> Message:
     """The message as the other side of a link decodes it."""
-    with linked(out_bytes=1 << 24, in_bytes=4096) as (first, second):
+    with linked(out_bytes=1 << 25, in_bytes=4096) as (first, second):
         body, payload = message.encode()
         assert len(body) <= BODY_BYTES
         assert first.send(body, *payload)
@@ -75,6 +76,7 @@ def test_every_field_of_a_submission_arrives(random: np.random.Generator) -> Non
                 flow=int(random.integers(0, 2**64, dtype=np.uint64)),
                 bulk=bool(i & 1),
                 alone=bool(i & 2),
+                output=list(Output)[i % 3],
             )
         )
 
@@ -114,6 +116,19 @@ def test_results_are_split_into_messages_of_bounded_size(
         rows.append(message.results.vectors)
     assert indices == list(range(texts))
     np.testing.assert_array_equal(np.concatenate(rows), vectors)
+
+
+@pytest.mark.parametrize("tokens", [1, 341, 2048])
+def test_the_states_of_the_tokens_of_a_text_are_one_message(
+    random: np.random.Generator, tokens: int
+) -> None:
+    rows = random.normal(size=(tokens, 768)).astype(np.float32)
+    (part,) = answers(9, Results([5], rows, None, STEP))
+    assert sum(map(len, part.encode()[1])) == token_states_bytes(tokens, 768)
+    arrived = sent(part)
+    assert isinstance(arrived, Answer) and arrived.results.indices == [5]
+    assert arrived.results.vectors is not None
+    np.testing.assert_array_equal(arrived.results.vectors, rows)
 
 
 def test_rows_of_any_layout_arrive(random: np.random.Generator) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from gemwire_server.engine.interface import Results, Submission
+from gemwire_server.engine.interface import Output, Results, Submission
 from gemwire_server.engine.scheduler import Scheduler
 from gemwire_server.errors import EngineFailure, InvalidInput, Overloaded, Stopped
 from gemwire_server.processes.pool import EnginePool
@@ -58,7 +58,7 @@ def test_work_goes_to_the_engine_with_the_least_queued() -> None:
 
 
 def test_without_an_engine_work_is_refused_with_a_time_to_come_back() -> None:
-    pool = EnginePool(max_queue_tokens=100)
+    pool = EnginePool(max_queue_tokens=100, max_tokens=2048, hidden_size=2)
     pool.retry_after = 7.0
     with pytest.raises(Stopped) as caught:
         pool.submit([ids(1, 1)], Answers().submission)
@@ -67,13 +67,54 @@ def test_without_an_engine_work_is_refused_with_a_time_to_come_back() -> None:
         pool.check_room(0, 1, caller=0)
 
 
+@pytest.mark.parametrize("window,hidden", [(2048, 768), (8192, 1024)])
+def test_the_states_of_the_longest_texts_arrive(window: int, hidden: int) -> None:
+    """More than the ring holds, beside vectors; the second window asks for a larger ring."""
+    kept: list[Results] = []
+    lengths = [window, 3, window - 1, window, 1, window]
+    with Engines(1, max_queue_tokens=20 * window, dimensions=hidden, max_tokens=window) as engines:
+        states = Submission(kept.append, output=Output.TOKENS)
+        units, raw = Answers(), Answers()
+        raw.submission.output = Output.RAW
+        engines.hold()
+        engines.pool.submit([ids(50 + i, n) for i, n in enumerate(lengths)], states)
+        engines.pool.submit([ids(70, 4)], units.submission)
+        engines.pool.submit([ids(71, 4)], raw.submission)
+        engines.release()
+        eventually(lambda: len(kept) == len(lengths) and len(units) + len(raw) == 2)
+    assert units.vectors[0][:2] == [70, 4] and raw.vectors[0][:2] == [-71, -4]
+    for part in kept:
+        (index,) = part.indices
+        assert part.vectors is not None and part.vectors.shape == (lengths[index], hidden)
+        assert (part.vectors[:, 0] == 50 + index).all()
+        assert (part.vectors[:, 2:] == 50 + index).all()
+
+
+def test_states_of_tokens_move_to_another_engine_when_theirs_ends() -> None:
+    kept: list[Results] = []
+    with Engines(2) as engines:
+        engines.hold()
+        first, second = Answers(), Answers()
+        engines.pool.submit([ids(1, 9)], first.submission)
+        engines.pool.submit([ids(2, 9)], second.submission)
+        eventually(lambda: engines.begun() == 2)
+        engines.pool.submit([ids(3, 5)], Submission(kept.append, output=Output.TOKENS))
+        (index,) = (i for i, remote in enumerate(engines.pool.engines) if len(remote) == 2)
+        engines.end(index)
+        engines.release()
+        eventually(lambda: len(kept) == 1)
+    assert kept[0].vectors is not None
+    np.testing.assert_array_equal(kept[0].vectors, [[3, 5]] * 5)
+
+
 def test_a_request_over_the_queue_is_refused_with_the_schedulers_words() -> None:
     scheduler = Scheduler(max_batch_tokens=10, max_queue_tokens=100, clock=time.monotonic)
     with pytest.raises(InvalidInput) as expected:
         scheduler.add(Answers().submission, [ids(1, 101)])
     assert expected.value.reason == "REQUEST_TOO_LARGE"
     with Engines(1, max_queue_tokens=100) as engines:
-        for pool in (engines.pool, EnginePool(max_queue_tokens=100)):  # with and without an engine
+        without = EnginePool(max_queue_tokens=100, max_tokens=2048, hidden_size=2)
+        for pool in (engines.pool, without):
             with pytest.raises(InvalidInput) as caught:
                 pool.submit([ids(1, 101)], Answers().submission)
             assert vars(caught.value) == vars(expected.value)

@@ -42,7 +42,11 @@ def test_a_front_and_the_scheduler_refuse_alike_on_equal_figures() -> None:
             listener.bind(path)
             listener.listen()
             remote = RemoteEngine(
-                0, path, max_queue_tokens=LIMIT, on_results=lambda part, results: None
+                0,
+                path,
+                max_queue_tokens=LIMIT,
+                result_ring_bytes=1 << 16,
+                on_results=lambda part, results: None,
             )
             host = Link.accept(listener.accept()[0])
         number = 0

@@ -128,8 +128,9 @@ void gemwire_pool(const float* residual, const int32_t* starts, int texts, const
   pool(residual, starts, texts, weight, hidden, eps, out, threads);
 }
 
-void gemwire_head(const float* pooled, int texts, const float* dense, int dimensions, int hidden, float* out,
-                  int threads) {
+void gemwire_head(const float* pooled, int texts, const float* dense, int dimensions, int hidden,
+                  int normalize, float* out, int threads) {
   head(pooled, texts, dense, dimensions, hidden, out, threads);
+  if (normalize) to_length_one(out, texts, dimensions);
 }
 }

@@ -113,7 +113,7 @@ static void pool(const float* residual, const int32_t* starts, int texts, const 
   }
 }
 
-// out [texts, dimensions] = pooled by dense [dimensions, hidden], transposed, and each row to length one.
+// out [texts, dimensions] = pooled by dense [dimensions, hidden], transposed.
 static void head(const float* pooled, int texts, const float* dense, int dimensions, int hidden, float* out,
                  int threads) {
 #pragma omp parallel for num_threads(threads)
@@ -127,8 +127,12 @@ static void head(const float* pooled, int texts, const float* dense, int dimensi
       out[ptrdiff_t(t) * dimensions + d] = sum;
     }
   }
+}
+
+// Each row of x [texts, dimensions] to length one.
+static void to_length_one(float* x, int texts, int dimensions) {
   for (int t = 0; t < texts; t++) {
-    float* row = out + ptrdiff_t(t) * dimensions;
+    float* row = x + ptrdiff_t(t) * dimensions;
     float length = std::sqrt(sum_of_squares(row, dimensions));
     float by = 1.0f / (length < 1e-12f ? 1e-12f : length);  // as torch.nn.functional.normalize
     for (int i = 0; i < dimensions; i++) row[i] *= by;

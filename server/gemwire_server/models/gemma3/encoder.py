@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gemwire_kernels.ops import Batch, Embedding, Ops, RotaryTable, Weight
+from gemwire_kernels.reference import rms_norm
 from gemwire_server.models.config import EncoderConfig
 
 
@@ -42,7 +43,7 @@ class EncoderWeights:
 
 
 class Encoder:
-    """Turns token ids into one unit vector a text."""
+    """Turns token ids into one vector a text, or one a token."""
 
     def __init__(self, config: EncoderConfig, weights: EncoderWeights, ops: Ops) -> None:
         self.config = config
@@ -69,8 +70,21 @@ class Encoder:
         return self.weights.dtype
 
     @torch.inference_mode()
-    def forward(self, batch: Batch) -> Tensor:
-        """Turns a batch that `ops.place` made into fp32 [n, dimensions], rows of length one."""
+    def forward(self, batch: Batch, *, normalize: bool = True) -> Tensor:
+        """Turns a batch that `ops.place` made into fp32 [n, dimensions]. With `normalize` each row has
+        length one."""
+        ops, weights = self.ops, self.weights
+        # Pooling takes the final norm from the residual, which is not rounded to dtype.
+        pooled = ops.pool(batch, self._residual(batch), weights.norm, self.config.rms_norm_eps)
+        return ops.head(batch, pooled, weights.dense, normalize=normalize)
+
+    @torch.inference_mode()
+    def token_states(self, batch: Batch) -> Tensor:
+        """Computes the final hidden state of every token, after the last norm: fp32 [T, hidden]."""
+        return rms_norm(self._residual(batch), self.weights.norm, self.config.rms_norm_eps)
+
+    def _residual(self, batch: Batch) -> Tensor:
+        """Runs the layers. Returns the residual [T, hidden], before the final norm."""
         ops, config, weights, eps = self.ops, self.config, self.weights, self.config.rms_norm_eps
         layers = weights.layers
         residual, x = ops.embed_norm(
@@ -94,8 +108,8 @@ class Encoder:
             x = ops.norm_residual_norm(
                 batch, y, residual, layer.post_feedforward_layernorm, next_norm, eps
             )
-        # The last x is the final norm rounded to dtype; pooling takes it from the fp32 residual.
-        return ops.head(batch, ops.pool(batch, residual, weights.norm, eps), weights.dense)
+        # The last x is the final norm rounded to dtype, which no output uses.
+        return residual
 
 
 def rotary_table(
