@@ -26,6 +26,9 @@ class Server(Protocol):
     def address(self) -> str: ...
 
     @property
+    def http_address(self) -> str: ...
+
+    @property
     def metrics_address(self) -> str: ...
 
     @property
@@ -64,6 +67,8 @@ def serve(config: ServerConfig, loader: str = DEFAULT_LOADER) -> int:
 def _check_installed(config: ServerConfig) -> None:
     """Raises ModuleNotFoundError, here and not in a child, for a package that is needed."""
     needed = ["torch", "sentencepiece", "grpc"]
+    if config.http_address:
+        needed += ["uvicorn", "httptools", "starlette", "orjson"]
     if config.traces == "otlp":
         needed.append("opentelemetry.exporter.otlp.proto.grpc")
     for name in needed:

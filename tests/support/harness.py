@@ -26,6 +26,7 @@ class Served:
     embedding: EmbeddingServiceStub
     model: ModelServiceStub
     metrics_address: str
+    http_address: str
 
 
 @contextmanager
@@ -40,6 +41,7 @@ def running(model: str, **options: Any) -> Iterator[Served]:
             EmbeddingServiceStub(channel),
             ModelServiceStub(channel),
             app.metrics_address,
+            app.http_address,
         )
 
 

@@ -64,6 +64,17 @@ class ServerConfig:
         check=check_address_if_given,
     )
     reflection: bool = groups.address(True, "offer gRPC server reflection")
+    http_address: str = groups.address(
+        "",
+        "the address of the HTTP APIs, those of OpenAI and of Text Embeddings Inference: host:port (port "
+        "0: any free port); empty: no HTTP",
+        metavar="ADDRESS",
+        check=check_http_address,
+    )
+    http_token_ids: bool = groups.address(
+        False,
+        "on the OpenAI route, take arrays of token ids, which must be of the served model's own tokenizer",
+    )
 
     max_batch_tokens: int = groups.limit(
         0,
@@ -290,6 +301,10 @@ class ServerConfig:
                 "admin_address",
                 "address",
             )
+        for name in ("address", "admin_address", "metrics_address"):
+            other = getattr(self, name)
+            if other and other == self.http_address and not other.endswith(":0"):
+                raise ConfigError("HTTP needs an address of its own", "http_address", name)
         if not self.model:
             raise ConfigError(
                 f"there is no model: give a folder, a hub id such as google/embeddinggemma-300m, or "

@@ -6,7 +6,9 @@ import time
 
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.engine.interface import Engine
+from gemwire_server.fronts.front import Front
 from gemwire_server.fronts.grpc.server import GrpcFront
+from gemwire_server.fronts.http.server import HttpFront
 from gemwire_server.observe.metrics import CallMetrics
 from gemwire_server.served_model import ServedModel
 from gemwire_server.service.call_observer import CallObserver
@@ -40,8 +42,10 @@ class Fronts:
             self._observer.tracing = Tracing()
         self.service = Service(config, self._observer)
         self.grpc = GrpcFront(config, self.service, share_port=share_port)
-        # Another front is one more of these.
-        self._fronts = [self.grpc]
+        self.http = (
+            HttpFront(config, self.service, share_port=share_port) if config.http_address else None
+        )
+        self._fronts: list[Front] = [self.grpc, *([self.http] if self.http is not None else [])]
 
     async def bind(self) -> None:
         """Takes the configured addresses; raises OSError if they cannot be had."""

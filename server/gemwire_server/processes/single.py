@@ -45,6 +45,11 @@ class Application:
         return self._fronts.grpc.address
 
     @property
+    def http_address(self) -> str:
+        """The address of HTTP, with the port that 0 became; empty without HTTP."""
+        return self._fronts.http.address if self._fronts.http is not None else ""
+
+    @property
     def metrics_address(self) -> str:
         """The address of the metrics, with the port that 0 became; empty without metrics."""
         return self._metrics_page.address if self._metrics_page else ""

@@ -48,6 +48,11 @@ class Supervisor:
         return self._children.model
 
     @property
+    def http_address(self) -> str:
+        """The address of HTTP, with the port that 0 became; empty without HTTP."""
+        return self._children.config.http_address
+
+    @property
     def metrics_address(self) -> str:
         """The address of the metrics, with the port that 0 became; empty without metrics."""
         metrics = self._children.metrics
@@ -62,6 +67,7 @@ class Supervisor:
             address=self._hold(children.config.address),
             admin_address=children.config.admin_address
             and self._hold(children.config.admin_address),
+            http_address=children.config.http_address and self._hold(children.config.http_address),
         )
         self.address = config.address
         try:

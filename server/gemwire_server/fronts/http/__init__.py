@@ -1,0 +1,1 @@
+"""The HTTP front: the APIs that clients of other embedding servers speak."""
