@@ -10,6 +10,7 @@ from gemwire_server.fronts.front import Front
 from gemwire_server.fronts.grpc.server import GrpcFront
 from gemwire_server.fronts.http.server import HttpFront
 from gemwire_server.observe.metrics import CallMetrics
+from gemwire_server.security import open_certificates, open_tokens
 from gemwire_server.served_model import ServedModel
 from gemwire_server.service.call_observer import CallObserver
 from gemwire_server.service.service import Service
@@ -41,10 +42,21 @@ class Fronts:
 
             self._observer.tracing = Tracing()
         self.service = Service(config, self._observer)
-        self.grpc = GrpcFront(config, self.service, share_port=share_port)
-        self.http = (
-            HttpFront(config, self.service, share_port=share_port) if config.http_address else None
+        certificates = open_certificates(config, metrics.bad_file)
+        # One object for every front: a token has one quota, whichever API its calls take.
+        tokens = open_tokens(config, metrics.bad_file)
+        self.grpc = GrpcFront(
+            config, self.service, certificates=certificates, tokens=tokens, share_port=share_port
         )
+        self.http = None
+        if config.http_address:
+            self.http = HttpFront(
+                config,
+                self.service,
+                certificates=certificates,
+                tokens=tokens,
+                share_port=share_port,
+            )
         self._fronts: list[Front] = [self.grpc, *([self.http] if self.http is not None else [])]
 
     async def bind(self) -> None:

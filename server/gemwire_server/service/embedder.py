@@ -202,17 +202,23 @@ class Embedder:
         call: Call,
         paths: Sequence[str],
         field: str,
+        *,
+        all_or_none: bool = False,
     ) -> tuple[EmbedResults, Timing]:
         """Vectors of all of the inputs. Cancelling the task that awaits them cancels the work.
 
-        `paths` name each input in errors, and `field` all of them. Raises QuotaExceeded, InvalidInput,
-        Overloaded, Stopped and Expired.
+        `paths` name each input in errors, and `field` all of them. With `all_or_none` the first input's
+        error is raised. Raises QuotaExceeded, InvalidInput, Overloaded, Stopped and Expired.
         """
         check_quota(call)
         with self.admitted(inputs, options, call):
             tokenized = await self.tokenize(inputs, options, call, paths)
         tokenize_seconds = time.monotonic() - call.arrived
+        if all_or_none:
+            raise_first_error(tokenized)
         results, steps = await self.compute_within_quota(tokenized, options, call, field)
+        if all_or_none:
+            results.raise_first_error()
         return results, Timing.of(call.arrived, tokenize_seconds, steps)
 
     async def compute_within_quota(
@@ -276,6 +282,13 @@ class Embedder:
             raise
         self._observer.answered(call, submitted, results, steps)
         return steps
+
+
+def raise_first_error(tokenized: Sequence[Tokenized]) -> None:
+    """Raises the first input's error, if any input has one."""
+    for item in tokenized:
+        if isinstance(item, GemwireError):
+            raise item
 
 
 def check_quota(call: Call) -> None:

@@ -138,17 +138,22 @@ class Service:
         call: Call,
         paths: Sequence[str] | None = None,
         field: str = "inputs",
+        *,
+        all_or_none: bool = False,
     ) -> tuple[EmbedResults, Timing]:
         """The inputs' vectors, whole, of the output UNIT or RAW: `vectors.cut` gives them the size and
         length asked for.
 
-        `paths` name each input in errors, and `field` all of them. Raises InvalidInput for too many
-        inputs or tokens, QuotaExceeded, Overloaded, Stopped and Expired.
+        `paths` name each input in errors, and `field` all of them. With `all_or_none` the first input's
+        error is raised, before any is computed where it has no token ids. Raises InvalidInput for too
+        many inputs or tokens, QuotaExceeded, Overloaded, Stopped and Expired.
         """
         self.check_count(len(inputs), field)
         if paths is None:
             paths = [f"{field}[{i}]" for i in range(len(inputs))]
-        return await self.embedder.embed(inputs, options, call, paths, field)
+        return await self.embedder.embed(
+            inputs, options, call, paths, field, all_or_none=all_or_none
+        )
 
     async def embed_tokens(
         self,

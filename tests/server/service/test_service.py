@@ -153,6 +153,26 @@ def test_errors_of_texts_and_of_calls(tiny_checkpoint: Path) -> None:
     assert ended == {"OK": 1, "INVALID_ARGUMENT": 3, "INTERNAL": 1, "UNAVAILABLE": 1}
 
 
+def test_all_or_none_computes_none_beside_a_bad_text(tiny_checkpoint: Path) -> None:
+    registry = CollectorRegistry()
+
+    async def main() -> None:
+        async with service_of(tiny_checkpoint, registry) as service:
+            options = service.check(EmbedOptions())
+            inputs = [Input("fine"), Input("long " * 5000), Input("")]
+            async with service.call(a_call()):
+                with pytest.raises(InvalidInput) as caught:
+                    await service.embed(inputs, options, a_call(), all_or_none=True)
+            assert (caught.value.reason, caught.value.field) == ("TEXT_TOO_LONG", "inputs[1].text")
+            async with service.call(a_call()):
+                results, _ = await service.embed(inputs[:1], options, a_call(), all_or_none=True)
+            assert not results.errors
+
+    asyncio.run(main())
+    labels = {"api": "test", "method": "Embed"}
+    assert registry.get_sample_value("gemwire_texts_total", labels) == 1
+
+
 def test_limits_of_calls_and_their_time(tiny_checkpoint: Path) -> None:
     async def main() -> None:
         options = {"max_concurrent_calls": 1, "call_seconds": 0.1}

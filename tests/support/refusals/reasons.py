@@ -1,4 +1,4 @@
-"""Every reason that the server's source gives to an error, found in its syntax trees."""
+"""Every reason that the server's source gives to an error of gemwire.v1, found in its syntax trees."""
 
 import ast
 from collections.abc import Iterator, Sequence
@@ -6,6 +6,17 @@ from collections.abc import Iterator, Sequence
 from uninstalled import ROOT
 
 SERVER = ROOT / "server" / "gemwire_server"
+FRONTS = SERVER / "fronts"
+OTHER_APIS = (
+    SERVER / "dialects",
+    FRONTS / "http",
+    *(
+        folder
+        for folder in (FRONTS / "grpc").iterdir()
+        if folder.name != "gemwire_v1" and folder.is_dir()
+    ),
+)
+"""What gemwire.v1 does not pass through: reasons there need not be values of its ErrorReason."""
 ERROR_BASE = "GemwireError"
 HANDED_ON = ""
 """Pattern of a call that hands on a reason, which another call names."""
@@ -15,7 +26,10 @@ UNREACHABLE = {"INVALID_TEXT"}
 
 def reasons_in_source() -> set[str]:
     """Patterns of reasons: a literal is its own pattern, and a part that is computed is `.+`."""
-    trees = {path: ast.parse(path.read_text()) for path in sorted(SERVER.rglob("*.py"))}
+    paths = [
+        path for path in sorted(SERVER.rglob("*.py")) if not set(OTHER_APIS) & set(path.parents)
+    ]
+    trees = {path: ast.parse(path.read_text()) for path in paths}
     nodes = [(path, node) for path, tree in trees.items() for node in ast.walk(tree)]
     constants = dict(item for tree in trees.values() for item in _constants(tree))
     errors = _error_types([node for _, node in nodes])

@@ -12,7 +12,7 @@ from gemwire_server.fronts.grpc.handlers import Handlers, api_method
 from gemwire_server.fronts.grpc.health import Health
 from gemwire_server.fronts.grpc.listening import bind
 from gemwire_server.fronts.grpc.reflection import add_reflection
-from gemwire_server.security import open_certificates, open_tokens
+from gemwire_server.security import Certificates, Tokens
 from gemwire_server.service.service import Service
 
 log = logging.getLogger(__name__)
@@ -28,11 +28,16 @@ AGE_GRACE = 1.5
 class GrpcFront:
     """A gRPC server before the service: `bind`, `open`, `set_serving`, `drain`, `stop`."""
 
-    def __init__(self, config: ServerConfig, service: Service, *, share_port: bool = False) -> None:
-        """`share_port` lets other processes listen on the same addresses.
-
-        Raises ConfigError for certificates and tokens that cannot be used.
-        """
+    def __init__(
+        self,
+        config: ServerConfig,
+        service: Service,
+        *,
+        certificates: Certificates | None = None,
+        tokens: Tokens | None = None,
+        share_port: bool = False,
+    ) -> None:
+        """`share_port` lets other processes listen on the same addresses."""
         self.address = ""
         self._config = config
         self._service = service
@@ -53,12 +58,8 @@ class GrpcFront:
                 reflected=config.reflection,
                 share_port=share_port,
             )
-        self._certificates = open_certificates(config, metrics.bad_file)
-        self._handlers = Handlers(
-            service,
-            open_tokens(config, metrics.bad_file),
-            max_response_bytes=config.max_response_bytes,
-        )
+        self._certificates = certificates
+        self._handlers = Handlers(service, tokens, max_response_bytes=config.max_response_bytes)
         self._apis: list[GrpcApi] = []
         self._server = grpc.aio.server(options=_options(config, share_port))
 

@@ -1,25 +1,14 @@
 """The APIs that the HTTP front serves, each in a folder beside this file."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.errors import GemwireError
-from gemwire_server.service.call import ApiMethod, Call
+from gemwire_server.fronts.http.methods import Handle, HttpMethod
+from gemwire_server.fronts.http.openai.api import OpenAI
+from gemwire_server.service.call import ApiMethod
 from gemwire_server.service.service import Service
-
-Handle = Callable[[bytes, Call], Awaitable[bytes]]
-"""A method gets the body of its request, whole and within the limit, and returns the JSON of its answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class HttpMethod:
-    """A method of an API: its name in metrics, the HTTP verb, and the paths that it answers at."""
-
-    name: str
-    verb: str
-    paths: Sequence[str]
 
 
 class HttpApi(Protocol):
@@ -40,7 +29,7 @@ class HttpApi(Protocol):
         """The HTTP status and the JSON body with which callers of this API get an error."""
 
 
-APIS: tuple[type[HttpApi], ...] = ()
+APIS: tuple[type[HttpApi], ...] = (OpenAI,)
 """Routes, metrics and the OpenAPI document follow from this list."""
 
 

@@ -2,8 +2,9 @@
 
 import math
 import random
+from typing import Any
 
-from gemwire_server.errors import GemwireError, Overloaded, Stopped, Unauthenticated
+from gemwire_server.errors import GemwireError, Overloaded, QuotaExceeded, Stopped, Unauthenticated
 
 # Callers that were refused together must not come back together.
 JITTER = 0.2
@@ -28,6 +29,12 @@ STATUSES_BY_REASON = {
 }
 
 
+def error_body(code: str, message: str) -> dict[str, Any]:
+    """The error of a request that no API has seen, in the form that OpenAI's clients know."""
+    kind = "invalid_request_error"
+    return {"error": {"message": message, "type": kind, "param": None, "code": code.lower()}}
+
+
 def status_of(error: GemwireError) -> int:
     """The HTTP status of an error, unless its API has another."""
     return STATUSES_BY_REASON.get(error.reason) or STATUSES[error.code]
@@ -40,6 +47,9 @@ def headers_of(error: GemwireError) -> dict[str, str]:
     """
     if isinstance(error, Unauthenticated):
         return {"www-authenticate": "Bearer"}
+    if isinstance(error, QuotaExceeded):
+        # OpenAI's libraries retry a 429 unless this forbids them to.
+        return {"x-should-retry": "false"}
     if isinstance(error, Overloaded | Stopped):
         seconds = error.retry_after * random.uniform(1 - JITTER, 1 + JITTER)
         milliseconds = math.ceil(seconds * 1000)

@@ -1,26 +1,35 @@
 """Methods as ASGI sees them: a body in, JSON out, every error in the form of the method's API."""
 
 import asyncio
+import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
 
-from gemwire_server.errors import GemwireError, Unauthenticated
-from gemwire_server.fronts.http.api import Handle
-from gemwire_server.fronts.http.bodies import Disconnected, Receive, read_body
+from gemwire_server.errors import Expired, GemwireError, Stopped
+from gemwire_server.fronts.http.bodies import (
+    Disconnected,
+    Receive,
+    check_headers,
+    forget_body,
+    has_body,
+    read_body,
+)
+from gemwire_server.fronts.http.body_budget import BodyBudget, BodyShare
+from gemwire_server.fronts.http.deadlines import timeout_of
+from gemwire_server.fronts.http.disconnects import DisconnectWatch
 from gemwire_server.fronts.http.errors import headers_of
+from gemwire_server.fronts.http.methods import Handle
+from gemwire_server.fronts.http.replies import Scope, Send, read_headers, reply
 from gemwire_server.security.tokens import Grant, Tokens
 from gemwire_server.service.call import ApiMethod, Call, Caller
 from gemwire_server.service.service import Service, internal_error
 
-Scope = MutableMapping[str, Any]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Refusal = Callable[[GemwireError], tuple[int, bytes]]
 
 REQUEST_ID = "x-request-id"
 MAX_REQUEST_ID = 128
-JSON = "application/json"
 
 
 class Endpoint:
@@ -35,100 +44,119 @@ class Endpoint:
         refusal: Refusal,
         *,
         max_request_bytes: int,
+        bodies: BodyBudget,
+        json_only: bool = False,
     ) -> None:
-        """With `tokens`, each call needs one."""
+        """With `tokens`, each call needs one. `bodies` is shared by all endpoints. With `json_only`, a body
+        of another content type is refused."""
         self._service = service
         self._tokens = tokens
         self._method = method
         self._handle = handle
         self._refusal = refusal
         self._max_request_bytes = max_request_bytes
+        self._bodies = bodies
+        self._json_only = json_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = read_headers(scope)
-        call, refused = self._call(scope, headers)
-        status, body, failed = 200, b"", None
+        share = self._bodies.body()
         try:
-            async with self._service.call(call, headers.items()):
-                if refused is not None:
-                    raise refused
-                raw = await read_body(receive, headers, self._max_request_bytes)
-                async with cancelled_with_client(receive):
-                    body = await self._handle(raw, call)
+            await self._answer(scope, headers, receive, send, share)
+        except Disconnected:
+            pass
+        finally:
+            share.close()
+
+    async def _answer(
+        self,
+        scope: Scope,
+        headers: Mapping[str, str],
+        receive: Receive,
+        send: Send,
+        share: BodyShare,
+    ) -> None:
+        began = time.monotonic()
+        raw, grant, failed, is_read = b"", None, None, not has_body(headers)
+        try:
+            grant = None if self._tokens is None else self._tokens.grant(headers.items())
+            if not is_read:
+                check_headers(headers, self._max_request_bytes, json_only=self._json_only)
+                raw = await read_body(receive, self._max_request_bytes, share)
+                is_read = True
+            raw = path_parameter(scope) or raw
         except GemwireError as error:
             failed = error.forgetting()
-        except Disconnected:
-            return
+        # As in gRPC, a call begins with its whole request: slow bodies take no place of other calls.
+        call = self._call(scope, headers, grant, began)
+        watch = DisconnectWatch(receive)
+        body = b""
+        try:
+            async with self._service.call(call, headers.items()):
+                if failed is not None:
+                    raise failed
+                with watch:
+                    async with client_deadline(call):
+                        body = await self._handle(raw, call)
+        except GemwireError as error:
+            failed = error.forgetting()
+        except asyncio.CancelledError:
+            if watch.took_back():
+                raise Disconnected from None
+            # The server ends. Whoever asked must not wait for an answer that does not come.
+            await self._reply(send, call, Stopped("DRAINING", "the server is shutting down"))
+            raise
         except Exception as error:
             # The service itself has failed, for example to count the call.
             failed = internal_error(error, call)
-        answer = dict(call.headers)
-        if failed is not None:
-            status, body = self._refusal(failed)
-            answer = headers_of(failed)
-        await reply(send, status, body, answer | {REQUEST_ID: call.request_id})
+        if failed is None:
+            await reply(send, 200, body, call.headers | {REQUEST_ID: call.request_id})
+        else:
+            await self._reply(send, call, failed, receive if not is_read else None)
+
+    async def _reply(
+        self, send: Send, call: Call, failed: GemwireError, unread: Receive | None = None
+    ) -> None:
+        """`unread` gives the rest of a request that was refused before its body was whole."""
+        status, body = self._refusal(failed)
+        headers = headers_of(failed) | {REQUEST_ID: call.request_id}
+        rest = partial(forget_body, unread, self._max_request_bytes) if unread else None
+        await reply(send, status, body, headers, before_close=rest)
 
     def _call(
-        self, scope: Scope, headers: Mapping[str, str]
-    ) -> tuple[Call, Unauthenticated | None]:
-        """The call, and the error with which it is refused before its body is read."""
-        grant: Grant | None = None
-        refused: Unauthenticated | None = None
-        if self._tokens is not None:
-            try:
-                grant = self._tokens.grant(headers.items())
-            except Unauthenticated as error:
-                refused = error
+        self, scope: Scope, headers: Mapping[str, str], grant: Grant | None, began: float
+    ) -> Call:
         client = scope.get("client") or ("", 0)
         asked = headers.get(REQUEST_ID, "")
         given = 0 < len(asked) <= MAX_REQUEST_ID and asked.isascii() and asked.isprintable()
-        call = Call(
+        seconds = timeout_of(headers)
+        return Call(
             method=self._method,
             caller=Caller.named(f"http:{client[0]}:{client[1]}" if grant is None else grant.name),
             request_id=asked if given else uuid.uuid4().hex,
+            deadline=None if seconds is None else began + seconds,
             grant=grant,
         )
-        return call, refused
+
+
+def path_parameter(scope: Scope) -> bytes:
+    """The value of the parameter in the request's path, empty where the path has none."""
+    return "".join(scope.get("path_params", {}).values()).encode()
 
 
 @asynccontextmanager
-async def cancelled_with_client(receive: Receive) -> AsyncIterator[None]:
-    """Cancels the block when the client disconnects, and raises Disconnected after it."""
-    task = asyncio.current_task()
-    assert task is not None
-    gone = False
-
-    async def watch() -> None:
-        nonlocal gone
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        task.cancel()
-
-    watcher = asyncio.create_task(watch())
-    try:
+async def client_deadline(call: Call) -> AsyncIterator[None]:
+    """Raises Expired at the deadline that the client set, which HTTP itself does not know."""
+    if call.deadline is None:
         yield
-    except asyncio.CancelledError:
-        if gone and not task.uncancel():
-            raise Disconnected from None
-        raise
-    finally:
-        watcher.cancel()
-
-
-def read_headers(scope: Scope) -> dict[str, str]:
-    """The headers of a request, lowercase names; of two with one name, the first."""
-    found: dict[str, str] = {}
-    for name, value in scope["headers"]:
-        found.setdefault(name.decode("latin-1"), value.decode("latin-1"))
-    return found
-
-
-async def reply(
-    send: Send, status: int, body: bytes, headers: Mapping[str, str], content_type: str = JSON
-) -> None:
-    """Sends a whole answer."""
-    fields = {"content-type": content_type, "content-length": str(len(body)), **headers}
-    raw = [(name.encode(), value.encode("latin-1")) for name, value in fields.items()]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})
+        return
+    limit = asyncio.timeout(call.deadline - time.monotonic())
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise Expired(
+            "DEADLINE_EXCEEDED", "the time that the client gave the request is over"
+        ) from None

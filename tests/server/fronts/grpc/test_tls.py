@@ -17,7 +17,7 @@ from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.config.sources import ConfigError
-from gemwire_server.fronts.grpc import server as front
+from gemwire_server.processes import fronts as front
 from gemwire_server.processes.single import background_server
 from gemwire_server.security import Certificates, certificates, open_certificates
 from support.certificates import DAY, Authority, Pair, credentials, replace, served_serial

@@ -1,0 +1,71 @@
+"""The OpenAPI document of what the front serves: its APIs and health."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gemwire_server import __version__
+
+# The 2020-12 dialect of JSON Schema needs 3.1.
+OPENAPI = "3.1.1"
+BEARER = "bearer"
+BESIDE_APIS = {
+    "/healthz": ("Is the process alive?", "text/plain", {"200": "It is."}),
+    "/readyz": (
+        "Are calls answered?",
+        "text/plain",
+        {
+            "200": "They are.",
+            "503": "The server starts or stops, or its engine is being restarted.",
+        },
+    ),
+    "/openapi.json": ("This document", "application/json", {"200": "The document."}),
+    "/docs": ("This document, for people", "text/html", {"200": "The page."}),
+}
+"""What needs no token: path → summary, type of the answer, and statuses."""
+
+
+def build_document(
+    parts: Iterable[Mapping[str, Any]], model: str, *, with_tokens: bool
+) -> dict[str, Any]:
+    """The document; `parts` are those of the APIs, and `with_tokens` says that their calls need a token.
+
+    Raises ValueError for a path or schema that two parts describe.
+    """
+    paths: dict[str, Any] = {}
+    schemas: dict[str, Any] = {}
+    for part in [*parts, {"paths": _beside_apis(), "schemas": {}}]:
+        for found, more in ((paths, part["paths"]), (schemas, part["schemas"])):
+            if twice := found.keys() & more.keys():
+                raise ValueError(f"described twice: {', '.join(sorted(twice))}")
+            found.update(more)
+    document: dict[str, Any] = {
+        "openapi": OPENAPI,
+        "info": {
+            "title": "gemwire",
+            "version": __version__,
+            "description": f"Embeddings of {model} over HTTP.",
+        },
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+    if with_tokens:
+        document["components"]["securitySchemes"] = {BEARER: {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{BEARER: []}]
+    return document
+
+
+def _beside_apis() -> dict[str, Any]:
+    return {
+        path: {
+            "get": {
+                "tags": ["Server"],
+                "summary": summary,
+                "security": [],
+                "responses": {
+                    status: {"description": text, "content": {media_type: {}}}
+                    for status, text in statuses.items()
+                },
+            }
+        }
+        for path, (summary, media_type, statuses) in BESIDE_APIS.items()
+    }

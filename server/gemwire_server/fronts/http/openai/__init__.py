@@ -1,0 +1,1 @@
+"""OpenAI's embeddings and models, with fields and names of models that choose a prompt."""
