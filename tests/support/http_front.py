@@ -81,10 +81,9 @@ class SmallApi:
         return status_of(error), orjson.dumps({"reason": error.reason, "message": error.message})
 
 
-@pytest.fixture
-def small_api(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers of this test serve `SmallApi` over HTTP and nothing else."""
-    monkeypatch.setattr(server, "APIS", (SmallApi,))
+def serve_small_api(patched: pytest.MonkeyPatch) -> None:
+    """Has servers that start from now on serve `SmallApi` over HTTP and nothing else."""
+    patched.setattr(server, "APIS", (SmallApi,))
 
 
 @dataclass
@@ -131,6 +130,11 @@ class RawConnection:
             return Reply(status, headers, b"")
         return Reply(status, headers, self._file.read(int(headers.get("content-length", 0))))
 
+    def close(self) -> None:
+        """The file shares the socket, which stays open as long as it."""
+        self._file.close()
+        self.socket.close()
+
     def is_closed(self) -> bool:
         """Whether the server closes the connection, without more bytes, before `WAIT` is over."""
         try:
@@ -143,7 +147,9 @@ class RawConnection:
 def connected(address: str) -> Iterator[RawConnection]:
     host, _, port = address.rpartition(":")
     with socket.create_connection((host, int(port)), timeout=WAIT) as made:
-        yield RawConnection(made)
+        connection = RawConnection(made)
+        yield connection
+        connection.close()
 
 
 def post(address: str, path: str, body: bytes = b"", **headers: str) -> Reply:

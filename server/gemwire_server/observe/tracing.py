@@ -56,7 +56,12 @@ class Tracing:
         give_up.cancel()
 
     def start(
-        self, method: str, request_id: str, metadata: Iterable[tuple[str, str | bytes]]
+        self,
+        method: str,
+        request_id: str,
+        metadata: Iterable[tuple[str, str | bytes]],
+        *,
+        system: str = "grpc",
     ) -> "CallTrace":
         """The span of a call to a method's full name, below the caller's in its metadata."""
         carrier = {key: value for key, value in metadata if isinstance(value, str)}
@@ -66,7 +71,7 @@ class Tracing:
             context=self._propagator.extract(carrier),
             kind=SpanKind.SERVER,
             attributes={
-                "rpc.system": "grpc",
+                "rpc.system": system,
                 "rpc.service": service,
                 "rpc.method": name,
                 "gemwire.request_id": request_id,

@@ -23,12 +23,14 @@ class ApiMethod:
     """A method that a front serves.
 
     `api` is the API that the caller chose, such as gemwire.v1, and `name` the method's name in it, such
-    as Embed: both label metrics. `full_name` names the method in traces and logs.
+    as Embed: both label metrics. `full_name` names the method in traces and logs. `system` is the
+    protocol that carries its calls, as traces name it.
     """
 
     api: str
     name: str
     full_name: str
+    system: str = "grpc"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,9 @@ class CallObserver:
         CURRENT_CALL.set((call.request_id, method.full_name))
         self.metrics.call_started(method.api, method.name)
         if self.tracing is not None:
-            call.trace = self.tracing.start(method.full_name, call.request_id, metadata)
+            call.trace = self.tracing.start(
+                method.full_name, call.request_id, metadata, system=method.system
+            )
 
     def tokenized(self, call: Call, began: float, tokenized: Sequence[Tokenized]) -> None:
         """Texts of the call were tokenized from `began` until now."""

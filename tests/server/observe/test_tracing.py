@@ -17,6 +17,7 @@ from gemwire_server.observe import tracing
 from support.collector import Collector, collecting
 from support.harness import running, text
 from support.held_device import WAIT, HeldDevice
+from support.http_front import post, serve_small_api
 
 SECRET = "averyprivatetext"
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -164,3 +165,28 @@ def test_a_server_without_traces_never_imports_them() -> None:
         "assert not any(name.startswith('opentelemetry') for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=WAIT)
+
+
+def test_a_call_over_http_is_a_span_below_its_callers(
+    tiny_checkpoint: Path, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve_small_api(monkeypatch)
+    with running(str(tiny_checkpoint), traces="otlp", http_address="127.0.0.1:0") as served:
+        parent = f"00-{TRACE}-{PARENT}-01"
+        body = f'["{SECRET}"]'.encode()
+        reply = post(served.http_address, "/embed", body, traceparent=parent, x_request_id="mine")
+        assert reply.status == 200
+        assert post(served.http_address, "/embed", b"[" + SECRET.encode()).status == 400
+    ok, failed = sorted(collector.calls(), key=lambda span: span.start_time_unix_nano)
+    assert (ok.name, failed.name) == ("test.v1/Embed",) * 2
+    assert (ok.trace_id.hex(), ok.parent_span_id.hex()) == (TRACE, PARENT)
+    told = _attributes(ok)
+    assert (told["rpc.system"], told["rpc.service"], told["rpc.method"]) == (
+        "http",
+        "test.v1",
+        "Embed",
+    )
+    assert (told["gemwire.request_id"], told["gemwire.texts"]) == ("mine", 1)
+    assert {span.name for span in collector.below(ok)} == {"tokenize", "queue", "compute"}
+    assert _attributes(failed)["gemwire.reason"] == "MALFORMED_MESSAGE"
+    assert SECRET.encode() not in collector.raw

@@ -35,4 +35,4 @@ APIS: tuple[type[HttpApi], ...] = (OpenAI,)
 
 def api_method(api: type[HttpApi], method: HttpMethod) -> ApiMethod:
     """The method with the labels of its metrics."""
-    return ApiMethod(api.name, method.name, f"{api.name}/{method.name}")
+    return ApiMethod(api.name, method.name, f"{api.name}.{method.name}", system="http")

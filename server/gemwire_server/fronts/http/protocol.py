@@ -16,6 +16,8 @@ from gemwire_server.fronts.http.errors import error_body
 MAX_PIPELINED = 16
 # Of one body: each costs a call of Python, however small it is.
 MAX_CHUNKS = 65536
+# Headers that say where a body ends.
+FRAMING = (b"content-length", b"transfer-encoding")
 # As in gRPC, each header counts with so many bytes more.
 HEADER_OVERHEAD = 32
 # So long a refused client may go on sending, for what is unread at the close destroys the answer.
@@ -35,6 +37,7 @@ class HttpConnection(HttpToolsProtocol):
         self._limits = connections.limits
         self._last_time = connections.last_time()
         self._in_headers = False
+        self._in_same_message = False
         self._header_bytes = 0
         # Bytes since the last one of a body: headers, the frames of chunks, trailers.
         self._beside_bodies = 0
@@ -81,15 +84,35 @@ class HttpConnection(HttpToolsProtocol):
                 self.parser.feed_data(data)
                 return
             except httptools.HttpParserUpgrade as upgrade:
-                # HTTP lets a server stay with the protocol that it has: what follows is the next request.
                 data = data[upgrade.args[0] :]
+                self._stay()
+
+    def _stay(self) -> None:
+        """Ignores a client's offer to switch protocols, as HTTP allows. Java's client makes one by default.
+
+        The parser takes what follows the headers for the other protocol. A body is read by a parser anew
+        that knows the body's length and nothing else of the request.
+        """
+        framing = [b"%s: %s\r\n" % header for header in self.headers if header[0] in FRAMING]
+        if framing:
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            self._in_same_message = True
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n%s\r\n" % b"".join(framing))
+            self._in_same_message = False
 
     # What the parser calls.
 
     def on_message_begin(self) -> None:
+        if self._in_same_message:
+            return
         super().on_message_begin()
         self._in_headers = True
         self._header_bytes = self._beside_bodies = self._chunks = 0
+
+    def on_url(self, url: bytes) -> None:
+        if not self._in_same_message:
+            super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_headers:
@@ -100,6 +123,8 @@ class HttpConnection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self._in_same_message:
+            return
         self._in_headers = False
         self._beside_bodies = 0
         self._stop_header_timer()
@@ -122,6 +147,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._beside_bodies = 0
+        if self.parser.should_upgrade() and any(name in FRAMING for name, _ in self.headers):
+            return  # only the headers are
         super().on_message_complete()
 
     def _stop(self, status: int, code: str, message: str) -> None:
