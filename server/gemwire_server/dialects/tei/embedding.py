@@ -7,11 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemwire_server.dialects.tei.metadata import Metadata
-from gemwire_server.dialects.tei.requests import Checked, Checks, Text, TextOptions
+from gemwire_server.dialects.tei.requests import Checked, Checks, TextOptions
 from gemwire_server.service.call import Call
 from gemwire_server.service.service import Service
 from gemwire_server.service.vectors import cut
 from gemwire_server.text.tokenizer import Encoded
+
+Text = str | Sequence[int]
+"""A text, or the token ids that stand for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +42,12 @@ class Embedding:
 
     async def embed(self, texts: Sequence[Text], options: TextOptions, call: Call) -> Embedded:
         """Raises the first text's error, in TEI's order of checks."""
-        checked = [self._checks.check(text, options) for text in texts]
+        checked = await self._check(texts, options, call)
         await self._raise_late(checked, call)
         form = checked[0].options
         results, timing = await self._service.embed(
-            [each.input for each in checked], form, call, _paths(checked)
+            [each.input for each in checked], form, call, _paths(checked), all_or_none=True
         )
-        results.raise_first_error()
         metadata = Metadata.of(_characters(checked), results.token_counts.tolist(), timing)
         return Embedded(cut(results.vectors, form.vectors), metadata)
 
@@ -53,7 +55,7 @@ class Embedding:
         self, texts: Sequence[Text], options: TextOptions, call: Call
     ) -> EmbeddedTokens:
         """The final hidden states of the tokens of each text. Raises as `embed`."""
-        checked = [self._checks.check(text, options) for text in texts]
+        checked = await self._check(texts, options, call)
         results, timing = await self._service.embed_tokens(
             [each.input for each in checked], checked[0].options, call, _paths(checked)
         )
@@ -65,7 +67,7 @@ class Embedding:
         self, source: str, sentences: Sequence[str], options: TextOptions, call: Call
     ) -> tuple[NDArray[np.float32], Metadata]:
         """The cosine of each sentence with the source, fp32 [n]. Raises as `embed`."""
-        checked = [self._checks.check(text, options) for text in (source, *sentences)]
+        checked = await self._check((source, *sentences), options, call)
         of_all = checked[0].options
         inputs = [each.input for each in checked]
         results, timing = await self._service.similarity(
@@ -74,6 +76,21 @@ class Embedding:
         if results.errors:
             raise results.errors[min(results.errors)]
         return results.scores, Metadata.of(_characters(checked), [call.tokens], timing)
+
+    async def _check(
+        self, texts: Sequence[Text], options: TextOptions, call: Call
+    ) -> list[Checked]:
+        """The texts as the service gets them. Ids become text, as in TEI, which is tokenized anew: their
+        prompt joins them as it does a text. Ids that the vocabulary lacks are left out."""
+        vocabulary = self._service.model.vocabulary_size
+        checked = []
+        for text in texts:
+            if not isinstance(text, str):
+                ids = [token for token in text if token < vocabulary]
+                parts = self._service.detokenize(ids, call, keep_special_tokens=True)
+                text = "".join([part async for part in parts])
+            checked.append(self._checks.check(text, options))
+        return checked
 
     async def _raise_late(self, checked: Sequence[Checked], call: Call) -> None:
         """Raises for sizes that the model does not have, as TEI does once it has the tokens; TEI has then

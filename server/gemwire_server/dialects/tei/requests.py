@@ -1,7 +1,6 @@
 """TEI's requests in plain values, checked in TEI's order."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gemwire_server.dialects.tei.errors import Refused, empty_text, refused
 from gemwire_server.service.requests import (
@@ -13,9 +12,6 @@ from gemwire_server.service.requests import (
 )
 from gemwire_server.service.service import Service
 from gemwire_server.text.tokenizer import Truncation
-
-Text = str | Sequence[int]
-"""A text, or the token ids that take its place."""
 
 # TEI refuses or cuts a longer text before it tokenizes.
 CHARACTERS_PER_TOKEN = 250
@@ -66,7 +62,7 @@ class Checks:
         self._default_prompt = service.check(EmbedOptions()).prompt_for(self._model, "")
         self._most_characters = self._model.max_tokens * CHARACTERS_PER_TOKEN
 
-    def check(self, text: Text, options: TextOptions) -> Checked:
+    def check(self, text: str, options: TextOptions) -> Checked:
         """Raises Refused, for the reason that TEI finds first."""
         late, size = None, self._model.dimensions[0]
         if (dimensions := options.dimensions) is not None:
@@ -95,8 +91,6 @@ class Checks:
         characters = len(text)
         if not options.truncate:
             self._check_characters(characters, self._most_characters)
-        if not isinstance(text, str):
-            return Checked(Input(ids=text), replace(checked, prompt=prompt), characters, late)
         whole = prompt + text
         if not options.truncate and len(whole) > self._tokenizer.max_characters:
             raise self._too_many_tokens(len(whole))
@@ -110,8 +104,8 @@ class Checks:
         self._check_characters(len(whole), self._tokenizer.max_characters)
         return whole
 
-    def _prompt_before(self, text: Text, name: str | None) -> str:
-        if not len(text):
+    def _prompt_before(self, text: str, name: str | None) -> str:
+        if not text:
             raise empty_text()
         if name is None:
             return self._default_prompt

@@ -60,8 +60,7 @@ class Tokens:
         )
         ids, spans = tokenized.ids, tokenized.spans
         assert spans is not None
-        if len(ids) * BYTES_PER_TOKEN > self._max_response_bytes:
-            raise self._too_large(f"the {len(ids)} tokens of the text have")
+        self.check_count(len(ids))
         # Every token of the text has a byte or more of it; an added one has none.
         added = spans[:, 1] == 0
         if not add_special_tokens:
@@ -70,6 +69,11 @@ class Tokens:
         names = dict(zip(places.tolist(), self._service.pieces(ids[places]), strict=True))
         source = whole.encode()
         return TextTokens(ids, whole_characters(source, spans), source, names)
+
+    def check_count(self, tokens: int) -> None:
+        """Raises InvalidInput for more tokens than an answer may have."""
+        if tokens * BYTES_PER_TOKEN > self._max_response_bytes:
+            raise self._too_large(f"the {tokens} tokens of the request have")
 
     async def decode(self, ids: Sequence[int], call: Call, *, skip_special_tokens: bool) -> str:
         """The text of the ids; those that the vocabulary lacks are left out. Raises Refused where there are

@@ -111,7 +111,7 @@ def test_a_direction_alone_means_nothing(tei: Tei) -> None:
 
 
 def test_the_longest_texts_are_cut(tei: Tei) -> None:
-    for direction in pb.TruncationDirection.values():
+    for direction in (pb.TRUNCATION_DIRECTION_RIGHT, pb.TRUNCATION_DIRECTION_LEFT):
         request = pb.EmbedRequest(
             inputs="word " * 150_000, truncate=True, truncation_direction=direction
         )
@@ -171,8 +171,8 @@ def test_other_calls_have_no_headers(tei: Tei) -> None:
 
 def test_fields_that_the_server_does_not_know(served: Served, tei: Tei) -> None:
     raw = pb.EmbedRequest(inputs="a").SerializeToString() + b"\x9a\x06\x03new"
-    answer = served.channel.unary_unary("/tei.v1.Embed/Embed")(raw)
-    np.testing.assert_array_equal(vector(pb.EmbedResponse.FromString(answer)), tei.vector("a"))
+    call: Any = served.channel.unary_unary("/tei.v1.Embed/Embed")
+    np.testing.assert_array_equal(vector(pb.EmbedResponse.FromString(call(raw))), tei.vector("a"))
 
 
 def test_more_calls_than_the_limit(tiny_checkpoint: Path) -> None:

@@ -154,7 +154,7 @@ def test_decode_without_ids(tei: Tei) -> None:
 
 def test_bytes_that_are_no_message(served: Served) -> None:
     for raw in (b"\xff\xff", b"\x0a\x02\xc3\x28"):
-        call = served.channel.unary_unary("/tei.v1.Embed/Embed")
+        call: Any = served.channel.unary_unary("/tei.v1.Embed/Embed")
         with pytest.raises(grpc.RpcError) as found:
             call(raw)
         code, message = code_of(found.value)
