@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
@@ -95,15 +96,18 @@ class EmbedService:
         """Answers requests of EmbedAllStream."""
 
         async def answer(item: Item) -> None:
-            texts = [item.request.inputs]
+            # The times of an answer begin with its request, and those of a call with the stream.
+            call = replace(group.call, arrived=item.arrived, texts=0, tokens=0)
             try:
                 options = read_embed_all(item.request)
                 embedded = await group.flow.patiently(
-                    partial(self._embedding.embed_all, texts, options, group.call)
+                    partial(self._embedding.embed_all, [item.request.inputs], options, call)
                 )
                 item.answer = embed_all_response(embedded.rows[0], embedded.metadata)
             except GemwireError as error:
                 item.answer = error.forgetting()
+            group.call.texts += call.texts
+            group.call.tokens += call.tokens
             group.answered()
 
         await asyncio.gather(*map(answer, group.items))

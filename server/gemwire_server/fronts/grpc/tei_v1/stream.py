@@ -171,10 +171,10 @@ class _Stream:
         )
 
     async def _read(self) -> Item | None:
-        raw: Any = await self._context.read()
-        if raw is grpc.aio.EOF:
-            return None
         try:
+            raw: Any = await self._context.read()
+            if raw is grpc.aio.EOF:
+                return None
             if self._leaving:
                 raise not_computed()
             if self._call.grant is not None:
@@ -182,6 +182,8 @@ class _Stream:
             return Item(parse(self._kind, raw, self._service.max_inputs), len(raw))
         except GemwireError as error:
             return Item(None, 0, error.forgetting())
+        except Exception as error:
+            return Item(None, 0, internal_error(error, self._call))
 
     def _gather(self, item: Item) -> None:
         self._gathered.append(item)

@@ -16,7 +16,7 @@ from gemwire_server.security.tokens import make
 from support.harness import Served, running
 from support.held_device import HeldDevice
 from support.server_process import server_process
-from support.tei import Tei, until_failure, vector
+from support.tei import Tei, code_of, until_failure, vector
 from support.token_files import bearer, write
 
 WAIT = 30.0
@@ -115,6 +115,23 @@ def test_answers_come_while_the_client_sends(tei: Tei) -> None:
     assert until_failure(answers) == ([], OK)
 
 
+@pytest.mark.parametrize("method", ["EmbedStream", "EmbedAllStream"])
+def test_times_begin_with_the_request_and_not_with_the_stream(tei: Tei, method: str) -> None:
+    kind = {"EmbedStream": pb.EmbedRequest, "EmbedAllStream": pb.EmbedAllRequest}[method]
+    pause = threading.Event()
+
+    def requests() -> Iterator[Any]:
+        yield kind(inputs="a")
+        pause.wait(1.0)
+        yield kind(inputs="b")
+
+    first, second = tei.methods[method](requests(), timeout=WAIT)
+    for answer in (first, second):
+        cost = answer.metadata
+        assert 0 < cost.tokenization_time_ns < cost.total_time_ns < 900_000_000
+        assert 0 < cost.inference_time_ns < cost.total_time_ns
+
+
 @pytest.mark.parametrize("good", [0, 1, 2, 200])
 @pytest.mark.parametrize("bad", [{"inputs": ""}, {"inputs": "a", "dimensions": 97}])
 def test_a_bad_request_ends_the_stream_after_all_answers_before_it(
@@ -151,6 +168,31 @@ def test_no_more_is_read_than_may_be_unanswered(
         held.release()
         assert sum(1 for _ in answers) == len(texts)
         assert held.largest_batch <= 8
+
+
+def test_large_requests_take_bounded_memory(tiny_checkpoint: Path) -> None:
+    """A stream holds about one request of the largest size, however many texts may be unanswered."""
+    with (
+        server_process(tiny_checkpoint) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        tei = Tei(channel)
+        large = [pb.EmbedRequest(inputs="word " * (8 * 2**20 // 5), truncate=True)]
+        peak, over = 0.0, threading.Event()
+
+        def watch() -> None:
+            nonlocal peak
+            while not over.wait(0.01):
+                peak = max(peak, server.resident_mib())
+
+        list(tei.EmbedStream(iter(large)))
+        before = server.resident_mib()
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        assert sum(1 for _ in tei.EmbedStream(iter(large * 40))) == 40
+        over.set()
+        watcher.join()
+        assert peak - before < 150
 
 
 def test_streams_wait_for_room_in_the_queue(tiny_checkpoint: Path) -> None:
@@ -242,6 +284,29 @@ def test_a_stream_ends_well_if_its_client_half_closes_while_the_server_drains(
             requests.end()
             got, status = until_failure(answers)
             assert (len(got), status) == (19, OK)
+
+
+def test_a_busy_stream_does_not_hold_a_drain_up(tiny_checkpoint: Path) -> None:
+    """What comes once the server drains ends the stream, after the answers to what came before."""
+    with server_process(tiny_checkpoint, "--drain-seconds", "30") as server:
+        with grpc.insecure_channel(server.address) as channel:
+            requests = Requests()
+            answers = Tei(channel).EmbedStream(iter(requests), timeout=WAIT)
+
+            def ping() -> None:
+                while time.monotonic() < began + 10:
+                    requests.send("a")
+                    next(answers)
+
+            began = time.monotonic()
+            requests.send("a")
+            next(answers)
+            server.drain()
+            with pytest.raises(grpc.RpcError) as found:
+                ping()
+            assert code_of(found.value)[0] == "UNAVAILABLE"
+            assert server.process.wait(WAIT) == 0
+            requests.end()
 
 
 @pytest.mark.parametrize("method", ["EmbedStream", "TokenizeStream", "PredictStream"])
