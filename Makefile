@@ -4,6 +4,7 @@ BIN := .venv/bin
 SERVER := .venv/.server-installed
 DEV := .venv/.dev-installed
 REFERENCES := .venv/.references-installed
+PEERS := .venv/.peers-installed
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 PROTO := gemwire/v1/embedding.proto
 # Contracts of other servers: messages alone, the front makes its handlers of the descriptors.
@@ -18,7 +19,7 @@ demo: $(SERVER)  ## start a server, rank the model card's documents, stop it: ma
 serve: $(SERVER)  ## a server in the foreground: make serve [MODEL=DIR|ID] [ARGS=--help]
 	@$(BIN)/gemwire serve $(if $(MODEL),--model $(MODEL)) $(ARGS)
 
-test: $(DEV) $(REFERENCES)  ## every test
+test: $(DEV) $(REFERENCES) $(PEERS)  ## every test
 	@$(BIN)/python -m pytest $(ARGS)
 
 CONFORMANCE = PYTHONPATH=clients/conformance:tests:proto:server:kernels:clients/python $(BIN)/python -m
@@ -104,5 +105,15 @@ $(REFERENCES): .ci/references.txt $(DEV)
 	@grep -v '^#' $< | while read -r name packages; do \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile \
 			--target .venv/references/$$name $$packages || exit 1; \
+	done
+	@touch $@
+
+# Clients of other servers, each set in a folder that a script of the tests reads instead of the venv's packages.
+$(PEERS): .ci/peer-clients.txt .ci/peer-constraints.txt $(DEV)
+	@echo "installing clients of other servers into .venv/peers (once)" >&2
+	@rm -rf .venv/peers
+	@grep -v '^#' $< | while read -r name packages; do \
+		$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-warn-conflicts --no-compile \
+			-c .ci/peer-constraints.txt --target .venv/peers/$$name $$packages || exit 1; \
 	done
 	@touch $@

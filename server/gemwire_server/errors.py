@@ -51,6 +51,12 @@ class NotFound(GemwireError):
     code = "NOT_FOUND"
 
 
+class Unsupported(GemwireError):
+    """The method is for another kind of model than the one that is served."""
+
+    code = "UNIMPLEMENTED"
+
+
 class Unauthenticated(GemwireError):
     """The call has no token that this server knows."""
 
@@ -115,6 +121,7 @@ TYPES: dict[str, Callable[..., GemwireError]] = {
     for kind in (
         InvalidInput,
         NotFound,
+        Unsupported,
         Unauthenticated,
         QuotaExceeded,
         Overloaded,

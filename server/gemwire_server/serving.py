@@ -1,6 +1,7 @@
 """Runs a server until a signal stops it: signals, the banner, exit codes."""
 
 import asyncio
+import json
 import logging
 import os
 import shutil
@@ -17,6 +18,8 @@ from gemwire_server.served_model import ServedModel
 log = logging.getLogger(__name__)
 
 LAME_DUCK_SECONDS = 0.5
+# Of the lines to try.
+QUERY = "Which planet is known as the Red Planet?"
 
 
 class Server(Protocol):
@@ -120,11 +123,10 @@ async def _serve(config: ServerConfig, loader: str) -> int:
 
 
 def banner(server: Server) -> str:
-    """The address, model and limits of a server that has just started, for people."""
+    """The addresses, model and limits of a server that has just started, for people, with a line to try
+    for each address."""
     address, model, config = server.address, server.model, server.config
     assert model is not None
-    command = "gemwire" if shutil.which("gemwire") else f"{sys.executable} -m gemwire_server"
-    metrics = server.metrics_address
     cut = model.default_dimensions != model.dimensions[0]
     return "\n".join(
         [
@@ -136,8 +138,43 @@ def banner(server: Server) -> str:
             f"  window      {model.max_tokens} tokens",
             f"  limits      {config.max_inputs_per_request} inputs and {config.max_request_bytes} bytes a "
             f"request, {config.max_batch_tokens} tokens a step, {config.max_queue_tokens} in the queue",
-            *([f"  metrics     http://{metrics}/metrics"] if metrics else []),
-            f"  try         echo 'Which planet is known as the Red Planet?' | "
-            f"{command} embed - --server {address} --task retrieval_query -o -",
+            *_other_addresses(server),
+            f"  try         {_try_grpc(config, address)}",
         ]
     )
+
+
+def _other_addresses(server: Server) -> list[str]:
+    config, http, metrics = server.config, server.http_address, server.metrics_address
+    lines = []
+    if http:
+        scheme = "https" if config.tls_cert else "http"
+        lines += [
+            f"  HTTP        {scheme}://{http}/docs",
+            f"  try         {_try_http(config, http)}",
+        ]
+    if config.admin_address:
+        lines += [
+            f"  admin       {config.admin_address}",
+            f"  try         grpcurl -plaintext {config.admin_address} grpc.health.v1.Health/Check",
+        ]
+    if metrics:
+        lines += [
+            f"  metrics     http://{metrics}/metrics",
+            f"  try         curl http://{metrics}/readyz",
+        ]
+    return lines
+
+
+def _try_grpc(config: ServerConfig, address: str) -> str:
+    command = "gemwire" if shutil.which("gemwire") else f"{sys.executable} -m gemwire_server"
+    tls = " --tls-ca CA.pem" if config.tls_cert else ""
+    token = " --token-file TOKEN.txt" if config.tokens_file else ""
+    return f"echo '{QUERY}' | {command} embed - --server {address} --task retrieval_query{tls}{token} -o -"
+
+
+def _try_http(config: ServerConfig, address: str) -> str:
+    scheme = "--cacert CA.pem https" if config.tls_cert else "http"
+    token = " -H 'authorization: Bearer TOKEN'" if config.tokens_file else ""
+    body = json.dumps({"input": QUERY, "task": "retrieval_query"})
+    return f"curl {scheme}://{address}/v1/embeddings{token} --json '{body}'"

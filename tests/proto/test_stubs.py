@@ -17,6 +17,10 @@ from support.scripted import scripted_server, status
 from uninstalled import ROOT
 
 PACKAGE = Path("gemwire/v1")
+COMPAT = [
+    file.relative_to(ROOT / "proto")
+    for file in sorted((ROOT / "proto" / "gemwire_compat").glob("*.proto"))
+]
 PAGE = ROOT / "docs" / "stubs.md"
 INCLUDES = (f"-I{ROOT / 'proto'}", f"-I{ROOT / 'third_party'}")
 SEARCHED = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -43,16 +47,22 @@ def protoc(*arguments: str) -> None:
     run(found, *arguments)
 
 
-def test_stubs_are_fresh(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sources", "outputs"),
+    [
+        ([PACKAGE / "embedding.proto"], ("python", "pyi", "grpc_python", "mypy_grpc")),
+        (COMPAT, ("python", "pyi")),
+    ],
+    ids=["gemwire.v1", "compat"],
+)
+def test_stubs_are_fresh(tmp_path: Path, sources: list[Path], outputs: tuple[str, ...]) -> None:
     pytest.importorskip("grpc_tools", reason="grpc_tools is not installed")
-    outputs = ("python", "pyi", "grpc_python", "mypy_grpc")
     arguments = [*INCLUDES, *(f"--{name}_out={tmp_path}" for name in outputs)]
-    source = str(PACKAGE / "embedding.proto")
-    run(sys.executable, "-m", "grpc_tools.protoc", *arguments, source)
-    made = sorted((tmp_path / PACKAGE).iterdir())
-    assert len(made) == 4
+    run(sys.executable, "-m", "grpc_tools.protoc", *arguments, *map(str, sources))
+    made = [path for path in sorted(tmp_path.rglob("*")) if path.is_file()]
+    assert len(made) == len(sources) * len(outputs) > 0
     for file in made:
-        checked_in = ROOT / "proto" / PACKAGE / file.name
+        checked_in = ROOT / "proto" / file.relative_to(tmp_path)
         assert checked_in.read_text() == file.read_text(), f"{file.name} is stale: run make stubs"
 
 

@@ -31,7 +31,6 @@ class Fronts:
 
         Raises ConfigError for certificates and tokens that cannot be used.
         """
-        self.is_serving = False
         self._config = config
         self._metrics = metrics
         self._draining = False
@@ -59,6 +58,11 @@ class Fronts:
             )
         self._fronts: list[Front] = [self.grpc, *([self.http] if self.http is not None else [])]
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether calls can be answered."""
+        return self.service.is_serving
+
     async def bind(self) -> None:
         """Takes the configured addresses; raises OSError if they cannot be had."""
         for front in self._fronts:
@@ -80,7 +84,7 @@ class Fronts:
 
     async def set_serving(self, serving: bool) -> None:
         """Sets the health of every front; once `drain` has begun, NOT_SERVING stays."""
-        self.is_serving = serving and not self._draining
+        self.service.is_serving = serving and not self._draining
         for front in self._fronts:
             await front.set_serving(serving)
 
@@ -91,7 +95,7 @@ class Fronts:
         stops with CANCELLED, which no client takes for an invitation to try another server.
         """
         self._draining = True
-        self.is_serving = False
+        self.service.is_serving = False
         self.service.close_gate()
         for front in self._fronts:
             await front.drain()

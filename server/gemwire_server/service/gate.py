@@ -13,7 +13,8 @@ class CallGate:
     def __init__(self, limit: int) -> None:
         """At most `limit` calls are under way at once."""
         self._limit = limit
-        self._count = 0
+        self.count = 0
+        """Calls under way."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
@@ -31,15 +32,15 @@ class CallGate:
         """Holds a place for a call from its start to its end. Raises Stopped or Overloaded."""
         if self._closed:
             raise Stopped("DRAINING", "the server is shutting down")
-        if self._count >= self._limit:
+        if self.count >= self._limit:
             raise Overloaded(
                 "TOO_MANY_CALLS", f"{self._limit} calls are open, the limit", retry_after=1.0
             )
-        self._count += 1
+        self.count += 1
         self._idle.clear()
         try:
             yield
         finally:
-            self._count -= 1
-            if not self._count:
+            self.count -= 1
+            if not self.count:
                 self._idle.set()

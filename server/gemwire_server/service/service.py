@@ -68,6 +68,8 @@ class Service:
     def __init__(self, config: ServerConfig, observer: CallObserver) -> None:
         self.observer = observer
         self.max_inputs = config.max_inputs_per_request
+        self.is_serving = False
+        """Whether calls can be answered, as the health of every front says."""
         self._config = config
         self._gate = CallGate(config.max_concurrent_calls)
         self._embedder: Embedder | None = None
@@ -92,6 +94,11 @@ class Service:
     @property
     def model(self) -> ServedModel:
         return self.embedder.model
+
+    @property
+    def active_calls(self) -> int:
+        """Calls that are under way in this process."""
+        return self._gate.count
 
     @asynccontextmanager
     async def call(

@@ -73,6 +73,8 @@ def test_every_field_comes_from_every_source(
         "device": ("cuda:1", '"cuda:1"'),
         "devices": ("0,1", '"0,1"'),
         "log_format": ("json", '"json"'),
+        "http_address": ("127.0.0.1:8", '"127.0.0.1:8"'),
+        "http_token_ids": (True, "true"),
         "metrics_address": ("127.0.0.1:0", '"127.0.0.1:0"'),
         "traces": ("otlp", '"otlp"'),
         "engine": ("thread", '"thread"'),
@@ -91,7 +93,9 @@ def test_every_field_comes_from_every_source(
     assert value != option.default and option.metadata["help"]
     raw = text.strip('"')
     dashed = option.name.replace("_", "-")
-    flags = [f"--no-{dashed}"] if value is False else [f"--{dashed}", raw]
+    flags = [f"--{dashed}", raw]
+    if isinstance(value, bool):
+        flags = [f"--{dashed}" if value else f"--no-{dashed}"]
     path = tmp_path / "one.toml"
     path.write_text(f"{option.name} = {text}\n")
     base = [] if option.name == "model" else ["--model", "m"]

@@ -3,8 +3,6 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,45 +10,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gemwire_server.checkpoints import open_checkpoint
-from gemwire_server.config.options import ServerConfig
 from gemwire_server.engine.packing import pack
-from gemwire_server.engine.thread_engine import ThreadEngine
 from gemwire_server.errors import EngineFailure, Expired, InvalidInput, Overloaded, Stopped
-from gemwire_server.observe.metrics import CallMetrics
 from gemwire_server.runners.cpu import CpuRunner
-from gemwire_server.runners.loading import load
-from gemwire_server.service.call import ApiMethod, Call, Caller
-from gemwire_server.service.call_observer import CallObserver
 from gemwire_server.service.requests import EmbedOptions, Input, PromptText, Task
 from gemwire_server.service.service import Service
 from gemwire_server.service.vectors import cut
+from support.services import a_call, service_of
 
-METHOD = ApiMethod("test", "Embed", "test.Embed")
 TEXTS = ["What is gravity?", "a", "The quick brown fox. " * 40]
-
-
-def a_call(deadline: float | None = None) -> Call:
-    return Call(METHOD, Caller.named("me"), request_id="r", deadline=deadline)
-
-
-@asynccontextmanager
-async def service_of(
-    checkpoint: Path, registry: CollectorRegistry | None = None, **options: object
-) -> AsyncIterator[Service]:
-    """All that a process puts behind its fronts."""
-    config = ServerConfig(model=str(checkpoint), dtype="float32", **options)  # type: ignore[arg-type]
-    opened = open_checkpoint(config.model)
-    loaded = load(opened, config)
-    metrics = CallMetrics(registry or CollectorRegistry())
-    metrics.register(METHOD.api, METHOD.name)
-    engine = ThreadEngine(loaded.runner, max_batch_tokens=512, max_queue_tokens=4096)
-    service = Service(config, CallObserver(metrics))
-    service.open(engine, opened.load_tokenizer(), loaded.model)
-    try:
-        yield service
-    finally:
-        await service.close()
-        engine.close()
 
 
 def test_a_front_of_a_few_lines_embeds(tiny_checkpoint: Path) -> None:
@@ -175,12 +143,13 @@ def test_all_or_none_computes_none_beside_a_bad_text(tiny_checkpoint: Path) -> N
 
 def test_limits_of_calls_and_their_time(tiny_checkpoint: Path) -> None:
     async def main() -> None:
-        options = {"max_concurrent_calls": 1, "call_seconds": 0.1}
-        async with service_of(tiny_checkpoint, None, **options) as service:
+        async with service_of(tiny_checkpoint, max_concurrent_calls=1, call_seconds=0.1) as service:
             async with service.call(a_call(), limited=False):
                 with pytest.raises(Overloaded):
                     async with service.call(a_call()):
                         pass
+                assert service.active_calls == 1
+            assert service.active_calls == 0
             call = a_call()
             with pytest.raises(Expired, match=r"this server's is 0\.1 s"):
                 async with service.call(call):

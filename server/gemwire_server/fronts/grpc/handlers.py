@@ -8,6 +8,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from gemwire_server.errors import GemwireError, InvalidInput, Unauthenticated
-from gemwire_server.fronts.grpc.message_limits import has_too_many_fields
+from gemwire_server.fronts.grpc.message_limits import FLAT, Layout, has_too_many_fields
 from gemwire_server.fronts.grpc.status import REQUEST_ID, Wording, abort
 from gemwire_server.security.tokens import Grant, Tokens
 from gemwire_server.service.call import ApiMethod, Call, Caller, deadline_of
@@ -33,12 +34,20 @@ MAX_REQUEST_ID = 128
 _grant: ContextVar[Grant | None] = ContextVar("grant", default=None)
 
 
-def parse(kind: type[M], raw: bytes, max_inputs: int, field: int = 0) -> M:
-    """The message in the bytes; InvalidInput if they are none, or hold far more than `max_inputs` inputs.
+@dataclass(frozen=True, slots=True)
+class NestedInputs:
+    """A unary method whose request has its inputs deeper than in its own fields, as the layout says."""
 
-    `field` is the number of the field that holds the inputs, if they are not in the message itself.
-    """
-    if has_too_many_fields(raw, max_inputs, field):
+    handle: Method
+    layout: Layout
+
+    def __call__(self, request: Any, call: Call) -> Awaitable[Message | bytes | None]:
+        return self.handle(request, call)
+
+
+def parse(kind: type[M], raw: bytes, max_inputs: int, layout: Layout = FLAT) -> M:
+    """The message in the bytes; InvalidInput if they are none or hold far more inputs than `max_inputs`."""
+    if has_too_many_fields(raw, max_inputs, layout):
         raise InvalidInput(
             "TOO_MANY_INPUTS",
             f"the request has far more inputs than the limit of {max_inputs}",
@@ -126,6 +135,7 @@ class Handlers:
     ) -> Any:
         """Parses, calls, serializes. An error becomes its status, and a bug INTERNAL and nothing else."""
         service = self._service
+        layout = handle.layout if isinstance(handle, NestedInputs) else FLAT
 
         async def behaviour(_: Any, context: Context) -> bytes | None:
             request: Any = None if request_type is None else await context.read()
@@ -142,7 +152,7 @@ class Handlers:
                     if request_type is None:
                         return self._serialized(await handle(context, call))
                     answer = self._serialized(
-                        await handle(parse(request_type, request, service.max_inputs), call)
+                        await handle(parse(request_type, request, service.max_inputs, layout), call)
                     )
                     if call.headers:
                         await context.send_initial_metadata(tuple(call.headers.items()))

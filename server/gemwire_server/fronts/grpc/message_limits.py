@@ -4,6 +4,9 @@
 half a second, only to be refused for their number.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 # What fits in less is parsed at once, whatever it is.
 SMALL_BYTES = 65536
 # Fields of a message beside its inputs: options, and what a newer client may add.
@@ -13,18 +16,42 @@ VARINT, DELIMITED = 0, 2
 SIZES = {1: 8, 5: 4}
 
 
-def has_too_many_fields(raw: bytes, max_inputs: int, within: int = 0) -> bool:
-    """Whether the message has far more fields than inputs are allowed. The fields of the field with number
-    `within` count too. False for malformed bytes: the parser refuses them."""
-    return len(raw) > SMALL_BYTES and _too_many(raw, max_inputs + SPARE_FIELDS, within)
+Nested = Mapping[int, "Nested"]
 
 
-def _too_many(raw: bytes, limit: int, within: int) -> bool:
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a message has its inputs.
+
+    The fields of the message count, and those of the messages in the fields that `nested` numbers, whose
+    own nested fields stand below their number. An input takes up to `fields_per_input` of them.
+    """
+
+    nested: Nested = field(default_factory=dict)
+    fields_per_input: int = 1
+
+
+FLAT = Layout()
+"""The inputs are fields of the message itself."""
+
+
+def has_too_many_fields(raw: bytes, max_inputs: int, layout: Layout = FLAT) -> bool:
+    """Whether the message has far more fields than inputs are allowed. False for malformed bytes: the
+    parser refuses them."""
+    limit = max_inputs * layout.fields_per_input + SPARE_FIELDS
+    return len(raw) > SMALL_BYTES and _too_many(raw, limit, layout.nested)
+
+
+def _too_many(raw: bytes, limit: int, nested: Nested) -> bool:
     """Reads no further than the limit."""
     count, at = 0, 0
-    inner_end = 0  # of the field `within` that is being read
+    reading = [(len(raw), nested)]  # the ends of the messages that are being read, the inmost last
     try:
-        while at < len(raw):
+        while reading:
+            end, inner = reading[-1]
+            if at >= end:
+                reading.pop()
+                continue
             count += 1
             if count > limit:
                 return True
@@ -34,8 +61,8 @@ def _too_many(raw: bytes, limit: int, within: int) -> bool:
                 _, at = _varint(raw, at)
             elif kind == DELIMITED:
                 size, at = _varint(raw, at)
-                if number == within and at >= inner_end:
-                    inner_end = at + size
+                if number in inner:
+                    reading.append((at + size, inner[number]))
                 else:
                     at += size
             else:

@@ -5,10 +5,11 @@ import random
 import pytest
 
 from gemwire.v1 import embedding_pb2 as pb
-from gemwire_server.fronts.grpc.message_limits import SMALL_BYTES, has_too_many_fields
+from gemwire_compat import open_inference_pb2 as inference
+from gemwire_server.fronts.grpc.message_limits import FLAT, SMALL_BYTES, Layout, has_too_many_fields
 from support.harness import text
 
-BATCH = pb.EmbedStreamRequest.BATCH_FIELD_NUMBER
+BATCH = Layout(nested={pb.EmbedStreamRequest.BATCH_FIELD_NUMBER: {}})
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -23,9 +24,24 @@ def test_a_look_agrees_with_the_parser(nested: bool) -> None:
             raw = pb.BatchEmbedRequest(inputs=inputs).SerializeToString()
         if len(raw) > SMALL_BYTES:
             # A nested message's own field and its first_id count too.
-            assert has_too_many_fields(raw, 1024, BATCH if nested else 0) == (
+            assert has_too_many_fields(raw, 1024, BATCH if nested else FLAT) == (
                 count > 1024 + 64 - nested
             )
+
+
+def test_fields_two_levels_down_count() -> None:
+    """As many as the parser finds: one of the request, five of each tensor, and the elements."""
+    layout = Layout(nested={5: {5: {}}}, fields_per_input=2)
+    for count in (1000, 1049, 1050, 3000):
+        request = inference.ModelInferRequest(id="a")
+        for name in ("text", "title"):
+            tensor = request.inputs.add(name=name, datatype="BYTES", shape=[count])
+            tensor.contents.bytes_contents.extend([b"x" * 60] * count)
+        raw = request.SerializeToString()
+        assert len(raw) > SMALL_BYTES
+        fields = 1 + 2 * (5 + count)
+        assert has_too_many_fields(raw, 1024, layout) == (fields > 2 * 1024 + 64)
+        assert not has_too_many_fields(raw, 1024)
 
 
 def test_what_is_no_message_is_left_to_the_parser() -> None:

@@ -26,11 +26,13 @@ SERVICES = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
+    "inference.GRPCInferenceService",
     "tei.v1.Embed",
     "tei.v1.Info",
     "tei.v1.Predict",
     "tei.v1.Rerank",
     "tei.v1.Tokenize",
+    "vllm.grpc.engine.VllmEngine",
 ]
 BUF = Path(sys.executable).parent / "buf"
 VERSIONS = ["v1", "v1alpha"]

@@ -29,6 +29,7 @@ from gemwire_server.fronts.grpc.gemwire_v1.wire import (
     stream_results,
 )
 from gemwire_server.fronts.grpc.handlers import Context, parse, sent
+from gemwire_server.fronts.grpc.message_limits import Layout
 from gemwire_server.fronts.grpc.records import delimited
 from gemwire_server.fronts.grpc.status import duration
 from gemwire_server.service.call import Call
@@ -37,7 +38,7 @@ from gemwire_server.service.results import Timing, Tokenized
 from gemwire_server.service.service import Service, internal_error
 from gemwire_server.service.stream_flow import StreamFlow, groups, not_computed
 
-BATCH = pb.EmbedStreamRequest.BATCH_FIELD_NUMBER
+LAYOUT = Layout(nested={pb.EmbedStreamRequest.BATCH_FIELD_NUMBER: {}})
 RESULTS = b"\x12"  # EmbedStreamResponse.results
 # How much is gathered into one message while the transport is busy with the last.
 MESSAGE_BYTES = 1 << 20
@@ -181,7 +182,7 @@ class _Stream:
         return (
             None
             if raw is grpc.aio.EOF
-            else parse(pb.EmbedStreamRequest, raw, self._service.max_inputs, BATCH)
+            else parse(pb.EmbedStreamRequest, raw, self._service.max_inputs, LAYOUT)
         )
 
     async def _write(self, message: bytes) -> None:

@@ -1,11 +1,11 @@
 """The names of the served model on this API. A suffix of a name chooses the prompt."""
 
+from gemwire_server.dialects.prompts import ALIASES
 from gemwire_server.errors import NotFound
-from gemwire_server.text.prompts import DOCUMENT_TASK, TASKS
+from gemwire_server.text.prompts import TASKS
 
 SUFFIXES = {
-    "query": "retrieval_query",
-    "document": DOCUMENT_TASK,
+    **{short: ALIASES[short] for short in ("query", "document")},
     **{task: task for task in TASKS},
 }
 """Suffix → task, for clients that can choose nothing but a model's name: NAME:query."""

@@ -188,6 +188,13 @@ def test_health_and_reflection(served: Served) -> None:
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
+        "inference.GRPCInferenceService",
+        "tei.v1.Embed",
+        "tei.v1.Info",
+        "tei.v1.Predict",
+        "tei.v1.Rerank",
+        "tei.v1.Tokenize",
+        "vllm.grpc.engine.VllmEngine",
     }
     pool = descriptor_pool.DescriptorPool(database)
     service = pool.FindServiceByName("gemwire.v1.EmbeddingService")

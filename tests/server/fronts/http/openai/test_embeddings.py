@@ -14,6 +14,7 @@ from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.text.prompts import TASKS
 from support.harness import Served, batch, running, text
 from support.json_http import Answer, request
+from support.scrape import scrape
 from support.texts import random_text
 
 PATH = "/v1/embeddings"
@@ -86,6 +87,20 @@ def test_the_form_of_an_answer(served: Served) -> None:
     ]
     assert found["usage"] == {"prompt_tokens": sum(counts), "total_tokens": sum(counts)}
     assert type(found["usage"]["total_tokens"]) is int
+
+
+def test_calls_texts_and_tokens_are_counted(tiny_checkpoint: Path) -> None:
+    with running(
+        str(tiny_checkpoint), http_address="127.0.0.1:0", metrics_address="127.0.0.1:0"
+    ) as server:
+        tokens = embed(server, ["a", "b c"]).json["usage"]["total_tokens"]
+        request(server.http_address, PATH, {"input": ["a", ""]})
+        page = scrape(server.metrics_address)
+        labels = {"api": "openai.v1", "method": "embeddings"}
+        assert page.total("gemwire_calls_ended_total", **labels, code="OK") == 1
+        assert page.total("gemwire_calls_ended_total", **labels, code="INVALID_ARGUMENT") == 1
+        assert page.total("gemwire_texts_total", **labels) == 2
+        assert page.total("gemwire_tokens_total", **labels) == tokens
 
 
 def test_one_text_alone(served: Served) -> None:

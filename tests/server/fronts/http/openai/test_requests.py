@@ -1,6 +1,7 @@
 """Requests that are refused: each names its field, quotes no text, and computes nothing."""
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from support.scrape import scrape
 
 PATH = "/v1/embeddings"
 SECRET = "a-secret-text"
+SEED = random.SystemRandom().randrange(2**32)
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +197,44 @@ def test_wrong_token_ids(served_with_ids: Served, ids: Any, code: str, part: str
     error = refusal(served_with_ids, {"input": ids})
     assert (error["param"], error["code"]) == ("input", code)
     assert part in error["message"]
+
+
+def test_damaged_requests_are_refused_or_answered(served: Served, served_with_ids: Served) -> None:
+    """A value in a wrong place may be valid; it may never become a bug."""
+    rng = random.Random(SEED)
+    fields = ["input", "model", "dimensions", "encoding_format", "user", "title", "truncation"]
+    fields += ["task", "prompt_name", "prompt", "input_type"]
+    statuses = set()
+    for _ in range(400):
+        body: dict[str, Any] = {"input": rng.choice(["a", ["a", "b"], [5], [[5, 6]]])}
+        for field in rng.choices(fields, k=rng.randint(1, 3)):
+            body[field] = any_value(rng, 3)
+        server = rng.choice([served, served_with_ids])
+        answer = request(server.http_address, PATH, body)
+        assert answer.status in (200, 400, 404), f"seed {SEED}: {body}"
+        assert answer.json
+        statuses.add(answer.status)
+    assert statuses == {200, 400, 404}
+
+
+def any_value(rng: random.Random, depth: int) -> Any:
+    """A value of JSON."""
+    match rng.randrange(8 if depth else 6):
+        case 0:
+            return rng.choice([None, True, False])
+        case 1:
+            return rng.choice([0, -1, 1, 32, 2**31, -(2**63), 2**63, 2**64, 10**400])
+        case 2:
+            return rng.choice([0.0, -0.5, 1e308, 5e-324, 64.0])
+        case 3:
+            return rng.choice(["", "a", "query", "base64", "end", "tiny", "tiny:query", "document"])
+        case 4:
+            return rng.choice(["\0", "\u200f", "\U0010ffff", "x" * 5000])
+        case 5:
+            return rng.choice([32, 96, None])
+        case 6:
+            return [any_value(rng, depth - 1) for _ in range(rng.randint(0, 3))]
+    return {str(i): any_value(rng, depth - 1) for i in range(rng.randint(0, 3))}
 
 
 def test_as_many_token_ids_as_the_queue_takes(tiny_checkpoint: Path) -> None:

@@ -1,0 +1,1 @@
+"""vLLM's engine service, as Kubernetes' inference gateway calls it."""
