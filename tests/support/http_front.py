@@ -148,8 +148,10 @@ def connected(address: str) -> Iterator[RawConnection]:
     host, _, port = address.rpartition(":")
     with socket.create_connection((host, int(port)), timeout=WAIT) as made:
         connection = RawConnection(made)
-        yield connection
-        connection.close()
+        try:
+            yield connection
+        finally:
+            connection.close()
 
 
 def post(address: str, path: str, body: bytes = b"", **headers: str) -> Reply:

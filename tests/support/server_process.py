@@ -30,6 +30,14 @@ class ServerProcess:
             self.is_draining = True
             self.process.terminate()
 
+    def children(self, name: str) -> list[int]:
+        """Ids of the children that run as `name`: "engine" or "front"."""
+        return [
+            child
+            for child in _children(self.process.pid)
+            if f" {name} " in Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
+        ]
+
     def resident_mib(self) -> float:
         """Resident memory of the server and its children, in MiB."""
         pages = 0

@@ -239,6 +239,8 @@ class HttpConnection(HttpToolsProtocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._stop_send_timer()
+        if self.transport.is_closing():
+            self._time_sending()  # for the little that is left
         self._all.read(self)
 
     def _time_sending(self) -> None:
