@@ -16,7 +16,10 @@ SERVES = {
 BESIDE_APIS = {
     "/healthz": ("Is the process alive?", "text/plain", {"200": "It is."}),
     "/readyz": ("Are calls answered?", "text/plain", SERVES),
-    **{path: ("The same", "application/json", SERVES) for path in TEI_PATHS},
+    **{
+        path: ("Are calls answered? As TEI says it", "application/json", SERVES)
+        for path in TEI_PATHS
+    },
     "/openapi.json": ("This document", "application/json", {"200": "The document."}),
     "/docs": ("This document, for people", "text/html", {"200": "The page."}),
 }
