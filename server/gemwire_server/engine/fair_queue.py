@@ -2,6 +2,7 @@
 
 A child's tag is the end of its last text, or the tag that is served now if that is later; the lowest tag is
 next. So a child that was silent is next at once, gets its share while it stays, and saves up nothing.
+A child that is set aside keeps its tag, and is before the others again once it is brought back.
 """
 
 import heapq
@@ -22,6 +23,7 @@ class FairQueue:
         self._tags: dict[int, _Tag] = {}
         self._ends: dict[int, int] = {}  # by child with nothing waiting
         self._heap: list[tuple[_Tag, int]] = []  # tag, child; stale where the child has a newer tag
+        self._aside: set[int] = set()
         self._arrivals = itertools.count()
 
     def __len__(self) -> int:
@@ -35,22 +37,39 @@ class FairQueue:
         if child not in self._tags:
             self._set(child, max(self._now, self._ends.pop(child, 0)), JOINED)
 
+    @property
+    def has_turn(self) -> bool:
+        """Whether there is a child that is not set aside."""
+        return len(self._aside) < len(self._tags)
+
     def first(self) -> int:
-        """The child whose turn it is. There must be a child."""
+        """The child whose turn it is, of those that are not set aside. There must be one."""
         while True:
             tag, child = self._heap[0]
-            if self._tags.get(child) == tag:
+            if self._tags.get(child) == tag and child not in self._aside:
                 return child
             heapq.heappop(self._heap)
 
+    def set_aside(self, child: int) -> None:
+        """The child gets no turn until `bring_back`, and keeps its place."""
+        self._aside.add(child)
+
+    def bring_back(self) -> None:
+        """The children that are set aside get turns again."""
+        for child in self._aside:
+            heapq.heappush(self._heap, (self._tags[child], child))
+        self._aside.clear()
+
     def take(self, child: int, tokens: int) -> None:
         """The child, whose turn it is, is served a text of this length."""
-        self._now = self._tags[child][0]
-        self._set(child, self._now + tokens, SERVED)
+        start = self._tags[child][0]
+        self._now = max(self._now, start)  # a child that was set aside starts earlier
+        self._set(child, start + tokens, SERVED)
 
     def leave(self, child: int) -> None:
         """The child has nothing waiting any more."""
         end = self._tags.pop(child)[0]
+        self._aside.discard(child)
         if not self._tags:  # every child begins anew
             self._ends.clear()
             self._heap.clear()

@@ -210,22 +210,31 @@ class Scheduler:
         """Removes from the queue and returns (texts to compute now, texts whose deadline has passed or will
         pass before the step is computed).
 
-        A text longer than the budget is computed alone. A text of another output ends the batch, and is
-        first in the next one: turns, not outputs, decide the order.
+        A text longer than the budget is computed alone. Flows whose next text is of another output than
+        the batch's first are set aside, and come first in the next batch: else two callers who take turns
+        at different outputs would make a batch of every text.
         """
         expired = self.expire() + self._expire_hopeless()
         batch: list[Item] = []
+        aside: set[FairQueue] = set()
         room = self.max_batch_tokens
-        while self._fair_queue:
+        while room > 0 and self._fair_queue.has_turn:
             caller_key = self._fair_queue.first()
             caller = self._callers[caller_key]
             priority = caller.priorities[max(caller.priorities)]
+            if not priority.fair_queue.has_turn:
+                self._fair_queue.set_aside(caller_key)
+                continue
             flow_key = priority.fair_queue.first()
             flow = priority.flows[flow_key]
             owner, waiting = next(iter(flow.owners.items()))
+            if batch and owner.output is not batch[0].owner.output:
+                priority.fair_queue.set_aside(flow_key)
+                aside.add(priority.fair_queue)
+                continue
             item = waiting.items[0]
             size = len(item.input_ids)
-            if batch and (size > room or owner.alone or owner.output is not batch[0].owner.output):
+            if batch and (size > room or owner.alone):
                 break
             batch.append(item)
             room = room - size if not owner.alone else 0
@@ -236,6 +245,8 @@ class Scheduler:
             if not waiting.items:
                 del self._waiting[owner], flow.owners[owner]
             self._count(owner, -size)
+        for fair_queue in (self._fair_queue, *aside):
+            fair_queue.bring_back()
         if batch:
             self.throughput.begun(self.max_batch_tokens - room)
         return batch, expired

@@ -99,3 +99,24 @@ def test_an_end_counts_while_others_wait_and_is_forgotten_with_the_last() -> Non
     assert turns.first() == 3
     turns.take(3, 10)
     assert turns.first() == 1
+
+
+def test_a_child_that_was_set_aside_makes_up_for_it() -> None:
+    turns, order = FairQueue(), list[int]()
+    for child in (1, 2, 3):
+        turns.join(child)
+    for round in range(100):
+        turns.set_aside(1 + round % 2)
+        assert turns.has_turn
+        for _ in range(30):
+            order.append(turns.first())
+            assert order[-1] != 1 + round % 2
+            turns.take(order[-1], 10)
+        turns.bring_back()
+    assert max(map(order.count, (1, 2, 3))) - min(map(order.count, (1, 2, 3))) <= 60
+    for child in (1, 2, 3):
+        turns.set_aside(child)
+    assert not turns.has_turn
+    turns.leave(2)
+    turns.bring_back()
+    assert turns.first() in (1, 3)

@@ -286,7 +286,7 @@ def test_dropping_expiring_and_refusing_many_texts_costs_as_much_as_they_are(
 
 
 def test_a_step_has_one_output(scheduler: Scheduler) -> None:
-    """A text of another output ends the step, and is first in the next one."""
+    """A text of another output ends the step of its flow, and is first in the next one."""
     scheduler.add(Owner(), texts(10, 11))
     scheduler.add(Owner(output=Output.RAW), texts(12, 13))
     scheduler.add(Owner(output=Output.TOKENS), texts(14))
@@ -311,3 +311,24 @@ def test_outputs_keep_the_turns_of_callers(scheduler: Scheduler) -> None:
         for item in items:
             shares[owners[item.owner]] += len(item.input_ids)  # type: ignore[index]
     assert jain(list(shares.values())) > 0.99
+
+
+def test_another_output_does_not_make_steps_small(scheduler: Scheduler) -> None:
+    """Of callers who take turns, and of the flows of one caller. The other output is next."""
+    scheduler.add(Owner(caller=1), texts(*[10] * 15))
+    scheduler.add(Owner(caller=2, output=Output.TOKENS), texts(*[10] * 4))
+    scheduler.add(Owner(caller=3, flow=1), texts(*[5] * 4))
+    scheduler.add(Owner(caller=3, flow=2, output=Output.TOKENS), texts(*[6] * 4))
+    first, second, third = (scheduler.next_batch()[0] for _ in range(3))
+    assert sorted(lengths(first)) == [*[5] * 4, *[10] * 8]
+    assert sorted(lengths(second)) == [*[6] * 4, *[10] * 4]
+    assert lengths(third) == [10] * 7 and len(scheduler) == 0
+
+
+def test_a_query_waits_a_step_at_most_behind_another_output(scheduler: Scheduler) -> None:
+    scheduler.add(Owner(caller=1), texts(*[10] * 100))
+    scheduler.add(Owner(caller=2, output=Output.TOKENS), texts(*[10] * 100))
+    for _ in range(5):
+        step(scheduler)
+        scheduler.add(Owner(caller=3), texts(7))
+        assert 7 in step(scheduler) + step(scheduler)
