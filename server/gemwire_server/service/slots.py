@@ -12,7 +12,7 @@ class Slots:
     def __init__(self, limit: int) -> None:
         self.free = limit
         """Slots that no text holds."""
-        self._turns = FairQueue()
+        self._turns = FairQueue[int]()
         # Tokens by future by caller; bounded by the open calls, each of which waits for one slot at a time.
         self._waiting: dict[int, dict[asyncio.Future[None], int]] = {}
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gemwire_server.engine.fair_queue import FairQueue
 from gemwire_server.engine.interface import Output
 from gemwire_server.engine.scheduler import Scheduler
 from gemwire_server.errors import Overloaded
@@ -238,7 +239,7 @@ def test_coming_and_going_piles_nothing_up_while_nothing_is_computed(
         scheduler.drop(owner)
         assert len(scheduler._deadlines) <= 64 + 2 * 3
     assert scheduler.queued_tokens == 20 and len(scheduler._waiting) == 2
-    kept = [
+    kept: list[FairQueue[Any]] = [
         scheduler._fair_queue,
         *(c.fair_queue for o in scheduler._callers.values() for c in o.priorities.values()),
     ]
@@ -286,12 +287,12 @@ def test_dropping_expiring_and_refusing_many_texts_costs_as_much_as_they_are(
 
 
 def test_a_step_has_one_output(scheduler: Scheduler) -> None:
-    """A text of another output ends the step of its flow, and is first in the next one."""
+    """Calls of a caller wait for those of their own output only."""
     scheduler.add(Owner(), texts(10, 11))
     scheduler.add(Owner(output=Output.RAW), texts(12, 13))
     scheduler.add(Owner(output=Output.TOKENS), texts(14))
     scheduler.add(Owner(output=Output.RAW), texts(15))
-    assert [step(scheduler) for _ in range(4)] == [[10, 11], [12, 13], [14], [15]]
+    assert [step(scheduler) for _ in range(4)] == [[10, 11], [12, 13, 15], [14], []]
 
 
 def test_outputs_keep_the_turns_of_callers(scheduler: Scheduler) -> None:
@@ -332,3 +333,12 @@ def test_a_query_waits_a_step_at_most_behind_another_output(scheduler: Scheduler
         step(scheduler)
         scheduler.add(Owner(caller=3), texts(7))
         assert 7 in step(scheduler) + step(scheduler)
+
+
+def test_single_calls_of_two_outputs_make_full_steps(scheduler: Scheduler) -> None:
+    """As they come from one caller, such as a gateway: each would else end the step of the one before."""
+    for _ in range(20):
+        for output in (Output.UNIT, Output.RAW):
+            scheduler.add(Owner(output=output), texts(10))
+    assert [step(scheduler) for _ in range(4)] == [[10] * 10] * 4
+    assert len(scheduler) == 0
