@@ -4,7 +4,6 @@ Parsing happens here and not in grpcio, which answers bytes that are no message 
 parser's own text. An API serializes vectors itself, as one block.
 """
 
-import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
@@ -59,15 +58,6 @@ def parse(kind: type[M], raw: bytes, max_inputs: int, layout: Layout = FLAT) -> 
         raise InvalidInput(
             "MALFORMED_MESSAGE", f"the request's bytes are not a {kind.DESCRIPTOR.full_name}"
         ) from None
-
-
-async def sent(sending: Awaitable[None]) -> None:
-    """Waits until something is sent. Raises CancelledError where the client has gone: grpc.aio cancels the
-    call for that too, but a moment after sending has failed."""
-    try:
-        await sending
-    except grpc.aio.InternalError:
-        raise asyncio.CancelledError from None
 
 
 def response_too_large(

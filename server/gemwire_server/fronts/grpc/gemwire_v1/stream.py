@@ -28,10 +28,11 @@ from gemwire_server.fronts.grpc.gemwire_v1.wire import (
     results_that_fit,
     stream_results,
 )
-from gemwire_server.fronts.grpc.handlers import Context, parse, sent
+from gemwire_server.fronts.grpc.handlers import Context, parse
 from gemwire_server.fronts.grpc.message_limits import Layout
 from gemwire_server.fronts.grpc.records import delimited
 from gemwire_server.fronts.grpc.status import duration
+from gemwire_server.fronts.grpc.streams import STREAM_AGE, sent
 from gemwire_server.service.call import Call
 from gemwire_server.service.requests import CheckedOptions
 from gemwire_server.service.results import Timing, Tokenized
@@ -45,11 +46,6 @@ MESSAGE_BYTES = 1 << 20
 RECONNECT_SECONDS = 1.0
 # Grace period of a stream without unanswered texts, once its client was asked to go elsewhere.
 LINGER_SECONDS = 1.0
-
-
-# gRPC varies the age of a connection by a tenth. After this much of it, no connection takes new calls, so a
-# stream that moves gets another connection.
-STREAM_AGE = 1.1
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from google.protobuf.message import Message
 
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.errors import GemwireError
-from gemwire_server.fronts.grpc.handlers import Context, parse, sent
+from gemwire_server.fronts.grpc.handlers import Context, parse
+from gemwire_server.fronts.grpc.streams import STREAM_AGE, sent
 from gemwire_server.service.call import Call
 from gemwire_server.service.service import Service, internal_error
 from gemwire_server.service.stream_flow import StreamFlow, not_computed
@@ -28,9 +29,6 @@ GATHERED_SHARE = 1 / 4
 GATHER_SECONDS = 0.01
 # Grace period of a stream without unanswered requests, once the server drains.
 LINGER_SECONDS = 1.0
-# gRPC varies the age of a connection by a tenth. After this much of it, no connection takes new calls, so a
-# client that opens a stream anew gets another connection.
-STREAM_AGE = 1.1
 
 
 @dataclass(slots=True, eq=False)
