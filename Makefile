@@ -116,4 +116,5 @@ $(PEERS): .ci/peer-clients.txt .ci/peer-constraints.txt $(DEV)
 		$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-warn-conflicts --no-compile \
 			-c .ci/peer-constraints.txt --target .venv/peers/$$name $$packages || exit 1; \
 	done
+	@! command -v npm >/dev/null || npm install --silent --no-save --prefix .venv/peers/npm openai@6.49.0
 	@touch $@

@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 
@@ -22,7 +23,7 @@ async def grpc_unary(address: str, path: str) -> AsyncIterator[Send]:
     options = [*LARGEST, ("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(address, options) as channel:
         await channel.channel_ready()
-        call = channel.unary_unary(path)
+        call: Any = channel.unary_unary(path)
 
         async def send(request: bytes) -> bytes:
             answer: bytes = await call(request)
@@ -64,7 +65,7 @@ async def stream(
     """
     async with grpc.aio.insecure_channel(address, LARGEST) as channel:
         await channel.channel_ready()
-        call = channel.stream_stream(path)()
+        call: Any = channel.stream_stream(path)()
         began = time.perf_counter()
 
         async def write() -> None:
@@ -102,7 +103,7 @@ async def rate(sends: Sequence[Send], requests: Sequence[bytes], seconds: float)
 
 async def p50(send: Send, requests: Sequence[bytes], seconds: float) -> float:
     """The median time of a call in milliseconds, for one caller."""
-    times = []
+    times: list[float] = []
     end = time.perf_counter() + seconds
     while (began := time.perf_counter()) < end:
         await send(requests[len(times) % len(requests)])

@@ -124,7 +124,7 @@ async def _serve(config: ServerConfig, loader: str) -> int:
 
 def banner(server: Server) -> str:
     """The addresses, model and limits of a server that has just started, for people, with a line to try
-    for each address."""
+    for each address. CA.pem and TOKEN.txt in a line are files of the user's."""
     address, model, config = server.address, server.model, server.config
     assert model is not None
     cut = model.default_dimensions != model.dimensions[0]
@@ -175,6 +175,6 @@ def _try_grpc(config: ServerConfig, address: str) -> str:
 
 def _try_http(config: ServerConfig, address: str) -> str:
     scheme = "--cacert CA.pem https" if config.tls_cert else "http"
-    token = " -H 'authorization: Bearer TOKEN'" if config.tokens_file else ""
+    token = ' -H "authorization: Bearer $(cat TOKEN.txt)"' if config.tokens_file else ""
     body = json.dumps({"input": QUERY, "task": "retrieval_query"})
     return f"curl {scheme}://{address}/v1/embeddings{token} --json '{body}'"

@@ -22,7 +22,8 @@ README_LINES, README_WORDS, CONTRIBUTING_LINES = 120, 900, 130
 RESULTS = ROOT / "benchmarks" / "results"
 OBSERVABILITY = ROOT / "docs" / "observability.md"
 PACKAGES = ("gemwire_server", "gemwire_client", "gemwire_conformance", "gemwire_kernels", "gemwire_mini",
-            "gemwire_bench", "gemwire_training", "gemwire_v1", "gemwire_calls")  # fmt: skip
+            "gemwire_bench", "gemwire_compat", "gemwire_training", "gemwire_v1",
+            "gemwire_calls")  # fmt: skip
 
 each_page = pytest.mark.parametrize(
     "page", pages.pages(), ids=lambda page: str(page.relative_to(ROOT))

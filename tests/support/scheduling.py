@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 
 import numpy as np
 
@@ -67,10 +68,10 @@ class Recount:
         assert queue.queued_tokens == sum(sum(sizes.values()) for sizes in self.left.values())
         assert len(queue) == len(self.left)
         by_caller: dict[int, int] = {}
-        by_flow: dict[tuple[int, int, int], int] = {}
+        by_flow: dict[tuple[int, int, tuple[int, Enum]], int] = {}
         for owner, sizes in self.left.items():
             by_caller[owner.caller] = by_caller.get(owner.caller, 0) + sum(sizes.values())
-            key = owner.caller, owner.priority, owner.flow
+            key = owner.caller, owner.priority, (owner.flow, owner.output)
             by_flow[key] = by_flow.get(key, 0) + sum(sizes.values())
         callers = queue._callers
         assert {key: caller.tokens for key, caller in callers.items()} == by_caller

@@ -27,6 +27,9 @@ class Output(enum.Enum):
     RAW = "raw"
     TOKENS = "tokens"
 
+    # Enum's own hash is Python code, and the scheduler hashes the output of every text several times.
+    __hash__ = object.__hash__
+
 
 @dataclass(frozen=True, slots=True)
 class StepTiming:

@@ -3,7 +3,7 @@
 There is no timer and no fixed batch: the texts that wait when the device comes free are the next batch, up
 to the token budget. Callers take turns by tokens, so that a query does not wait behind another caller's
 bulk job. Within a caller, higher priority goes first; among equals its flows take turns. Each stream is a
-flow, and all unary calls together are one.
+flow, and all unary calls together are one, for each output.
 """
 
 import heapq
@@ -76,12 +76,16 @@ class _Flow:
     tokens: int = 0
 
 
+_FlowKey = tuple[int, Enum]
+"""A flow and an output: a text does not wait behind one that it cannot share a step with."""
+
+
 @dataclass(slots=True)
 class _Priority:
     """The texts of one caller that wait at one priority."""
 
-    fair_queue: FairQueue = field(default_factory=FairQueue)
-    flows: dict[int, _Flow] = field(default_factory=dict)
+    fair_queue: FairQueue[_FlowKey] = field(default_factory=FairQueue)
+    flows: dict[_FlowKey, _Flow] = field(default_factory=dict)
     tokens: int = 0
 
 
@@ -108,7 +112,7 @@ class Scheduler:
         """The engine reports the end of every step to it."""
         self._waiting: dict[Owner, _Waiting] = {}
         self._callers: dict[int, _Caller] = {}
-        self._fair_queue = FairQueue()
+        self._fair_queue = FairQueue[int]()
         self._deadlines: list[tuple[float, int, Owner]] = []
         self._arrivals = itertools.count()
 
@@ -135,14 +139,15 @@ class Scheduler:
         now = self._clock()
         caller = self._callers.setdefault(owner.caller, _Caller())
         priority = caller.priorities.setdefault(owner.priority, _Priority())
-        flow = priority.flows.setdefault(owner.flow, _Flow())
+        flow_key = _flow_key(owner)
+        flow = priority.flows.setdefault(flow_key, _Flow())
         waiting = _Waiting(
             deque(Item(owner, i, ids, now) for i, ids in enumerate(sequences)), tokens
         )
         self._waiting[owner] = flow.owners[owner] = waiting
         self._count(owner, tokens)
         self._fair_queue.join(owner.caller)
-        priority.fair_queue.join(owner.flow)
+        priority.fair_queue.join(flow_key)
         if owner.deadline is not None:
             self._remember_deadline(owner.deadline, owner)
 
@@ -184,7 +189,7 @@ class Scheduler:
         same_flow, higher_priorities, other_flows = 0, 0, list[int]()
         if (caller := self._callers.get(owner.caller)) is not None:
             if (priority := caller.priorities.get(owner.priority)) is not None:
-                flow = priority.flows.get(owner.flow)
+                flow = priority.flows.get(_flow_key(owner))
                 same_flow = flow.tokens if flow is not None else 0
                 other_flows = [
                     other.tokens for other in priority.flows.values() if other is not flow
@@ -210,22 +215,31 @@ class Scheduler:
         """Removes from the queue and returns (texts to compute now, texts whose deadline has passed or will
         pass before the step is computed).
 
-        A text longer than the budget is computed alone. A text of another output ends the batch, and is
-        first in the next one: turns, not outputs, decide the order.
+        A text longer than the budget is computed alone. Flows of another output than the first text's are
+        set aside, and come first in the next batch: else two callers who take turns at different outputs
+        would make a batch of every text.
         """
         expired = self.expire() + self._expire_hopeless()
         batch: list[Item] = []
+        aside: set[FairQueue[_FlowKey]] = set()
         room = self.max_batch_tokens
-        while self._fair_queue:
+        while room > 0 and self._fair_queue.has_turn:
             caller_key = self._fair_queue.first()
             caller = self._callers[caller_key]
             priority = caller.priorities[max(caller.priorities)]
+            if not priority.fair_queue.has_turn:
+                self._fair_queue.set_aside(caller_key)
+                continue
             flow_key = priority.fair_queue.first()
             flow = priority.flows[flow_key]
             owner, waiting = next(iter(flow.owners.items()))
+            if batch and owner.output is not batch[0].owner.output:
+                priority.fair_queue.set_aside(flow_key)
+                aside.add(priority.fair_queue)
+                continue
             item = waiting.items[0]
             size = len(item.input_ids)
-            if batch and (size > room or owner.alone or owner.output is not batch[0].owner.output):
+            if batch and (size > room or owner.alone):
                 break
             batch.append(item)
             room = room - size if not owner.alone else 0
@@ -236,6 +250,9 @@ class Scheduler:
             if not waiting.items:
                 del self._waiting[owner], flow.owners[owner]
             self._count(owner, -size)
+        self._fair_queue.bring_back()
+        for fair_queue in aside:
+            fair_queue.bring_back()
         if batch:
             self.throughput.begun(self.max_batch_tokens - room)
         return batch, expired
@@ -261,7 +278,12 @@ class Scheduler:
         waiting = self._waiting.pop(owner, None)
         if waiting is None:
             return []
-        del self._callers[owner.caller].priorities[owner.priority].flows[owner.flow].owners[owner]
+        del (
+            self._callers[owner.caller]
+            .priorities[owner.priority]
+            .flows[_flow_key(owner)]
+            .owners[owner]
+        )
         self._count(owner, -waiting.tokens)
         return [item.index for item in waiting.items]
 
@@ -282,14 +304,15 @@ class Scheduler:
         """Counts tokens that came or left. A flow, priority or caller with none left gives up its turn."""
         caller = self._callers[owner.caller]
         priority = caller.priorities[owner.priority]
-        flow = priority.flows[owner.flow]
+        flow_key = _flow_key(owner)
+        flow = priority.flows[flow_key]
         self.queued_tokens += tokens
         caller.tokens += tokens
         priority.tokens += tokens
         flow.tokens += tokens
         if not flow.tokens:
-            priority.fair_queue.leave(owner.flow)
-            del priority.flows[owner.flow]
+            priority.fair_queue.leave(flow_key)
+            del priority.flows[flow_key]
         if not priority.tokens:
             del caller.priorities[owner.priority]
         if not caller.tokens:
@@ -301,3 +324,7 @@ class Scheduler:
         if len(self._deadlines) > 64 + 2 * len(self._waiting):
             self._deadlines = [entry for entry in self._deadlines if entry[2] in self._waiting]
             heapq.heapify(self._deadlines)
+
+
+def _flow_key(owner: Owner) -> _FlowKey:
+    return owner.flow, owner.output

@@ -142,15 +142,26 @@ class Link:
                     return False
                 end = written
             self._unsent = RECORD.pack(MESSAGE, size, end, body)
-            self._flush()  # the next call sends what the socket does not take now
+            self._send_rest()  # the next call sends what the socket does not take now
             return True
 
     def flush(self) -> bool:
-        """Sends the rest of a record that was sent in part; False if some is left. Raises LinkClosed."""
+        """Sends the rest of a record that was sent in part, and how much was read if that is due; False if
+        some is left. Raises LinkClosed."""
         with self._sending:
             return self._flush()
 
     def _flush(self) -> bool:
+        if not self._send_rest():
+            return False
+        # Once a quarter of the ring is read: often enough, as no payload is over a quarter. It may be due
+        # for long, as the socket may have been full when that was read.
+        if self._read - self._reported >= max(1, len(self._incoming) // 4):
+            self._reported = self._read
+            self._unsent = RECORD.pack(FREED, 0, self._reported, b"")
+        return self._send_rest()
+
+    def _send_rest(self) -> bool:
         while self._unsent:
             try:
                 sent = self._socket.send(self._unsent, socket.MSG_NOSIGNAL)
@@ -184,7 +195,7 @@ class Link:
                     yield body, self._copy(size, end)
             if len(raw) < READ_BYTES:
                 break
-        self._report_read()
+        self.flush()
 
     def _copy(self, size: int, end: int) -> Bytes:
         incoming = self._incoming
@@ -196,15 +207,6 @@ class Link:
         payload = incoming[at : at + size].copy()
         self._read = end
         return payload
-
-    def _report_read(self) -> None:
-        """Sends FREED after each quarter of the ring: often enough, as no payload is over a quarter."""
-        if self._read - self._reported >= len(self._incoming) // 4:
-            with self._sending:
-                if self._flush():
-                    self._unsent = RECORD.pack(FREED, 0, self._read, b"")
-                    self._reported = self._read
-                    self._flush()
 
 
 def _map(memory: int, size: int) -> Bytes:

@@ -17,7 +17,7 @@ from gemwire_server.service.call import UNARY_FLOW, Call
 from gemwire_server.service.call_observer import CallObserver
 from gemwire_server.service.pending import Pending
 from gemwire_server.service.queue_space import QueueSpace
-from gemwire_server.service.requests import CheckedOptions, Input
+from gemwire_server.service.requests import CheckedOptions, Input, Output
 from gemwire_server.service.results import (
     EmbedResults,
     TextResults,
@@ -243,11 +243,13 @@ class Embedder:
         field: str,
         flow: int = UNARY_FLOW,
     ) -> tuple[EmbedResults, list[StepTiming]]:
-        """The results of inputs that are tokenized, and the steps that computed them.
+        """The results of inputs that are tokenized, and the steps that computed them. For the outputs that
+        have a vector a text.
 
         The caller's flows take turns; `flow` is this submission's. Raises InvalidInput, which names
         `field`, for more tokens than the queue takes, and Overloaded or Stopped.
         """
+        assert options.output is not Output.TOKENS
         results = EmbedResults.without_vectors(tokenized, self.model.dimensions[0])
         return results, await self.compute_into(results, tokenized, options, call, field, flow)
 

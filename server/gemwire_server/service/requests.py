@@ -120,6 +120,18 @@ def check_count(count: int, limit: int, field: str) -> None:
         )
 
 
+def check_prompt_length(text: str, field: str) -> None:
+    """Raises InvalidInput for a prompt of more than MAX_PROMPT_CHARACTERS, or for a title as long that
+    every text of a request gets: as a part of each text's prompt it would fill the memory."""
+    if len(text) > MAX_PROMPT_CHARACTERS:
+        raise InvalidInput(
+            "PROMPT_TOO_LONG",
+            f"{field.rpartition('.')[2]} has {len(text)} characters; the limit is "
+            f"{MAX_PROMPT_CHARACTERS}",
+            field=field,
+        )
+
+
 def check_options(
     options: EmbedOptions, model: ServedModel, path: FieldPath = str
 ) -> CheckedOptions:
@@ -167,13 +179,6 @@ def _prompt(choice: PromptChoice, model: ServedModel, path: FieldPath) -> tuple[
                 error.field = path("prompt_name")
                 raise
         case PromptText(text):
-            if len(text) > MAX_PROMPT_CHARACTERS:
-                field = path("prompt_text")
-                raise InvalidInput(
-                    "PROMPT_TOO_LONG",
-                    f"{field.rpartition('.')[2]} has {len(text)} characters; the limit is "
-                    f"{MAX_PROMPT_CHARACTERS}",
-                    field=field,
-                )
+            check_prompt_length(text, path("prompt_text"))
             return "", text
     return model.default_task, "" if model.default_task else model.prompts.default

@@ -1,16 +1,19 @@
 """The texts of a stream on their way to the engine."""
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import TypeVar
 
 from gemwire_server.engine.delivery import stopped
 from gemwire_server.engine.interface import StepTiming
-from gemwire_server.errors import InvalidInput, Overloaded, Stopped
+from gemwire_server.errors import InvalidInput, Overloaded, QuotaExceeded, Stopped
 from gemwire_server.service.call import Call
 from gemwire_server.service.embedder import Embedder
 from gemwire_server.service.requests import CheckedOptions
 from gemwire_server.service.results import EmbedResults, Tokenized, token_count
 from gemwire_server.text.tokenizer import Encoded
+
+T = TypeVar("T")
 
 # The longest wait before the next try, where nothing that this process computes leaves the queue.
 LONGEST_WAIT_SECONDS = 1.0
@@ -49,6 +52,20 @@ class StreamFlow:
                     bucket.give_back(tokens)
                 refused = [error] * len(tokenized)
                 return await self._embedder.compute(refused, options, self._call, field)
+
+    async def patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """The result of work that a refusal for want of quota or space leaves undone: it is tried again."""
+        while True:
+            try:
+                return await work()
+            except Overloaded as error:
+                patience = min(error.retry_after / 2, LONGEST_WAIT_SECONDS)
+                await self._embedder.queue_space.wait(self._embedder.model.max_tokens, patience)
+            except QuotaExceeded:
+                bucket = self._call.grant and self._call.grant.bucket
+                if not bucket or self._is_draining():
+                    raise
+                await bucket.wait(0, self._is_draining)
 
 
 def not_computed() -> Stopped:

@@ -11,6 +11,7 @@ from gemwire_server.service.call import Call
 from gemwire_server.service.embedder import Embedder, check_quota
 from gemwire_server.service.requests import CheckedOptions, Input, Output
 from gemwire_server.service.results import Timing, Tokenized, TokenResults, token_count
+from gemwire_server.service.slots import Slots
 
 # The states of a text are as large as the vectors of T texts: 6 MB at 2,048 tokens of 768 numbers. An
 # engine does not wait until a process has read them, so the process asks for no more than 50 MB at once.
@@ -20,12 +21,12 @@ MAX_TEXTS_AT_ONCE = 8
 
 class TokenStates:
     """Computes token states for all calls of a process. At most MAX_TEXTS_AT_ONCE texts of theirs are in
-    the engine; others wait, and the calls take turns."""
+    the engine; others wait, and the callers and their calls take turns."""
 
     def __init__(self, embedder: Embedder, *, max_response_bytes: int) -> None:
         self._embedder = embedder
         self._max_response_bytes = max_response_bytes
-        self._slots = asyncio.Semaphore(MAX_TEXTS_AT_ONCE)
+        self._slots = Slots(MAX_TEXTS_AT_ONCE)
 
     async def embed(
         self,
@@ -102,10 +103,10 @@ class TokenStates:
             async with asyncio.TaskGroup() as group:
                 for i, item in enumerate(tokenized):
                     # A call waits for one slot at a time, so that calls take turns.
-                    await self._slots.acquire()
+                    await self._slots.take(call.caller.key, token_count([item]))
                     task = group.create_task(compute(i, item))
                     # A task that is cancelled before it begins would not run its own `finally`.
-                    task.add_done_callback(lambda _: self._slots.release())
+                    task.add_done_callback(lambda _: self._slots.give_back())
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
         return steps

@@ -62,7 +62,8 @@ class Tokenizer:
         self._vocab_size = vocab_size
         self._textless = textless
         self._room = max_tokens - len(self._before) - len(self._after)
-        self._max_characters = max_tokens * backend.longest
+        self.max_characters = max_tokens * backend.longest
+        """No text with more characters, its prompt's too, can fit: it is not tokenized whole."""
         # The fewest tokens of that many characters and SLACK, apart from white space that some tokens take.
         self._fewest = max_tokens + SLACK // backend.longest
 
@@ -102,13 +103,13 @@ class Tokenizer:
         """
         if not text:
             raise InvalidInput("EMPTY_TEXT", "the text is empty")
-        if len(prompt) > self._max_characters:
+        if len(prompt) > self.max_characters:
             raise self._prompt_too_long()
         characters = len(prompt) + len(text)
-        oversized = characters > self._max_characters
+        oversized = characters > self.max_characters
         if oversized and truncation in (Truncation.ERROR, None):
             raise self._too_many_characters(characters)
-        most = self._max_characters + SLACK
+        most = self.max_characters + SLACK
         head, tail = text[:most], text[-most:]
         if self._backend.strips and len(text) > most:
             # White space at a cut may belong to a token beyond it.
@@ -156,11 +157,11 @@ class Tokenizer:
 
         Raises InvalidInput as `encode` does, and TOKEN_ID_OUT_OF_RANGE.
         """
-        if not complete and len(prompt) > self._max_characters:
+        if not complete and len(prompt) > self.max_characters:
             raise self._prompt_too_long()
         if truncation is Truncation.ERROR and len(ids) > self.max_tokens:
             raise self._too_long(len(ids))
-        if truncation is None and len(ids) > self._max_characters:
+        if truncation is None and len(ids) > self.max_characters:
             raise self._too_long(len(ids))
         if not len(ids):
             raise InvalidInput("EMPTY_TEXT", "there are no token ids")

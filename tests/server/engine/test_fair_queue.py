@@ -9,7 +9,7 @@ from support.scheduling import jain
 
 def test_shares_are_equal_at_every_moment_whatever_the_sizes() -> None:
     random = np.random.default_rng(0)
-    turns, taken = FairQueue(), dict.fromkeys(range(8), 0)
+    turns, taken = FairQueue[int](), dict.fromkeys(range(8), 0)
     for child in taken:
         turns.join(child)
     for _ in range(4000):
@@ -24,7 +24,7 @@ def test_shares_are_equal_at_every_moment_whatever_the_sizes() -> None:
 
 
 def test_a_newcomer_is_next_at_once() -> None:
-    turns = FairQueue()
+    turns = FairQueue[int]()
     for child in (1, 2, 3):
         turns.join(child)
     for _ in range(100):
@@ -36,7 +36,7 @@ def test_a_newcomer_is_next_at_once() -> None:
 
 
 def test_who_was_silent_has_saved_up_nothing() -> None:
-    turns = FairQueue()
+    turns = FairQueue[int]()
     turns.join(1)
     turns.join(2)
     turns.leave(2)
@@ -52,7 +52,7 @@ def test_who_was_silent_has_saved_up_nothing() -> None:
 
 def test_leaving_and_coming_back_gains_no_turn() -> None:
     """A child that takes one text at a time gets as much as one that always waits, not more."""
-    turns, taken = FairQueue(), {1: 0, 2: 0}
+    turns, taken = FairQueue[int](), {1: 0, 2: 0}
     turns.join(1)
     for _ in range(1000):
         if 2 not in turns:
@@ -67,7 +67,7 @@ def test_leaving_and_coming_back_gains_no_turn() -> None:
 
 @pytest.mark.parametrize("somebody_stays", [True, False])
 def test_coming_and_going_piles_nothing_up(somebody_stays: bool) -> None:
-    turns = FairQueue()
+    turns = FairQueue[int]()
     if somebody_stays:
         turns.join(-1)
         turns.take(-1, 10)
@@ -84,7 +84,7 @@ def test_coming_and_going_piles_nothing_up(somebody_stays: bool) -> None:
 
 
 def test_an_end_counts_while_others_wait_and_is_forgotten_with_the_last() -> None:
-    turns = FairQueue()
+    turns = FairQueue[int]()
     for child in (1, 2):
         turns.join(child)
     turns.take(1, 500)
@@ -99,3 +99,24 @@ def test_an_end_counts_while_others_wait_and_is_forgotten_with_the_last() -> Non
     assert turns.first() == 3
     turns.take(3, 10)
     assert turns.first() == 1
+
+
+def test_a_child_that_was_set_aside_makes_up_for_it() -> None:
+    turns, order = FairQueue[int](), list[int]()
+    for child in (1, 2, 3):
+        turns.join(child)
+    for round in range(100):
+        turns.set_aside(1 + round % 2)
+        assert turns.has_turn
+        for _ in range(30):
+            order.append(turns.first())
+            assert order[-1] != 1 + round % 2
+            turns.take(order[-1], 10)
+        turns.bring_back()
+    assert max(map(order.count, (1, 2, 3))) - min(map(order.count, (1, 2, 3))) <= 60
+    for child in (1, 2, 3):
+        turns.set_aside(child)
+    assert not turns.has_turn
+    turns.leave(2)
+    turns.bring_back()
+    assert turns.first() in (1, 3)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gemwire_server.engine.fair_queue import FairQueue
 from gemwire_server.engine.interface import Output
 from gemwire_server.engine.scheduler import Scheduler
 from gemwire_server.errors import Overloaded
@@ -238,7 +239,7 @@ def test_coming_and_going_piles_nothing_up_while_nothing_is_computed(
         scheduler.drop(owner)
         assert len(scheduler._deadlines) <= 64 + 2 * 3
     assert scheduler.queued_tokens == 20 and len(scheduler._waiting) == 2
-    kept = [
+    kept: list[FairQueue[Any]] = [
         scheduler._fair_queue,
         *(c.fair_queue for o in scheduler._callers.values() for c in o.priorities.values()),
     ]
@@ -286,12 +287,12 @@ def test_dropping_expiring_and_refusing_many_texts_costs_as_much_as_they_are(
 
 
 def test_a_step_has_one_output(scheduler: Scheduler) -> None:
-    """A text of another output ends the step, and is first in the next one."""
+    """Calls of a caller wait for those of their own output only."""
     scheduler.add(Owner(), texts(10, 11))
     scheduler.add(Owner(output=Output.RAW), texts(12, 13))
     scheduler.add(Owner(output=Output.TOKENS), texts(14))
     scheduler.add(Owner(output=Output.RAW), texts(15))
-    assert [step(scheduler) for _ in range(4)] == [[10, 11], [12, 13], [14], [15]]
+    assert [step(scheduler) for _ in range(4)] == [[10, 11], [12, 13, 15], [14], []]
 
 
 def test_outputs_keep_the_turns_of_callers(scheduler: Scheduler) -> None:
@@ -311,3 +312,33 @@ def test_outputs_keep_the_turns_of_callers(scheduler: Scheduler) -> None:
         for item in items:
             shares[owners[item.owner]] += len(item.input_ids)  # type: ignore[index]
     assert jain(list(shares.values())) > 0.99
+
+
+def test_another_output_does_not_make_steps_small(scheduler: Scheduler) -> None:
+    """Of callers who take turns, and of the flows of one caller. The other output is next."""
+    scheduler.add(Owner(caller=1), texts(*[10] * 15))
+    scheduler.add(Owner(caller=2, output=Output.TOKENS), texts(*[10] * 4))
+    scheduler.add(Owner(caller=3, flow=1), texts(*[5] * 4))
+    scheduler.add(Owner(caller=3, flow=2, output=Output.TOKENS), texts(*[6] * 4))
+    first, second, third = (scheduler.next_batch()[0] for _ in range(3))
+    assert sorted(lengths(first)) == [*[5] * 4, *[10] * 8]
+    assert sorted(lengths(second)) == [*[6] * 4, *[10] * 4]
+    assert lengths(third) == [10] * 7 and len(scheduler) == 0
+
+
+def test_a_query_waits_a_step_at_most_behind_another_output(scheduler: Scheduler) -> None:
+    scheduler.add(Owner(caller=1), texts(*[10] * 100))
+    scheduler.add(Owner(caller=2, output=Output.TOKENS), texts(*[10] * 100))
+    for _ in range(5):
+        step(scheduler)
+        scheduler.add(Owner(caller=3), texts(7))
+        assert 7 in step(scheduler) + step(scheduler)
+
+
+def test_single_calls_of_two_outputs_make_full_steps(scheduler: Scheduler) -> None:
+    """As they come from one caller, such as a gateway: each would else end the step of the one before."""
+    for _ in range(20):
+        for output in (Output.UNIT, Output.RAW):
+            scheduler.add(Owner(output=output), texts(10))
+    assert [step(scheduler) for _ in range(4)] == [[10] * 10] * 4
+    assert len(scheduler) == 0

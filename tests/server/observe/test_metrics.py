@@ -14,6 +14,7 @@ import pytest
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.config.options import ServerConfig
+from gemwire_server.engine.interface import Output
 from gemwire_server.processes.single import background_application
 from gemwire_server.runners.cpu import CpuRunner
 from gemwire_server.security import tokens
@@ -108,11 +109,11 @@ def test_counts_balance_after_poison_and_a_lost_device(
     run = CpuRunner.run
 
     def poisoned(
-        runner: CpuRunner, batch: "object"
+        runner: CpuRunner, batch: "object", output: Output
     ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
         if 77 in batch.input_ids:  # type: ignore[attr-defined]
             raise RuntimeError("broken on purpose")
-        vectors = run(runner, batch)  # type: ignore[arg-type]
+        vectors = run(runner, batch, output)  # type: ignore[arg-type]
         if 78 in batch.input_ids:  # type: ignore[attr-defined]
             vectors[:] = np.nan
         return vectors

@@ -69,6 +69,24 @@ def test_a_socket_that_is_full_keeps_records_whole() -> None:
         assert numbers == list(range(sent))
 
 
+def test_a_ring_that_was_read_while_the_socket_was_full_is_free_again() -> None:
+    """The reader could not report it then. It has no other occasion where the ring's writer has no room to
+    send anything that would wake it."""
+    part = np.full(900, 5, np.uint8)
+    with linked() as (first, second):
+        sent = 0
+        while first.send(body(sent)):
+            sent += 1
+        while second.send(body(0), part):
+            pass
+        assert received(first)
+        numbers = [number_of(body) for body, _ in received(second)]
+        assert not second.send(body(0), part)
+        assert first.send(body(sent))
+        assert [*numbers, *(number_of(body) for body, _ in received(second))][-1] == sent
+        assert second.send(body(0), part)
+
+
 def test_random_payloads_over_many_turns_of_the_ring() -> None:
     seed = int.from_bytes(os.urandom(4))
     print(f"seed {seed}")

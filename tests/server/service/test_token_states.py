@@ -15,6 +15,7 @@ from gemwire_server.errors import InvalidInput, Overloaded
 from gemwire_server.runners.cpu import CpuRunner
 from gemwire_server.security.quota import Bucket
 from gemwire_server.security.tokens import Grant
+from gemwire_server.service.call import Call, Caller
 from gemwire_server.service.requests import EmbedOptions, Input, Task
 from gemwire_server.service.results import TokenResults
 from gemwire_server.service.service import Service
@@ -23,7 +24,7 @@ from gemwire_server.service.vectors import cut
 from gemwire_server.text.tokenizer import Encoded, Truncation
 from support.held_device import HeldDevice
 from support.loopback import LoopbackEngine
-from support.services import a_call, service_of
+from support.services import METHOD, a_call, service_of
 
 TEXTS = ["What is gravity?", "a", "The quick brown fox. " * 40]
 HIDDEN = 96
@@ -183,6 +184,37 @@ def test_few_texts_are_in_the_engine_at_once_and_calls_take_turns(
     asyncio.run(main())
 
 
+def test_a_callers_many_calls_do_not_keep_others_out(
+    held: HeldDevice, tiny_checkpoint: Path
+) -> None:
+    """Callers take turns, not calls: with a thousand calls open the last would wait for all of them."""
+
+    async def main() -> None:
+        async with service_of(tiny_checkpoint) as service:
+            options = service.check(EmbedOptions())
+            ended: list[str] = []
+
+            async def ask(name: str) -> None:
+                inputs = [Input(ids=[7] * 10, complete=True)] * 2
+                call = Call(METHOD, Caller.named(name))
+                results, _ = await service.embed_tokens(inputs, options, call)
+                assert not results.errors
+                ended.append(name)
+
+            held.hold()
+            first = asyncio.create_task(service.embed([Input("a")], options, a_call()))
+            await until(lambda: held._running)
+            asked = [asyncio.create_task(ask("many")) for _ in range(100)]
+            await asyncio.sleep(0.05)
+            asked.append(asyncio.create_task(ask("one")))
+            await asyncio.sleep(0.05)
+            held.release()
+            await asyncio.gather(first, *asked)
+            assert ended.index("one") <= 2 * MAX_TEXTS_AT_ONCE
+
+    asyncio.run(main())
+
+
 @ENGINES
 def test_a_cancelled_call_leaves_nothing_behind(
     make: Callable[..., Engine], held: HeldDevice, tiny_checkpoint: Path
@@ -212,7 +244,7 @@ def test_a_cancelled_call_leaves_nothing_behind(
             held.release()
             await first
             assert service._token_states is not None
-            assert service._token_states._slots._value == MAX_TEXTS_AT_ONCE
+            assert service._token_states._slots.free == MAX_TEXTS_AT_ONCE
             assert held.computed_texts == warmed_up + 1
             results, _ = await service.embed_tokens(inputs, options, a_call())
             assert not results.errors
@@ -244,6 +276,6 @@ def test_what_the_engine_refuses_ends_the_call(held: HeldDevice, tiny_checkpoint
             assert service.embedder.engine.state().queued_tokens == 0
             held.release()
             await first
-            assert states._slots._value == MAX_TEXTS_AT_ONCE
+            assert states._slots.free == MAX_TEXTS_AT_ONCE
 
     asyncio.run(main())

@@ -10,6 +10,7 @@ from gemwire_server.errors import GemwireError
 from gemwire_server.fronts.grpc.gemwire_v1.api import GemwireV1
 from gemwire_server.fronts.grpc.handlers import Method
 from gemwire_server.fronts.grpc.open_inference.api import OpenInference
+from gemwire_server.fronts.grpc.tei_v1.api import TeiV1
 from gemwire_server.fronts.grpc.vllm.api import Vllm
 from gemwire_server.service.service import Service
 
@@ -34,7 +35,7 @@ class GrpcApi(Protocol):
         """Asks the clients of open streams to go elsewhere."""
 
 
-APIS: tuple[type[GrpcApi], ...] = (GemwireV1, OpenInference, Vllm)
+APIS: tuple[type[GrpcApi], ...] = (GemwireV1, TeiV1, OpenInference, Vllm)
 """Health, reflection and metrics follow from this list."""
 
 

@@ -12,7 +12,7 @@ SMALL_BYTES = 65536
 # Fields of a message beside its inputs: options, and what a newer client may add.
 SPARE_FIELDS = 64
 # Wire types, and the bytes of those that have a fixed size.
-VARINT, DELIMITED = 0, 2
+VARINT, DELIMITED, BEGIN_GROUP, END_GROUP = 0, 2, 3, 4
 SIZES = {1: 8, 5: 4}
 
 
@@ -44,7 +44,7 @@ def has_too_many_fields(raw: bytes, max_inputs: int, layout: Layout = FLAT) -> b
 
 def _too_many(raw: bytes, limit: int, nested: Nested) -> bool:
     """Reads no further than the limit."""
-    count, at = 0, 0
+    count, at, groups = 0, 0, 0
     reading = [(len(raw), nested)]  # the ends of the messages that are being read, the inmost last
     try:
         while reading:
@@ -61,11 +61,13 @@ def _too_many(raw: bytes, limit: int, nested: Nested) -> bool:
                 _, at = _varint(raw, at)
             elif kind == DELIMITED:
                 size, at = _varint(raw, at)
-                if number in inner:
+                # In a group, which the parser skips, a number says nothing: its bytes may be no message.
+                if number in inner and not groups:
                     reading.append((at + size, inner[number]))
                 else:
                     at += size
             else:
+                groups += (kind == BEGIN_GROUP) - (kind == END_GROUP)
                 at += SIZES.get(kind, 0)  # a group's begin and end are fields without a value
     except IndexError:
         pass

@@ -7,6 +7,7 @@ from gemwire_server.config.options import ServerConfig
 from gemwire_server.errors import GemwireError
 from gemwire_server.fronts.http.methods import Handle, HttpMethod
 from gemwire_server.fronts.http.openai.api import OpenAI
+from gemwire_server.fronts.http.tei.api import Tei
 from gemwire_server.service.call import ApiMethod
 from gemwire_server.service.service import Service
 
@@ -29,7 +30,7 @@ class HttpApi(Protocol):
         """The HTTP status and the JSON body with which callers of this API get an error."""
 
 
-APIS: tuple[type[HttpApi], ...] = (OpenAI,)
+APIS: tuple[type[HttpApi], ...] = (OpenAI, Tei)
 """Routes, metrics and the OpenAPI document follow from this list."""
 
 

@@ -4,20 +4,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gemwire_server import __version__
+from gemwire_server.fronts.http.health import TEI_PATHS
 
 # The 2020-12 dialect of JSON Schema needs 3.1.
 OPENAPI = "3.1.1"
 BEARER = "bearer"
+SERVES = {
+    "200": "They are.",
+    "503": "The server starts or stops, or its engine is being restarted.",
+}
 BESIDE_APIS = {
     "/healthz": ("Is the process alive?", "text/plain", {"200": "It is."}),
-    "/readyz": (
-        "Are calls answered?",
-        "text/plain",
-        {
-            "200": "They are.",
-            "503": "The server starts or stops, or its engine is being restarted.",
-        },
-    ),
+    "/readyz": ("Are calls answered?", "text/plain", SERVES),
+    **{
+        path: ("Are calls answered? As TEI says it", "application/json", SERVES)
+        for path in TEI_PATHS
+    },
     "/openapi.json": ("This document", "application/json", {"200": "The document."}),
     "/docs": ("This document, for people", "text/html", {"200": "The page."}),
 }
@@ -29,15 +31,14 @@ def build_document(
 ) -> dict[str, Any]:
     """The document; `parts` are those of the APIs, and `with_tokens` says that their calls need a token.
 
-    Raises ValueError for a path or schema that two parts describe.
+    Raises ValueError for an operation or schema that two parts describe.
     """
     paths: dict[str, Any] = {}
     schemas: dict[str, Any] = {}
     for part in [*parts, {"paths": _beside_apis(), "schemas": {}}]:
-        for found, more in ((paths, part["paths"]), (schemas, part["schemas"])):
-            if twice := found.keys() & more.keys():
-                raise ValueError(f"described twice: {', '.join(sorted(twice))}")
-            found.update(more)
+        for path, operations in part["paths"].items():
+            _add(paths.setdefault(path, {}), operations, path)
+        _add(schemas, part["schemas"], "schemas")
     document: dict[str, Any] = {
         "openapi": OPENAPI,
         "info": {
@@ -52,6 +53,12 @@ def build_document(
         document["components"]["securitySchemes"] = {BEARER: {"type": "http", "scheme": "bearer"}}
         document["security"] = [{BEARER: []}]
     return document
+
+
+def _add(found: dict[str, Any], more: Mapping[str, Any], where: str) -> None:
+    if twice := found.keys() & more.keys():
+        raise ValueError(f"described twice: {', '.join(sorted(twice))} of {where}")
+    found.update(more)
 
 
 def _beside_apis() -> dict[str, Any]:

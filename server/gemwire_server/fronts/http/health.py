@@ -1,8 +1,13 @@
-"""Health over HTTP: /healthz, which answers while the process does, and /readyz, 200 while it serves."""
+"""Health over HTTP: /healthz, which answers while the process does, and /readyz, 200 while it serves.
+
+/health, / and /ping are /readyz as probes of Text Embeddings Inference and SageMaker ask for it.
+"""
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+
+TEI_PATHS = ("/health", "/", "/ping")
 
 
 class HealthPage:
@@ -22,7 +27,11 @@ class HealthPage:
         self.is_serving = False
 
     def routes(self) -> list[Route]:
-        return [Route("/healthz", self._alive), Route("/readyz", self._ready)]
+        return [
+            Route("/healthz", self._alive),
+            Route("/readyz", self._ready),
+            *(Route(path, self._healthy) for path in TEI_PATHS),
+        ]
 
     async def _alive(self, _: Request) -> Response:
         return PlainTextResponse("OK\n")
@@ -31,3 +40,8 @@ class HealthPage:
         if self.is_serving:
             return PlainTextResponse("OK\n")
         return PlainTextResponse("Service Unavailable\n", status_code=503)
+
+    async def _healthy(self, _: Request) -> Response:
+        if self.is_serving:
+            return Response(media_type="application/json")
+        return JSONResponse({"error": "unhealthy", "error_type": "Unhealthy"}, status_code=503)

@@ -160,6 +160,11 @@ def test_the_admin_address_has_health_and_reflection(
             "grpc.reflection.v1.ServerReflection",
             "grpc.reflection.v1alpha.ServerReflection",
             "inference.GRPCInferenceService",
+            "tei.v1.Embed",
+            "tei.v1.Info",
+            "tei.v1.Predict",
+            "tei.v1.Rerank",
+            "tei.v1.Tokenize",
             "vllm.grpc.engine.VllmEngine",
         }
         for channel, path in (

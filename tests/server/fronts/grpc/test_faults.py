@@ -137,7 +137,7 @@ def test_a_failing_step_is_an_internal_error_and_the_next_one_works(
 
     with running(str(tiny_checkpoint)) as served:
 
-        def broken(self: CpuRunner, batch: object) -> None:
+        def broken(self: CpuRunner, batch: object, output: object) -> None:
             raise RuntimeError("out of memory at 0xdeadbeef")
 
         monkeypatch.setattr(CpuRunner, "run", broken)
@@ -156,7 +156,7 @@ def test_a_warm_up_that_fails_is_not_served(
     from gemwire_server.errors import EngineFailure
     from gemwire_server.runners.cpu import CpuRunner
 
-    def broken(self: CpuRunner, batch: object) -> None:
+    def broken(self: CpuRunner, batch: object, output: object) -> None:
         raise RuntimeError("broken on purpose")
 
     monkeypatch.setattr(CpuRunner, "warm_up", lambda self, tokens: None)

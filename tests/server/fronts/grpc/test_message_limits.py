@@ -44,6 +44,18 @@ def test_fields_two_levels_down_count() -> None:
         assert not has_too_many_fields(raw, 1024)
 
 
+@pytest.mark.parametrize("content", [b"\x0a\xff\xff\xff\x7f", b"\xff" * 12], ids=["size", "varint"])
+def test_unknown_groups_hide_no_fields(content: bytes) -> None:
+    """The parser skips a group that it does not know, and a field there may have a number of `nested`."""
+    number = pb.EmbedStreamRequest.BATCH_FIELD_NUMBER
+    field = bytes([number << 3 | 2, len(content)]) + content
+    group = b"\xa3\x06" + field + b"\xa4\x06"  # field 100
+    inputs = pb.EmbedStreamRequest(batch=pb.StreamBatch(inputs=[text("")] * 50_000))
+    raw = group + inputs.SerializeToString()
+    assert len(pb.EmbedStreamRequest.FromString(raw).batch.inputs) == 50_000
+    assert has_too_many_fields(raw, 1024, BATCH)
+
+
 def test_what_is_no_message_is_left_to_the_parser() -> None:
     for raw in (b"\xff" * 100_000, b"\x0a" + b"\xff" * 100_000, bytes([10, 255, 255, 127]) * 1):
         assert not has_too_many_fields(raw, 1024)

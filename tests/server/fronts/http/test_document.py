@@ -162,6 +162,6 @@ def test_tokens_are_in_it_where_calls_need_them(tiny_checkpoint: Path, tmp_path:
 
 
 def test_two_parts_do_not_describe_one_thing() -> None:
-    part: dict[str, Any] = {"paths": {"/a": {}}, "schemas": {}}
+    part: dict[str, Any] = {"paths": {"/a": {"get": {}}}, "schemas": {}}
     with pytest.raises(ValueError, match="/a"):
         build_document([part, part], "m", with_tokens=False)

@@ -8,7 +8,7 @@ counts. A bad text never ends the stream, and a queue without room only slows it
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +25,14 @@ from gemwire_server.fronts.grpc.gemwire_v1.messages import (
 )
 from gemwire_server.fronts.grpc.gemwire_v1.wire import (
     BESIDE_RESULTS,
-    delimited,
     results_that_fit,
     stream_results,
 )
 from gemwire_server.fronts.grpc.handlers import Context, parse
 from gemwire_server.fronts.grpc.message_limits import Layout
+from gemwire_server.fronts.grpc.records import delimited
 from gemwire_server.fronts.grpc.status import duration
+from gemwire_server.fronts.grpc.streams import STREAM_AGE, sent
 from gemwire_server.service.call import Call
 from gemwire_server.service.requests import CheckedOptions
 from gemwire_server.service.results import Timing, Tokenized
@@ -45,11 +46,6 @@ MESSAGE_BYTES = 1 << 20
 RECONNECT_SECONDS = 1.0
 # Grace period of a stream without unanswered texts, once its client was asked to go elsewhere.
 LINGER_SECONDS = 1.0
-
-
-# gRPC varies the age of a connection by a tenth. After this much of it, no connection takes new calls, so a
-# stream that moves gets another connection.
-STREAM_AGE = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +135,7 @@ class _Stream:
 
     async def serve(self) -> None:
         # Some clients send nothing before the headers, which gRPC would hold back for the first message.
-        await _sent(self._context.send_initial_metadata(()))
+        await sent(self._context.send_initial_metadata(()))
         opening = await self._read_opening()
         if opening is None:
             return
@@ -186,7 +182,7 @@ class _Stream:
         )
 
     async def _write(self, message: bytes) -> None:
-        await _sent(self._context.write(message))
+        await sent(self._context.write(message))
 
     async def _read_opening(self) -> pb.EmbedStreamRequest | None:
         """The first message; Stopped if the server drains before there is one."""
@@ -314,12 +310,3 @@ class _Stream:
         await self._write(header + body)
         self._unanswered -= count
         self._wake_reader.set()
-
-
-async def _sent(sending: Awaitable[None]) -> None:
-    """Waits until something is sent. Raises CancelledError where the client has gone: grpc.aio cancels the
-    call for that too, but a moment after sending has failed."""
-    try:
-        await sending
-    except grpc.aio.InternalError:
-        raise asyncio.CancelledError from None

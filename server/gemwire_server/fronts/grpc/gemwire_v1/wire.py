@@ -1,18 +1,14 @@
-"""Vectors, and spans of tokens, to the bytes of their messages, many at a time.
-
-protobuf's Python writes a repeated float from numpy element by element (120 us for 768 of them). A
-packed repeated float has the same bytes as a `bytes` field, and records of a batch have one size: so the
-rows of one numpy block are the records, copied once. The bytes equal protobuf's own.
-"""
+"""Vectors, and spans of tokens, to the bytes of their messages, many at a time."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.errors import GemwireError
+from gemwire_server.fronts.grpc.records import Field, block, delimited, varint
 from gemwire_server.fronts.grpc.status import to_status
 from gemwire_server.service.results import EmbedResults
 from gemwire_server.service.vectors import (
@@ -23,9 +19,6 @@ from gemwire_server.service.vectors import (
     encode,
     little_endian,
 )
-
-Field = bytes | Bytes
-"""Part of a record: the same bytes in every record, or uint8 [n, width] with a row for each."""
 
 ENCODING_NUMBERS: dict[Encoding, int] = {
     each: pb.VectorEncoding.Value(f"VECTOR_ENCODING_{each.name}") for each in Encoding
@@ -59,7 +52,7 @@ def errors_that_fit(limit: int) -> int:
 def embed_response(results: EmbedResults, form: VectorFormat, rest: pb.EmbedResponse) -> bytes:
     """EmbedResponse of one text; `rest` has the other fields."""
     record = delimited(EMBED_RESPONSE_EMBEDDING, _embedding(results, slice(0, 1), form))
-    return _block(record, 1) + rest.SerializeToString()
+    return block(record, 1) + rest.SerializeToString()
 
 
 def batch_response(results: EmbedResults, form: VectorFormat, rest: pb.BatchEmbedResponse) -> bytes:
@@ -71,7 +64,7 @@ def batch_response(results: EmbedResults, form: VectorFormat, rest: pb.BatchEmbe
             pieces.append(RESULTS + varint(len(result)) + result)
             continue
         record = delimited(EMBED_RESULT_EMBEDDING, _embedding(results, rows, form))
-        pieces.append(_block(delimited(RESULTS, record), rows.stop - rows.start))
+        pieces.append(block(delimited(RESULTS, record), rows.stop - rows.start))
     return b"".join([*pieces, rest.SerializeToString()])
 
 
@@ -88,7 +81,7 @@ def stream_results(results: EmbedResults, ids: NDArray[np.uint64], form: VectorF
         record = delimited(STREAM_RESULT_EMBEDDING, _embedding(results, rows, form))
         if ids[rows.start] != 0:
             record = [STREAM_RESULT_ID, little_endian(ids[rows], "<u8"), *record]
-        pieces.append(_block(delimited(RESULTS, record), rows.stop - rows.start))
+        pieces.append(block(delimited(RESULTS, record), rows.stop - rows.start))
     return b"".join(pieces)
 
 
@@ -103,7 +96,7 @@ def token_spans(spans: NDArray[np.uint32]) -> bytes:
         for tag, column, width in zip((SPAN_START, SPAN_END), spans.T, widths[start], strict=True):
             if width:
                 record += [tag, _varints(column[start:stop], int(width))]
-        pieces.append(_block(delimited(SPANS, record), stop - start))
+        pieces.append(block(delimited(SPANS, record), stop - start))
     return b"".join(pieces)
 
 
@@ -143,30 +136,3 @@ def _embedding(results: EmbedResults, rows: slice, form: VectorFormat) -> list[F
     if results.truncated[rows.start]:
         fields.append(TRUNCATED + b"\x01")
     return fields
-
-
-def delimited(tag: bytes, fields: Sequence[Field]) -> list[Field]:
-    """The fields as one length-delimited field."""
-    width = sum(len(field) if isinstance(field, bytes) else field.shape[1] for field in fields)
-    return [tag + varint(width), *fields]
-
-
-def _block(record: Sequence[Field], count: int) -> bytes:
-    """`count` records end to end, by one copy."""
-    parts = [np.frombuffer(f, np.uint8) if isinstance(f, bytes) else f for f in record]
-    block = np.empty((count, sum(part.shape[-1] for part in parts)), np.uint8)
-    at = 0
-    for part in parts:
-        block[:, at : at + part.shape[-1]] = part
-        at += part.shape[-1]
-    return block.tobytes()
-
-
-def varint(value: int) -> bytes:
-    """protobuf's base-128 integer (protobuf.dev/programming-guides/encoding)."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

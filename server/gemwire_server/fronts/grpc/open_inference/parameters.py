@@ -6,7 +6,7 @@ from typing import TypeVar
 from gemwire_compat import open_inference_pb2 as pb
 from gemwire_server.dialects.prompts import choose_prompt
 from gemwire_server.errors import InvalidInput
-from gemwire_server.service.requests import EmbedOptions
+from gemwire_server.service.requests import EmbedOptions, check_prompt_length
 from gemwire_server.text.tokenizer import Truncation
 
 T = TypeVar("T")
@@ -68,7 +68,9 @@ def read_options(parameters: Parameters) -> tuple[EmbedOptions, str]:
         normalize=_one_of(parameters, "normalize", TRUTHS, True),
         priority=_priority(parameters),
     )
-    return options, _string(parameters, "title")
+    title = _string(parameters, "title")
+    check_prompt_length(title, path_of("title"))
+    return options, title
 
 
 def check_tensor_parameters(parameters: Parameters, tensor: str) -> None:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from gemwire_compat import open_inference_pb2 as pb
-from gemwire_server.errors import GemwireError
 
 
 @dataclass(slots=True)
@@ -23,7 +22,7 @@ class Statistics:
         """A request that arrived then, on the scale of `time.monotonic`, until the block ends."""
         try:
             yield
-        except GemwireError:
+        except Exception:
             _add(self.fail, arrived)
             raise
         _add(self.success, arrived)

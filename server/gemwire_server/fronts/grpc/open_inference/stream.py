@@ -28,6 +28,7 @@ from gemwire_server.fronts.grpc.open_inference.inference import (
 )
 from gemwire_server.fronts.grpc.open_inference.statistics import Statistics
 from gemwire_server.fronts.grpc.open_inference.wording import worded
+from gemwire_server.fronts.grpc.streams import STREAM_AGE, sent
 from gemwire_server.service.call import Call
 from gemwire_server.service.requests import CheckedOptions
 from gemwire_server.service.results import Tokenized
@@ -38,9 +39,6 @@ Work = Callable[[], Awaitable[pb.ModelInferResponse]]
 
 FINAL = "triton_final_response"
 """Triton's parameter that marks the last response to a request."""
-
-# gRPC varies the age of a connection by a tenth. After this much of it, no connection takes new calls.
-STREAM_AGE = 1.1
 
 
 class StreamService:
@@ -102,13 +100,15 @@ class _Stream:
         self._leaving.set()
 
     async def serve(self) -> None:
+        # Some clients send nothing before the headers, which gRPC would hold back for the first message.
+        await sent(self._context.send_initial_metadata(()))
         reader = asyncio.create_task(self._read_all())
         timer = None
         if self._streams.max_age:
             timer = asyncio.get_running_loop().call_later(self._streams.max_age, self.leave)
         try:
             while (answer := await self._answers.get()) is not None:
-                await self._write(await answer.response)
+                await sent(self._context.write(await answer.response))
                 self._unanswered -= answer.cost
                 self._wake_reader.set()
             await reader  # raises what ended it
@@ -117,13 +117,6 @@ class _Stream:
                 timer.cancel()
             for task in (reader, *self._tasks):
                 task.cancel()
-
-    async def _write(self, response: bytes) -> None:
-        try:
-            await self._context.write(response)
-        except grpc.aio.InternalError:
-            # The client has gone: grpc.aio cancels the call for that too, but a moment later.
-            raise asyncio.CancelledError from None
 
     async def _read_all(self) -> None:
         """Starts work on each request until the client half-closes. Raises Stopped where the server leaves

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from gemwire_compat import vllm_engine_pb2 as pb
 from gemwire_server.errors import Unsupported
-from gemwire_server.fronts.grpc.gemwire_v1.wire import varint
+from gemwire_server.fronts.grpc.records import varint
 from gemwire_server.service.call import Call
 from gemwire_server.service.requests import EmbedOptions, Input
 from gemwire_server.service.service import Service

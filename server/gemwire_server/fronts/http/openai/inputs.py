@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gemwire_server.errors import InvalidInput
-from gemwire_server.service.requests import Input
+from gemwire_server.service.requests import Input, check_prompt_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,9 @@ def _check_ids(ids: list[Any], path: str, limits: InputLimits) -> None:
 def _titles(value: Any, count: int) -> Sequence[str]:
     """A title for each input, empty for none."""
     if value is None or isinstance(value, str):
-        return [value or ""] * count
+        title = value or ""
+        check_prompt_length(title, "title")
+        return [title] * count
     if not isinstance(value, list) or len(value) != count:
         raise InvalidInput(
             "WRONG_TYPE",

@@ -189,6 +189,11 @@ def test_health_and_reflection(served: Served) -> None:
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
         "inference.GRPCInferenceService",
+        "tei.v1.Embed",
+        "tei.v1.Info",
+        "tei.v1.Predict",
+        "tei.v1.Rerank",
+        "tei.v1.Tokenize",
         "vllm.grpc.engine.VllmEngine",
     }
     pool = descriptor_pool.DescriptorPool(database)

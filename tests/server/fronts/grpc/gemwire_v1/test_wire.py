@@ -13,8 +13,8 @@ from gemwire_server.fronts.grpc.gemwire_v1.wire import (
     results_that_fit,
     stream_results,
     token_spans,
-    varint,
 )
+from gemwire_server.fronts.grpc.records import varint
 from gemwire_server.fronts.grpc.status import duration, to_status
 from gemwire_server.service.results import EmbedResults
 from gemwire_server.service.vectors import Encoding, VectorFormat, cut, encode

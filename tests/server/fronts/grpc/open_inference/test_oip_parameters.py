@@ -72,6 +72,7 @@ BAD: list[tuple[dict[str, Value], str, str]] = [
     ({"truncate": 1.0}, "INVALID_PARAMETER", "parameters.truncate"),
     ({"priority": 11}, "UNSUPPORTED_PRIORITY", "parameters.priority"),
     ({"title": 1}, "INVALID_PARAMETER", "parameters.title"),
+    ({"title": "secret" * 1000, "task": "document"}, "PROMPT_TOO_LONG", "title has 6000"),
 ]
 
 

@@ -185,6 +185,23 @@ def test_a_drain_answers_what_was_read_and_ends_the_stream(
             assert error.retry_after is not None
 
 
+def test_headers_come_before_the_first_response(served: Served) -> None:
+    """Some clients send nothing before them."""
+    driven = Driven(served.channel)
+    headers = threading.Event()
+
+    def receive() -> None:
+        driven.responses.initial_metadata()
+        headers.set()
+
+    threading.Thread(target=receive, daemon=True).start()
+    try:
+        assert headers.wait(5)
+    finally:
+        driven.half_close()
+    assert list(driven.responses) == []
+
+
 def test_a_stream_ends_with_its_token(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

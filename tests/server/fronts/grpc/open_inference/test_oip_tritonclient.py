@@ -99,7 +99,7 @@ def test_description(printed: Any) -> None:
 
 
 def test_the_contract_is_tritons(printed: Any) -> None:
-    """Of what the server's .proto has: names, numbers, types and labels."""
+    """What the .proto of the server has: names, numbers, types and labels."""
     theirs, ours = printed["contract"], {}
 
     def add(message: Any) -> None:

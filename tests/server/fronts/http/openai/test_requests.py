@@ -95,6 +95,12 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
     ),
     ({"input": ["a", "b"], "title": ["t"]}, "title", "wrong_type", "an array of 2"),
     ({"input": "a", "title": 5}, "title", "wrong_type", "title must be"),
+    (
+        {"input": "a", "title": "secret" * 1000, "task": "document"},
+        "title",
+        "prompt_too_long",
+        "title has 6000 characters",
+    ),
     ({"input": ["a"], "title": [5]}, "title", "wrong_type", "title[0]"),
 ]  # fmt: skip
 

@@ -1,0 +1,48 @@
+"""/tokenize and /decode."""
+
+from functools import partial
+
+import orjson
+
+from gemwire_server.dialects.tei.tokens import Tokens
+from gemwire_server.fronts.http.tei import answers
+from gemwire_server.fronts.http.tei.requests import (
+    read_flag,
+    read_id_batches,
+    read_name,
+    read_object,
+    read_texts,
+)
+from gemwire_server.service.call import Call
+from gemwire_server.service.service import Service
+
+
+class TokenRoutes:
+    """Turns the texts of a request into tokens, and tokens into text."""
+
+    def __init__(self, service: Service, tokens: Tokens, *, max_values: int) -> None:
+        self._service = service
+        self._tokens = tokens
+        self._max_values = max_values
+
+    async def tokenize(self, raw: bytes, call: Call) -> bytes:
+        body = read_object(raw, self._max_values)
+        texts = read_texts(body.get("inputs"), self._service.max_inputs)
+        prompt_name = read_name(body, "prompt_name")
+        special = read_flag(body, "add_special_tokens", True)
+        parts: list[bytes] = []
+        count = 0
+        for text in texts:
+            found = await self._tokens.tokenize(text, prompt_name, call, add_special_tokens=special)
+            count += len(found.ids)
+            self._tokens.check_count(count)
+            parts.append(await self._service.run(partial(answers.tokens, found), len(found.ids)))
+        return answers.array(parts)
+
+    async def decode(self, raw: bytes, call: Call) -> bytes:
+        body = read_object(raw, self._max_values)
+        batches = read_id_batches(body.get("ids"), self._service.max_inputs)
+        skip = read_flag(body, "skip_special_tokens", True)
+        return orjson.dumps(
+            [await self._tokens.decode(ids, call, skip_special_tokens=skip) for ids in batches]
+        )
