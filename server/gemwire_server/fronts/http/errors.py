@@ -30,9 +30,9 @@ STATUSES_BY_REASON = {
 }
 
 
-def error_body(code: str, message: str) -> dict[str, Any]:
+def error_body(status: int, code: str, message: str) -> dict[str, Any]:
     """The error of a request that no API has seen, in the form that OpenAI's clients know."""
-    kind = "invalid_request_error"
+    kind = "server_error" if status >= 500 else "invalid_request_error"
     return {"error": {"message": message, "type": kind, "param": None, "code": code.lower()}}
 
 

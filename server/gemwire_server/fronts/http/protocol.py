@@ -202,7 +202,7 @@ class HttpConnection(HttpToolsProtocol):
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _write_error(self, status: int, code: str, message: str) -> None:
-        body = orjson.dumps(error_body(code, message))
+        body = orjson.dumps(error_body(status, code, message))
         headers = {
             "content-type": "application/json",
             "content-length": str(len(body)),

@@ -65,7 +65,7 @@ class Routes:
         message: str,
         headers: dict[str, str] | None = None,
     ) -> None:
-        body = orjson.dumps(error_body(code, message))
+        body = orjson.dumps(error_body(status, code, message))
         if has_body(read_headers(scope)):
             rest = partial(forget_body, receive, self._max_request_bytes)
             await reply(send, status, body, headers or {}, before_close=rest)

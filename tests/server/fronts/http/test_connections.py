@@ -40,6 +40,7 @@ def test_connections_above_the_limit_are_refused_and_the_others_go_on(
             with connected(served.http_address) as refused:
                 reply = refused.reply()
                 assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+                assert reply.json()["error"]["type"] == "server_error"
                 assert reply.headers["connection"] == "close"
                 assert refused.is_closed()
             first.send(ECHO + "[ 1]")
