@@ -15,8 +15,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 MAX_VALUES = 65536
 """Values and keys in a body, unless its API says otherwise: far more than the texts of one request."""
-# Of a request that is refused, so much is read and forgotten, so long: a client that sends its whole
-# request before it reads would not see the answer otherwise.
+# How much of a refused request is read and forgotten, in bodies of the largest size, and for how long. A
+# client that sends its whole request before it reads would not see the answer otherwise.
 LINGER_BODIES = 8
 LINGER_SECONDS = 5.0
 

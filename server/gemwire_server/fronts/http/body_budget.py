@@ -2,10 +2,10 @@
 
 from gemwire_server.errors import Overloaded
 
-# So many bodies of the largest size. Their texts are far more than the queue of the engine takes.
+# The budget, in bodies of the largest size. Their texts are far more than the queue of the engine takes.
 LARGEST_BODIES = 4
-# What every body may have besides: small requests pass where large ones have used the budget up. uvicorn
-# reads so much of a body before it is asked to.
+# The bytes of each body that the budget does not count: small requests pass where large ones have used the
+# budget up. uvicorn reads as much of a body before the server asks for any.
 FREE_BYTES = 65536
 
 
@@ -41,7 +41,7 @@ class BodyShare:
         self._taken = 0
 
     def grow_to(self, size: int) -> None:
-        """The body has so many bytes. Raises Overloaded."""
+        """Takes what a body of `size` bytes needs. Raises Overloaded."""
         more = size - FREE_BYTES - self._taken
         if more > 0:
             self._budget.take(more)

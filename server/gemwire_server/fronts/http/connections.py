@@ -8,8 +8,8 @@ from typing import Protocol, Self
 
 from gemwire_server.config.options import ServerConfig
 
-# A request in HTTP/1.1 has a connection to itself: so many connections as calls may be open can be at work
-# and as many more can be idle in the pools of clients.
+# In HTTP/1.1 a request under way has a connection to itself: as many connections as calls may be open can
+# be at work, and as many more can be idle in the pools of clients.
 CONNECTIONS_PER_CALL = 2
 # From the first byte of a request, or from the connection's beginning, to the end of its headers.
 HEADER_SECONDS = 10.0

@@ -1,4 +1,4 @@
-"""The time that a client gives its request, where its headers tell."""
+"""The time that a client gives its request in a header."""
 
 import math
 from collections.abc import Mapping

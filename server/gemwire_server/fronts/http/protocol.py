@@ -15,15 +15,15 @@ from gemwire_server.fronts.http.connections import Connections
 from gemwire_server.fronts.http.errors import error_body
 from gemwire_server.fronts.http.replies import Scope, Send, send_in_pieces
 
-# Requests that are answered one after the other, of a client that does not wait for answers.
+# The most requests that wait on a connection whose client does not wait for answers.
 MAX_PIPELINED = 16
-# Of one body: each costs a call of Python, however small it is.
+# The most chunks of a body: each costs a call of Python, however small it is.
 MAX_CHUNKS = 65536
 # Headers that say where a body ends.
 FRAMING = (b"content-length", b"transfer-encoding")
 # As in gRPC, each header counts with so many bytes more.
 HEADER_OVERHEAD = 32
-# So long a refused client may go on sending, for what is unread at the close destroys the answer.
+# How long a refused client may go on sending: bytes that are unread at the close destroy the answer.
 LINGER_SECONDS = 1.0
 
 

@@ -18,7 +18,7 @@ class Embeddings:
         self._service = service
         self._names = names
         self._max_response_bytes = config.max_response_bytes
-        # Of more ids than the queue takes, a request would be refused.
+        # A request of more ids than the queue takes would be refused.
         ids = config.max_queue_tokens if config.http_token_ids else 0
         # A title may go with each input.
         self._max_values = MAX_VALUES + 2 * service.max_inputs + ids

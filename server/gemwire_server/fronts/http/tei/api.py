@@ -40,7 +40,7 @@ class Tei:
 
     def __init__(self, service: Service, config: ServerConfig) -> None:
         checks = Checks(service)
-        # Of more ids than the queue takes, a request would be refused.
+        # A request of more ids than the queue takes would be refused.
         max_values = MAX_VALUES + service.max_inputs + config.max_queue_tokens
         limit = config.max_response_bytes
         embed = EmbedRoutes(
