@@ -176,9 +176,14 @@ class HttpConnection(HttpToolsProtocol):
     # What the application answers.
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_if_open(message: MutableMapping[str, Any]) -> None:
+            # To write to a connection that was lost makes event loops log.
+            if not self.transport.is_closing():
+                await send(message)
+
         async def send_counted(message: MutableMapping[str, Any]) -> None:
             self._answer_bytes = len(message.get("body", b""))
-            await send_in_pieces(send, message)
+            await send_in_pieces(send_if_open, message)
             self._answer_bytes = 0
             if not self.flow.write_paused and not self._running.disconnected:
                 self._was_read()

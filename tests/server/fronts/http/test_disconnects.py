@@ -1,5 +1,8 @@
 """Clients that leave: what they asked for is not computed, and the call counts as cancelled."""
 
+import logging
+import socket
+import struct
 import time
 from pathlib import Path
 
@@ -62,6 +65,23 @@ def test_a_client_that_leaves_with_a_request_behind_the_first(
         page = scrape_until(served.metrics_address, at_rest)
         assert page.total("gemwire_calls_ended_total", code="CANCELLED", **calls) == 1
         assert page.labels("gemwire_calls_started_total", "method") == {"Slow"}
+
+
+def test_answers_to_clients_that_left_make_no_lines_in_the_log(
+    tiny_checkpoint: Path, small_api: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        running(str(tiny_checkpoint), http_address="127.0.0.1:0") as served,
+        caplog.at_level(logging.WARNING),
+    ):
+        for _ in range(20):
+            with connected(served.http_address) as leaving:
+                leaving.post("/zeros", b"4000000")
+                leaving.socket.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
+        assert post(served.http_address, "/echo", b"[]").status == 200
+    assert not caplog.records
 
 
 def test_a_client_that_leaves_in_its_body_is_no_call(
