@@ -1,13 +1,17 @@
-"""Answers of tei.v1 within --max-response-bytes."""
+"""Answers of tei.v1 within --max-response-bytes, and what a client that does not read can make a server
+hold."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from gemwire_compat import tei_pb2 as pb
 from support.harness import Served, running
+from support.server_process import server_process
 from support.tei import Tei, until_failure
 
 LIMIT = 65536
@@ -65,3 +69,25 @@ def test_a_stream_refuses_what_a_call_refuses(
     assert found.startswith(f"Input validation error: {message}")
     assert found.endswith("--max-response-bytes is 65536: send less at once")
     assert tei.error(f"{method}Stream", iter([request_])) == (code, found)
+
+
+def test_a_client_that_does_not_read_holds_few_answers(tiny_checkpoint: Path) -> None:
+    """256 answers of 0.7 MB are 180 MB, where each request has 40 kB."""
+    with (
+        server_process(tiny_checkpoint) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        tei = Tei(channel)
+        ids = [token.id for token in tei.Tokenize(pb.EncodeRequest(inputs=" " * 16)).tokens]
+        request = pb.DecodeRequest(ids=ids[:1] * 40000)
+        size = tei.Decode(request).ByteSize()
+        assert size > 16 * len(request.SerializeToString()) / 2
+        before = server.resident_mib()
+        answers = tei.DecodeStream(iter([request] * 256))
+        answers.initial_metadata()
+        peak, end = 0.0, time.monotonic() + 4.0
+        while time.monotonic() < end:
+            peak = max(peak, server.resident_mib())
+            time.sleep(0.02)
+        assert peak - before < 60
+        assert sum(answer.ByteSize() == size for answer in answers) == 256
