@@ -109,12 +109,15 @@ $(REFERENCES): .ci/references.txt $(DEV)
 	@touch $@
 
 # Clients of other servers, each set in a folder that a script of the tests reads instead of the venv's packages.
+NO_PEERS := "not installed: without network, $(BIN)/python -m pytest runs all tests but those of other servers' clients"
 $(PEERS): .ci/peer-clients.txt .ci/peer-constraints.txt $(DEV)
 	@echo "installing clients of other servers into .venv/peers (once)" >&2
 	@rm -rf .venv/peers
 	@grep -v '^#' $< | while read -r name packages; do \
 		$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-warn-conflicts --no-compile \
 			-c .ci/peer-constraints.txt --target .venv/peers/$$name $$packages || exit 1; \
-	done
-	@! command -v npm >/dev/null || npm install --silent --no-save --prefix .venv/peers/npm openai@6.49.0
+	done || { echo $(NO_PEERS) >&2; exit 1; }
+	@! command -v npm >/dev/null || \
+		npm install --loglevel error --no-fund --no-audit --no-save --prefix .venv/peers/npm openai@6.49.0 >/dev/null || \
+		{ rm -rf .venv/peers/npm; echo $(NO_PEERS) >&2; exit 1; }
 	@touch $@

@@ -33,9 +33,8 @@ def sets() -> list[str]:
 
 def parameter(name: str, *values: str) -> ParameterSet:
     """A set and further values for a test's `parametrize`; skipped where the set is not installed."""
-    mark = pytest.mark.skipif(
-        not (FOLDER / name).is_dir(), reason=f"the clients of .ci/{LIST.name} are not installed"
-    )
+    what = "the packages for Node.js" if name == NPM else f"the clients of .ci/{LIST.name}"
+    mark = pytest.mark.skipif(not (FOLDER / name).is_dir(), reason=f"{what} are not installed")
     return pytest.param(name, *values, id=" ".join([name, *values]), marks=mark)
 
 

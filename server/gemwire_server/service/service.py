@@ -169,17 +169,22 @@ class Service:
         call: Call,
         paths: Sequence[str] | None = None,
         field: str = "inputs",
+        *,
+        token_bytes: int = 0,
     ) -> tuple[TokenResults, Timing]:
         """The final hidden state of every token that the model sees, whatever `options.output` is.
 
         `paths` and errors are as for `embed`. Raises InvalidInput also for rows of more bytes than
-        --max-response-bytes, before they are computed.
+        --max-response-bytes, before they are computed. A row has `token_bytes` in the answer, with 0 those
+        of its numbers alone.
         """
         assert self._token_states is not None
         self.check_count(len(inputs), field)
         if paths is None:
             paths = [f"{field}[{i}]" for i in range(len(inputs))]
-        return await self._token_states.embed(inputs, options, call, paths, field)
+        return await self._token_states.embed(
+            inputs, options, call, paths, field, token_bytes=token_bytes
+        )
 
     def check_similarity(
         self,

@@ -35,25 +35,28 @@ class TokenStates:
         call: Call,
         paths: Sequence[str],
         field: str,
+        *,
+        token_bytes: int = 0,
     ) -> tuple[TokenResults, Timing]:
         """As `Embedder.embed`, for the output TOKENS. Raises InvalidInput also for states of more bytes
-        than an answer may have."""
+        than an answer may have: `token_bytes` a token, with 0 those of its numbers alone."""
         options = replace(options, output=Output.TOKENS)
         check_quota(call)
         with self._embedder.admitted(inputs, options, call):
             tokenized = await self._embedder.tokenize(inputs, options, call, paths)
         tokenize_seconds = time.monotonic() - call.arrived
-        self._check_size(token_count(tokenized), field)
+        self._check_size(token_count(tokenized), token_bytes, field)
         results = TokenResults.without_rows(tokenized)
         steps = await self._compute_within_quota(results, tokenized, options, call, field)
         return results, Timing.of(call.arrived, tokenize_seconds, steps)
 
-    def _check_size(self, tokens: int, field: str) -> None:
-        size, limit = tokens * self._embedder.model.hidden_size * 4, self._max_response_bytes
+    def _check_size(self, tokens: int, token_bytes: int, field: str) -> None:
+        size = tokens * (token_bytes or self._embedder.model.hidden_size * 4)
+        limit = self._max_response_bytes
         if size > limit:
             raise InvalidInput(
                 "RESPONSE_TOO_LARGE",
-                f"the states of {tokens} tokens have {size} bytes; the server's limit, "
+                f"the states of {tokens} tokens can have {size} bytes; the server's limit, "
                 f"--max-response-bytes, is {limit}: send fewer or shorter texts a call",
                 field=field,
                 tokens=tokens,

@@ -52,12 +52,17 @@ class Embedding:
         return Embedded(cut(results.vectors, form.vectors), metadata)
 
     async def embed_all(
-        self, texts: Sequence[Text], options: TextOptions, call: Call
+        self, texts: Sequence[Text], options: TextOptions, call: Call, *, token_bytes: int
     ) -> EmbeddedTokens:
-        """The final hidden states of the tokens of each text. Raises as `embed`."""
+        """The final hidden states of the tokens of each text, of which a token has up to `token_bytes` in
+        the answer. Raises as `embed`, and InvalidInput for more than an answer may have."""
         checked = await self._check(texts, options, call)
         results, timing = await self._service.embed_tokens(
-            [each.input for each in checked], checked[0].options, call, _paths(checked)
+            [each.input for each in checked],
+            checked[0].options,
+            call,
+            _paths(checked),
+            token_bytes=token_bytes,
         )
         results.raise_first_error()
         metadata = Metadata.of(_characters(checked), results.token_counts.tolist(), timing)

@@ -13,8 +13,6 @@ from gemwire_server.service.call import Call
 from gemwire_server.service.requests import EmbedOptions, Input, PromptText
 from gemwire_server.service.service import Service
 
-# Fewer bytes than any token takes in an answer.
-BYTES_PER_TOKEN = 8
 # Bytes of an answer beside its text.
 BESIDE_TEXT = 16
 
@@ -52,15 +50,13 @@ class Tokens:
     async def tokenize(
         self, text: str, prompt_name: str | None, call: Call, *, add_special_tokens: bool
     ) -> TextTokens:
-        """The tokens of prompt and text. Raises Refused, and InvalidInput for more tokens than an answer
-        may have."""
+        """The tokens of prompt and text. Raises Refused and InvalidInput."""
         whole = self._checks.check_to_tokenize(text, prompt_name)
         tokenized = await self._service.tokenize(
             Input(whole), self._options, call, "inputs", spans=True
         )
         ids, spans = tokenized.ids, tokenized.spans
         assert spans is not None
-        self.check_count(len(ids))
         # Every token of the text has a byte or more of it; an added one has none.
         added = spans[:, 1] == 0
         if not add_special_tokens:
@@ -70,23 +66,26 @@ class Tokens:
         source = whole.encode()
         return TextTokens(ids, whole_characters(source, spans), source, names)
 
-    def check_count(self, tokens: int) -> None:
-        """Raises InvalidInput for more tokens than an answer may have."""
-        if tokens * BYTES_PER_TOKEN > self._max_response_bytes:
-            raise self._too_large(f"the {tokens} tokens of the request have")
+    def check_answer(self, size: int) -> None:
+        """Raises InvalidInput for more bytes than an answer may have."""
+        if size > self._max_response_bytes:
+            raise self._too_large("the texts of the request have")
 
     async def decode(self, ids: Sequence[int], call: Call, *, skip_special_tokens: bool) -> str:
         """The text of the ids; those that the vocabulary lacks are left out. Raises Refused where there are
         none, and InvalidInput for a text of more bytes than an answer may have."""
         if not len(ids):
             raise refused("EMPTY_TEXT", "`input_ids` cannot be empty", "ids")
+        if len(ids) > self._max_response_bytes:  # most ids have a byte or more
+            raise self._too_large(f"{len(ids)} ids have")
         vocabulary = self._service.model.vocabulary_size
+        known = await self._service.run(
+            lambda: [token for token in ids if token < vocabulary], len(ids)
+        )
         parts: list[str] = []
         size = 0
         async for part in self._service.detokenize(
-            [token for token in ids if token < vocabulary],
-            call,
-            keep_special_tokens=not skip_special_tokens,
+            known, call, keep_special_tokens=not skip_special_tokens
         ):
             size += len(part.encode())
             if size > self._max_response_bytes - BESIDE_TEXT:

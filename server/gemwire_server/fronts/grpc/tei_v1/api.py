@@ -21,6 +21,8 @@ from gemwire_server.service.service import Service
 
 # An answer to EmbedAll has megabytes: so many of a stream wait to be written at most.
 INFLIGHT_OF_ALL = 8
+# A character becomes a token with its place, and an id of a byte the longest piece of the vocabulary.
+GROWTH_OF_TOKENS = 32
 
 
 class TeiV1:
@@ -58,9 +60,13 @@ class TeiV1:
             "Rerank": {"Rerank": unserved.rerank, "RerankStream": unserved.rerank_stream},
             "Tokenize": {
                 "Tokenize": tokenize.tokenize,
-                "TokenizeStream": stream(pb.EncodeRequest, tokenize.tokenize_group),
+                "TokenizeStream": stream(
+                    pb.EncodeRequest, tokenize.tokenize_group, growth=GROWTH_OF_TOKENS
+                ),
                 "Decode": tokenize.decode,
-                "DecodeStream": stream(pb.DecodeRequest, tokenize.decode_group),
+                "DecodeStream": stream(
+                    pb.DecodeRequest, tokenize.decode_group, growth=GROWTH_OF_TOKENS
+                ),
             },
         }
 

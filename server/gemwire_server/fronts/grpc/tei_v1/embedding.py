@@ -9,11 +9,12 @@ from itertools import groupby
 
 from gemwire_compat import tei_pb2 as pb
 from gemwire_server.config.options import ServerConfig
-from gemwire_server.dialects.tei.embedding import Embedding
+from gemwire_server.dialects.tei.embedding import EmbeddedTokens, Embedding
 from gemwire_server.dialects.tei.metadata import Metadata
 from gemwire_server.dialects.tei.requests import Checked, Checks
 from gemwire_server.errors import GemwireError
 from gemwire_server.fronts.grpc.tei_v1.messages import (
+    BESIDE_ROW,
     embed_all_response,
     embed_responses,
     read_embed,
@@ -36,6 +37,7 @@ class EmbedService:
         self._checks = checks
         self._embedding = Embedding(service, checks)
         self._group_tokens = min(config.max_batch_tokens, config.max_queue_tokens)
+        self._token_bytes = 4 * service.model.hidden_size + BESIDE_ROW
 
     async def embed(self, request: pb.EmbedRequest, call: Call) -> bytes:
         options = read_embed(request)
@@ -45,11 +47,16 @@ class EmbedService:
         return response
 
     async def embed_all(self, request: pb.EmbedAllRequest, call: Call) -> bytes:
-        options = read_embed_all(request)
-        embedded = await self._embedding.embed_all([request.inputs], options, call)
+        embedded = await self._rows(request, call)
         call.headers = embedded.metadata.headers()
         (rows,) = embedded.rows
         return embed_all_response(rows, embedded.metadata)
+
+    async def _rows(self, request: pb.EmbedAllRequest, call: Call) -> EmbeddedTokens:
+        options = read_embed_all(request)
+        return await self._embedding.embed_all(
+            [request.inputs], options, call, token_bytes=self._token_bytes
+        )
 
     async def embed_group(self, group: Group) -> None:
         """Answers requests of EmbedStream. Neighbours with the same options are computed together."""
@@ -99,10 +106,7 @@ class EmbedService:
             # The times of an answer begin with its request, and those of a call with the stream.
             call = replace(group.call, arrived=item.arrived, texts=0, tokens=0)
             try:
-                options = read_embed_all(item.request)
-                embedded = await group.flow.patiently(
-                    partial(self._embedding.embed_all, [item.request.inputs], options, call)
-                )
+                embedded = await group.flow.patiently(partial(self._rows, item.request, call))
                 item.answer = embed_all_response(embedded.rows[0], embedded.metadata)
             except GemwireError as error:
                 item.answer = error.forgetting()

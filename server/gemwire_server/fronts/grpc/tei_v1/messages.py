@@ -18,6 +18,9 @@ LEFT = pb.TRUNCATION_DIRECTION_LEFT
 DIRECTIONS = pb.TruncationDirection.values()
 # Field tags: number << 3 | wire type.
 EMBEDDINGS, TOKEN_EMBEDDINGS, METADATA = b"\x0a", b"\x0a", b"\x12"
+# The most bytes of a row in EmbedAllResponse beside its numbers, with its share of the metadata: a text
+# has three tokens or more.
+BESIDE_ROW = 48
 
 
 def read_embed(raw: pb.EmbedRequest) -> TextOptions:

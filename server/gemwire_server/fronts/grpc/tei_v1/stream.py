@@ -81,11 +81,14 @@ class Streams:
         call: Call,
         *,
         max_inflight: int | None = None,
+        growth: int = 1,
     ) -> None:
         """Answers a stream of requests of that kind, of which no more than `max_inflight` are unanswered
-        where fewer are allowed than the configured number."""
+        where fewer are allowed than the configured number. An answer can have `growth` times the bytes of
+        its request."""
         inflight = min(max_inflight or self.max_inflight, self.max_inflight)
-        stream = _Stream(self, kind, work, context, call, inflight)
+        inflight_bytes = self.max_inflight_bytes // growth
+        stream = _Stream(self, kind, work, context, call, inflight, inflight_bytes)
         self._open.add(stream)
         try:
             await stream.serve()
@@ -102,10 +105,11 @@ class _Stream:
         context: Context,
         call: Call,
         max_inflight: int,
+        max_inflight_bytes: int,
     ) -> None:
         self._service = streams.service
         self._max_inflight = max_inflight
-        self._max_inflight_bytes = streams.max_inflight_bytes
+        self._max_inflight_bytes = max_inflight_bytes
         self._max_age = streams.max_age
         self._kind = kind
         self._work = work

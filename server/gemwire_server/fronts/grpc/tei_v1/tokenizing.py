@@ -22,9 +22,11 @@ class TokenizeService:
             call,
             add_special_tokens=request.add_special_tokens,
         )
-        return await self._service.run(
+        answer = await self._service.run(
             lambda: encode_response(tokens).SerializeToString(), len(tokens.ids)
         )
+        self._tokens.check_answer(len(answer))
+        return answer
 
     async def decode(self, request: pb.DecodeRequest, call: Call) -> bytes:
         text = await self._tokens.decode(

@@ -3,6 +3,8 @@
 from gemwire_server.dialects.tei.embedding import Embedding
 from gemwire_server.dialects.tei.errors import Empty
 from gemwire_server.fronts.http.tei.answers import (
+    BESIDE_NUMBERS,
+    FLOAT_BYTES,
     NUMBERS_PER_MICROSECOND,
     array,
     check_size,
@@ -48,7 +50,8 @@ class EmbedRoutes:
         body = read_object(raw, self._max_values)
         texts = read_inputs(body.get("inputs"), self._service.max_inputs)
         options = read_options(body, of_vectors=False)
-        embedded = await self._embedding.embed_all(texts, options, call)
+        token_bytes = FLOAT_BYTES * self._service.model.hidden_size + BESIDE_NUMBERS
+        embedded = await self._embedding.embed_all(texts, options, call, token_bytes=token_bytes)
         call.headers = embedded.metadata.headers()
         size = sum(rows.size for rows in embedded.rows)
         return await self._service.run(

@@ -16,6 +16,9 @@ from gemwire_server.fronts.http.tei.requests import (
 from gemwire_server.service.call import Call
 from gemwire_server.service.service import Service
 
+# Brackets and comma: bytes of an answer beside a text's part of it.
+BESIDE_PART = 2
+
 
 class TokenRoutes:
     """Turns the texts of a request into tokens, and tokens into text."""
@@ -31,18 +34,24 @@ class TokenRoutes:
         prompt_name = read_name(body, "prompt_name")
         special = read_flag(body, "add_special_tokens", True)
         parts: list[bytes] = []
-        count = 0
+        size = 0
         for text in texts:
             found = await self._tokens.tokenize(text, prompt_name, call, add_special_tokens=special)
-            count += len(found.ids)
-            self._tokens.check_count(count)
-            parts.append(await self._service.run(partial(answers.tokens, found), len(found.ids)))
+            part = await self._service.run(partial(answers.tokens, found), len(found.ids))
+            size += len(part) + BESIDE_PART
+            self._tokens.check_answer(size)
+            parts.append(part)
         return answers.array(parts)
 
     async def decode(self, raw: bytes, call: Call) -> bytes:
         body = read_object(raw, self._max_values)
         batches = read_id_batches(body.get("ids"), self._service.max_inputs)
         skip = read_flag(body, "skip_special_tokens", True)
-        return orjson.dumps(
-            [await self._tokens.decode(ids, call, skip_special_tokens=skip) for ids in batches]
-        )
+        parts: list[bytes] = []
+        size = 0
+        for ids in batches:
+            part = orjson.dumps(await self._tokens.decode(ids, call, skip_special_tokens=skip))
+            size += len(part) + BESIDE_PART
+            self._tokens.check_answer(size)
+            parts.append(part)
+        return answers.array(parts)

@@ -151,6 +151,29 @@ def test_more_texts_than_an_answer_holds(tiny_checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("/embed_all", {"inputs": "a 1" * 30}, "the states of "),
+        ("/tokenize", {"inputs": ["a 1" * 300] * 2}, "the texts of the request have too many bytes"),
+        ("/decode", {"ids": [[5] * 3000] * 3}, "the texts of the request have too many bytes"),
+    ],
+)  # fmt: skip
+def test_an_answer_of_more_bytes_than_the_limit(
+    tiny_checkpoint: Path, path: str, body: dict[str, Any], message: str
+) -> None:
+    options = {"http_address": "127.0.0.1:0", "max_response_bytes": 65536}
+    with running(str(tiny_checkpoint), **options) as served:
+        [(field, value)] = body.items()
+        half = value[: len(value) // 2]
+        answer = request(served.http_address, path, {field: half, "skip_special_tokens": False})
+        assert answer.status == 200 and len(answer.raw) <= 65536
+        answer = request(served.http_address, path, {field: value, "skip_special_tokens": False})
+        assert (answer.status, answer.json["error_type"]) == (413, "Validation")
+        assert answer.json["error"].startswith(INVALID + message)
+        assert "--max-response-bytes" in answer.json["error"]
+
+
+@pytest.mark.parametrize(
     ("error", "status", "kind", "message"),
     [
         (InvalidInput("BODY_TOO_LARGE", "m"), 413, "Validation", "m"),
