@@ -34,16 +34,16 @@ def status_until(address: str, path: str, wanted: int) -> Reply:
 def test_an_engine_that_dies_shows_in_readyz_until_its_successor_serves(
     fronts: ServerProcess,
 ) -> None:
-    assert post(fronts.http, "/v1/embeddings", BODY).status == 200
+    assert post(fronts.http, "/v1/embeddings", BODY, content_type="application/json").status == 200
     (engine,) = fronts.children("engine")
     os.kill(engine, signal.SIGKILL)
     status_until(fronts.http, "/readyz", 503)
     assert get(fronts.http, "/healthz").status == 200
-    reply = post(fronts.http, "/v1/embeddings", BODY)
+    reply = post(fronts.http, "/v1/embeddings", BODY, content_type="application/json")
     if reply.status != 200:  # else the next engine serves already
         assert (reply.status, "retry-after" in reply.headers) == (503, True)
     status_until(fronts.http, "/readyz", 200)
-    assert post(fronts.http, "/v1/embeddings", BODY).status == 200
+    assert post(fronts.http, "/v1/embeddings", BODY, content_type="application/json").status == 200
 
 
 def test_fronts_that_drain_answer_every_client(fronts: ServerProcess) -> None:
@@ -55,7 +55,7 @@ def test_fronts_that_drain_answer_every_client(fronts: ServerProcess) -> None:
         try:
             with connected(fronts.http) as connection:
                 while True:
-                    connection.post("/v1/embeddings", BODY)
+                    connection.post("/v1/embeddings", BODY, content_type="application/json")
                     reply = connection.reply()
                     outcomes.append(reply.status)
                     if reply.headers.get("connection") == "close":

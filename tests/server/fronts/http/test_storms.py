@@ -29,7 +29,10 @@ def server(tiny_checkpoint: Path) -> Iterator[ServerProcess]:
     flags = ("--http-address", "127.0.0.1:0", "--max-concurrent-calls", "256")
     with server_process(tiny_checkpoint, *flags, engine="process") as made:
         for _ in range(3):
-            assert post(made.http, "/v1/embeddings", BODY).status == 200
+            assert (
+                post(made.http, "/v1/embeddings", BODY, content_type="application/json").status
+                == 200
+            )
         yield made
 
 
@@ -54,7 +57,7 @@ class OtherClient:
 
     def _call(self, connection: RawConnection) -> None:
         began = time.monotonic()
-        connection.post("/v1/embeddings", BODY)
+        connection.post("/v1/embeddings", BODY, content_type="application/json")
         self.statuses.add(connection.reply().status)
         self.seconds.append(time.monotonic() - began)
 
@@ -99,7 +102,7 @@ def at_once(count: int, work: Callable[[], object]) -> list[object]:
 
 
 def status(server: ServerProcess, body: bytes) -> int:
-    return post(server.http, "/v1/embeddings", body).status
+    return post(server.http, "/v1/embeddings", body, content_type="application/json").status
 
 
 def pair(address: str) -> tuple[str, int]:
@@ -129,7 +132,7 @@ def test_a_storm_of_connections(server: ServerProcess, sent: bytes) -> None:
     other.check()
     assert 1400 < refused < 1600  # the limit is 512
     until = time.monotonic() + WAIT
-    while post(server.http, "/v1/embeddings", BODY).status != 200:
+    while post(server.http, "/v1/embeddings", BODY, content_type="application/json").status != 200:
         assert time.monotonic() < until
 
 
@@ -137,7 +140,10 @@ def test_slow_bodies(server: ServerProcess) -> None:
     with OtherClient(server) as other, ExitStack() as stack:
         slow = [stack.enter_context(connected(server.http)) for _ in range(400)]
         for each in slow:
-            each.send("POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n")
+            each.send(
+                "POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+                "content-length: 1000000\r\n\r\n"
+            )
         for _ in range(5):
             for each in slow:
                 each.send(b" " * 100)
@@ -149,12 +155,13 @@ def test_bodies_of_100_megabytes(server: ServerProcess) -> None:
     body = b" " * 10**8
 
     def announced() -> object:
-        return post(server.http, "/v1/embeddings", body).status
+        return post(server.http, "/v1/embeddings", body, content_type="application/json").status
 
     def in_chunks() -> object:
         with connected(server.http) as connection:
             connection.send(
-                "POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+                "POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+                "transfer-encoding: chunked\r\n\r\n"
             )
             for _ in range(100):
                 connection.send(b"f4240\r\n" + body[: 10**6] + b"\r\n")
