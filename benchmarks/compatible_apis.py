@@ -19,6 +19,7 @@ import random
 import shutil
 import statistics
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -149,8 +150,8 @@ async def measure(
         if http:
             own = await unary(grpc_unary(address, OWN + "Embed"))
             batch = await unary(grpc_unary(address, OWN + "BatchEmbed"))
-            posts = [await unary(http_post(http, "/v1/embeddings")) for _ in range(BATCH_CALLERS)]
             compute = await compute_p50(own, query, seconds)
+            posts = [await unary(http_post(http, "/v1/embeddings")) for _ in range(BATCH_CALLERS)]
             batches = [short[i : i + BATCH] for i in range(0, len(short), BATCH)]
             for encoding in ("base64", "float"):
                 bodies = [_openai(texts, encoding) for texts in batches]
@@ -187,9 +188,11 @@ async def compute_p50(own: Any, texts: list[str], seconds: float) -> float:
         pb.EmbedRequest(input=pb.EmbedInput(text=text), options=options).SerializeToString()
         for text in texts
     ]
-    times = []
-    for i in range(int(100 * seconds)):
-        timing = pb.EmbedResponse.FromString(await own(requests[i % len(requests)])).timing
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        answer = await own(requests[len(times) % len(requests)])
+        timing = pb.EmbedResponse.FromString(answer).timing
         times.append(timing.compute.ToTimedelta().total_seconds())
     return 1e3 * statistics.median(times)
 

@@ -3,18 +3,21 @@
 import asyncio
 import logging
 import time
+from typing import TYPE_CHECKING
 
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.engine.interface import Engine
 from gemwire_server.fronts.front import Front
 from gemwire_server.fronts.grpc.server import GrpcFront
-from gemwire_server.fronts.http.server import HttpFront
 from gemwire_server.observe.metrics import CallMetrics
 from gemwire_server.security import open_certificates, open_tokens
 from gemwire_server.served_model import ServedModel
 from gemwire_server.service.call_observer import CallObserver
 from gemwire_server.service.service import Service
 from gemwire_server.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from gemwire_server.fronts.http.server import HttpFront
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +50,12 @@ class Fronts:
         self.grpc = GrpcFront(
             config, self.service, certificates=certificates, tokens=tokens, share_port=share_port
         )
-        self.http = None
+        self.http: HttpFront | None = None
         if config.http_address:
-            self.http = HttpFront(
+            # Imported here with what it needs, some 8 MB.
+            from gemwire_server.fronts.http import server
+
+            self.http = server.HttpFront(
                 config,
                 self.service,
                 certificates=certificates,
