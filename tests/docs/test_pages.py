@@ -219,3 +219,16 @@ def test_the_readmes_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with background_server(ServerConfig()) as address:
         assert "127.0.0.1:50051" in example
         exec(example.replace("127.0.0.1:50051", address), {})
+
+
+def test_the_ratios_of_compatible_apis_are_those_of_the_results() -> None:
+    columns = ("row / row of gemwire.v1, and goal", "mini", "full")
+    table = rows(ROOT / "benchmarks" / "README.md", *columns)
+    results: list[Any] = [
+        json.loads((RESULTS / f"compatible-apis-{model}-cpu.json").read_text("utf-8"))
+        for model in columns[1:]
+    ]
+    assert [cells[0] for cells in table] == [goal["goal"] for goal in results[0]["goals"]]
+    for number, (_, *cells) in enumerate(table):
+        values = [result["goals"][number]["value"] for result in results]
+        assert [float(cell) for cell in cells] == pytest.approx(values, abs=0.0051)
