@@ -54,7 +54,10 @@ class StreamFlow:
                 return await self._embedder.compute(refused, options, self._call, field)
 
     async def patiently(self, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of work that a refusal for want of quota or space leaves undone: it is tried again."""
+        """The result of work that a refusal for want of quota or space leaves undone: it is tried again.
+
+        Raises Stopped instead of waiting for quota where the server drains.
+        """
         while True:
             try:
                 return await work()
@@ -63,8 +66,10 @@ class StreamFlow:
                 await self._embedder.queue_space.wait(self._embedder.model.max_tokens, patience)
             except QuotaExceeded:
                 bucket = self._call.grant and self._call.grant.bucket
-                if not bucket or self._is_draining():
+                if not bucket:
                     raise
+                if self._is_draining():
+                    raise not_computed() from None
                 await bucket.wait(0, self._is_draining)
 
 

@@ -8,6 +8,8 @@ import grpc
 # gRPC varies the age of a connection by a tenth. After this much of it, no connection takes new calls, so a
 # stream that moves gets another connection.
 STREAM_AGE = 1.1
+# Grace period of a stream without unanswered texts, once its client was asked to go elsewhere.
+LINGER_SECONDS = 1.0
 
 
 async def sent(sending: Awaitable[None]) -> None:

@@ -32,7 +32,7 @@ from gemwire_server.fronts.grpc.handlers import Context, parse
 from gemwire_server.fronts.grpc.message_limits import Layout
 from gemwire_server.fronts.grpc.records import delimited
 from gemwire_server.fronts.grpc.status import duration
-from gemwire_server.fronts.grpc.streams import STREAM_AGE, sent
+from gemwire_server.fronts.grpc.streams import LINGER_SECONDS, STREAM_AGE, sent
 from gemwire_server.service.call import Call
 from gemwire_server.service.requests import CheckedOptions
 from gemwire_server.service.results import Timing, Tokenized
@@ -44,8 +44,6 @@ RESULTS = b"\x12"  # EmbedStreamResponse.results
 # How much is gathered into one message while the transport is busy with the last.
 MESSAGE_BYTES = 1 << 20
 RECONNECT_SECONDS = 1.0
-# Grace period of a stream without unanswered texts, once its client was asked to go elsewhere.
-LINGER_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.errors import GemwireError
 from gemwire_server.fronts.grpc.handlers import Context, parse
-from gemwire_server.fronts.grpc.streams import STREAM_AGE, sent
+from gemwire_server.fronts.grpc.streams import LINGER_SECONDS, STREAM_AGE, sent
 from gemwire_server.service.call import Call
 from gemwire_server.service.service import Service, internal_error
 from gemwire_server.service.stream_flow import StreamFlow, not_computed
@@ -27,8 +27,6 @@ from gemwire_server.service.stream_flow import StreamFlow, not_computed
 # the engine has work meanwhile, and its process takes a group as one message.
 GATHERED_SHARE = 1 / 4
 GATHER_SECONDS = 0.01
-# Grace period of a stream without unanswered requests, once the server drains.
-LINGER_SECONDS = 1.0
 
 
 @dataclass(slots=True, eq=False)
