@@ -17,6 +17,7 @@ from gemwire_server.service.requests import EmbedOptions, Input, PromptText, Tas
 from gemwire_server.service.service import Service
 from gemwire_server.service.vectors import cut
 from support.services import a_call, service_of
+from uninstalled import ROOT, environment
 
 TEXTS = ["What is gravity?", "a", "The quick brown fox. " * 40]
 
@@ -54,7 +55,8 @@ def test_it_needs_no_transport(tiny_checkpoint: Path) -> None:
     program = f"""
 import asyncio, sys
 from pathlib import Path
-from test_service import Input, EmbedOptions, a_call, service_of
+from gemwire_server.service.requests import EmbedOptions, Input
+from support.services import a_call, service_of
 
 async def main():
     async with service_of(Path({str(tiny_checkpoint)!r})) as service:
@@ -68,7 +70,8 @@ print(sorted(name for name in sys.modules if name.split(".")[0] in ("grpc", "gem
 """
     done = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=Path(__file__).parent,
+        cwd=ROOT / "tests",  # which has `support`
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=120,
