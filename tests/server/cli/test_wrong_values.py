@@ -45,6 +45,7 @@ SERVER_OPTIONS: dict[str, list[str]] = {
     "revision": [NOT_UTF8],
     "address": ["", *ADDRESS, "192.0.2.1:0", "a" * 70 + ".invalid:1"],
     "admin_address": [*ADDRESS, "192.0.2.1:0", "a" * 70 + ".invalid:1"],
+    "http_address": [*ADDRESS, "unix:/x"],
     "metrics_address": [*ADDRESS, "unix:/x"],
     "tls_cert": FILE,
     "tls_key": FILE,
@@ -81,6 +82,7 @@ SERVER_OPTIONS: dict[str, list[str]] = {
     "log_level": CHOICE,
     "log_format": CHOICE,
     "traces": CHOICE,
+    "http_token_ids": ["=x"],
     "reflection": ["=x"],
 }
 # What goes with an option, so that it is the only thing that is wrong.

@@ -315,7 +315,7 @@ def test_outputs_keep_the_turns_of_callers(scheduler: Scheduler) -> None:
 
 
 def test_another_output_does_not_make_steps_small(scheduler: Scheduler) -> None:
-    """Of callers who take turns, and of the flows of one caller. The other output is next."""
+    """Callers who take turns, and the flows of a caller, fill a step with one output. The other is next."""
     scheduler.add(Owner(caller=1), texts(*[10] * 15))
     scheduler.add(Owner(caller=2, output=Output.TOKENS), texts(*[10] * 4))
     scheduler.add(Owner(caller=3, flow=1), texts(*[5] * 4))
