@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 from gemwire_server.errors import Expired
 from gemwire_server.security.tokens import Grant
 
+MAX_REQUEST_ID = 128
 UNARY_FLOW = 0
 """The flow of all unary calls: a caller's unary calls take turns as one."""
 
@@ -80,6 +82,13 @@ class Call:
         return time.monotonic() >= self.deadline - 0.02 * (self.deadline - self.arrived) - 0.02
 
 
+def request_id_of(asked: object) -> str:
+    """The id that a client asks for if it is printable ASCII and not long, else a new one."""
+    if not isinstance(asked, str) or not 0 < len(asked) <= MAX_REQUEST_ID:
+        return uuid.uuid4().hex
+    return asked if asked.isascii() and asked.isprintable() else uuid.uuid4().hex
+
+
 def deadline_of(time_remaining: float | None) -> float | None:
     """Seconds that remain, or None, as a deadline on the scale of `time.monotonic`."""
     return None if time_remaining is None else time.monotonic() + time_remaining
@@ -95,15 +104,22 @@ async def default_deadline(call: Call, seconds: float) -> AsyncIterator[None]:
         yield
         return
     call.deadline = call.arrived + seconds
-    limit = asyncio.timeout(call.deadline - time.monotonic())
+    message = (
+        f"the call set no deadline, and this server's is {seconds:g} s: set one, or ask for less "
+        "at once"
+    )
+    async with expired_at(call.deadline, message):
+        yield
+
+
+@asynccontextmanager
+async def expired_at(deadline: float, message: str) -> AsyncIterator[None]:
+    """Ends the block at the deadline, on the scale of `time.monotonic`, with Expired of this message."""
+    limit = asyncio.timeout(deadline - time.monotonic())
     try:
         async with limit:
             yield
     except TimeoutError:
         if not limit.expired():
             raise
-        raise Expired(
-            "DEADLINE_EXCEEDED",
-            f"the call set no deadline, and this server's is {seconds:g} s: set one, or ask for less "
-            "at once",
-        ) from None
+        raise Expired("DEADLINE_EXCEEDED", message) from None

@@ -4,7 +4,6 @@ Parsing happens here and not in grpcio, which answers bytes that are no message 
 parser's own text. An API serializes vectors itself, as one block.
 """
 
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from gemwire_server.errors import GemwireError, InvalidInput, Unauthenticated
 from gemwire_server.fronts.grpc.message_limits import FLAT, Layout, has_too_many_fields
 from gemwire_server.fronts.grpc.status import REQUEST_ID, Wording, abort
 from gemwire_server.security.tokens import Grant, Tokens
-from gemwire_server.service.call import ApiMethod, Call, Caller, deadline_of
+from gemwire_server.service.call import ApiMethod, Call, Caller, deadline_of, request_id_of
 from gemwire_server.service.service import Service, internal_error
 
 M = TypeVar("M", bound=Message)
@@ -28,7 +27,6 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 Method = Callable[[Any, Call], Awaitable[Message | bytes | None]]
 """A unary method gets its parsed request and returns a message or its bytes. A streaming method gets the
 context in place of a request, to read from and write to."""
-MAX_REQUEST_ID = 128
 # Set where a call is let in, read where it is handled: grpc.aio does both in the call's own task.
 _grant: ContextVar[Grant | None] = ContextVar("grant", default=None)
 
@@ -206,12 +204,11 @@ class _TokenGate(grpc.GenericRpcHandler):
 
 def _call(context: Context, method: ApiMethod) -> Call:
     asked = dict(context.invocation_metadata() or ()).get(REQUEST_ID, "")
-    given = isinstance(asked, str) and 0 < len(asked) <= MAX_REQUEST_ID and asked.isprintable()
     grant = _grant.get()
     return Call(
         method=method,
         caller=Caller.named(context.peer() if grant is None else grant.name),
-        request_id=str(asked) if given else uuid.uuid4().hex,
+        request_id=request_id_of(asked),
         deadline=deadline_of(context.time_remaining()),
         grant=grant,
     )

@@ -1,7 +1,6 @@
 """Translates errors to google.rpc.Status and to the trailers of a call."""
 
 import math
-import random
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -10,14 +9,18 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
-from gemwire_server.errors import GemwireError, InvalidInput, Overloaded, QuotaExceeded, Stopped
+from gemwire_server.errors import (
+    GemwireError,
+    InvalidInput,
+    Overloaded,
+    QuotaExceeded,
+)
+from gemwire_server.service.retries import retry_delay
 
 DOMAIN = "gemwire.dev"
 REQUEST_ID = "x-request-id"
 """The metadata that names a call: the client's own, or made up here, and back in the trailers."""
 
-# Callers that were refused together must not come back together.
-JITTER = 0.2
 NEVER = -1  # gRPC's word for it, in milliseconds
 
 
@@ -32,12 +35,7 @@ def own_wording(error: GemwireError) -> tuple[str, str]:
 
 def to_status(error: GemwireError) -> Status:
     """The error with its details: ErrorInfo always, BadRequest and RetryInfo where they apply."""
-    return _status(error, _retry_seconds(error), *own_wording(error))
-
-
-def _retry_seconds(error: GemwireError) -> float | None:
-    seconds = error.retry_after if isinstance(error, Overloaded | Stopped) else None
-    return None if seconds is None else seconds * random.uniform(1 - JITTER, 1 + JITTER)
+    return _status(error, retry_delay(error), *own_wording(error))
 
 
 def _status(error: GemwireError, retry_seconds: float | None, code: str, message: str) -> Status:
@@ -73,7 +71,7 @@ async def abort(
     to clients whose gRPC retries. A server that goes away sends no pushback: another server can be asked
     at once.
     """
-    retry_seconds = _retry_seconds(error)
+    retry_seconds = retry_delay(error)
     code, message = wording(error)
     details = _status(error, retry_seconds, code, message).SerializeToString()
     trailers: list[tuple[str, str | bytes]] = [

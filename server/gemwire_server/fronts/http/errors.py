@@ -1,13 +1,10 @@
 """HTTP statuses and headers of errors."""
 
 import math
-import random
 from typing import Any
 
-from gemwire_server.errors import GemwireError, Overloaded, QuotaExceeded, Stopped, Unauthenticated
-
-# Callers that were refused together must not come back together.
-JITTER = 0.2
+from gemwire_server.errors import GemwireError, QuotaExceeded, Unauthenticated
+from gemwire_server.service.retries import retry_delay
 
 STATUSES = {
     "INVALID_ARGUMENT": 400,
@@ -51,8 +48,7 @@ def headers_of(error: GemwireError) -> dict[str, str]:
     if isinstance(error, QuotaExceeded):
         # OpenAI's libraries retry a 429 unless this forbids them to.
         return {"x-should-retry": "false"}
-    if isinstance(error, Overloaded | Stopped):
-        seconds = error.retry_after * random.uniform(1 - JITTER, 1 + JITTER)
+    if (seconds := retry_delay(error)) is not None:
         milliseconds = math.ceil(seconds * 1000)
         return {
             "retry-after": str(max(1, math.ceil(seconds))),

@@ -2,12 +2,11 @@
 
 import asyncio
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
-from gemwire_server.errors import Expired, GemwireError, Stopped
+from gemwire_server.errors import GemwireError, Stopped
 from gemwire_server.fronts.http.bodies import (
     Disconnected,
     Receive,
@@ -23,13 +22,12 @@ from gemwire_server.fronts.http.errors import headers_of
 from gemwire_server.fronts.http.methods import Handle
 from gemwire_server.fronts.http.replies import Scope, Send, read_headers, reply
 from gemwire_server.security.tokens import Grant, Tokens
-from gemwire_server.service.call import ApiMethod, Call, Caller
+from gemwire_server.service.call import ApiMethod, Call, Caller, expired_at, request_id_of
 from gemwire_server.service.service import Service, internal_error
 
 Refusal = Callable[[GemwireError], tuple[int, bytes]]
 
 REQUEST_ID = "x-request-id"
-MAX_REQUEST_ID = 128
 
 
 class Endpoint:
@@ -137,13 +135,11 @@ class Endpoint:
         self, scope: Scope, headers: Mapping[str, str], grant: Grant | None, began: float
     ) -> Call:
         client = scope.get("client") or ("", 0)
-        asked = headers.get(REQUEST_ID, "")
-        given = 0 < len(asked) <= MAX_REQUEST_ID and asked.isascii() and asked.isprintable()
         seconds = timeout_of(headers)
         return Call(
             method=self._method,
             caller=Caller.named(f"http:{client[0]}:{client[1]}" if grant is None else grant.name),
-            request_id=asked if given else uuid.uuid4().hex,
+            request_id=request_id_of(headers.get(REQUEST_ID)),
             deadline=None if seconds is None else began + seconds,
             grant=grant,
         )
@@ -160,13 +156,5 @@ async def client_deadline(call: Call) -> AsyncIterator[None]:
     if call.deadline is None:
         yield
         return
-    limit = asyncio.timeout(call.deadline - time.monotonic())
-    try:
-        async with limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise Expired(
-            "DEADLINE_EXCEEDED", "the time that the client gave the request is over"
-        ) from None
+    async with expired_at(call.deadline, "the time that the client gave the request is over"):
+        yield
