@@ -116,6 +116,19 @@ class EngineFailure(GemwireError):
     code = "INTERNAL"
 
 
+def response_too_large(
+    what: str, limit: int, advice: str, field: str = "", **metadata: int
+) -> InvalidInput:
+    """The error for an answer that a client might not be able to receive."""
+    return InvalidInput(
+        "RESPONSE_TOO_LARGE",
+        f"{what}; the server's limit, --max-response-bytes, is {limit}: {advice}",
+        field=field,
+        limit=limit,
+        **metadata,
+    )
+
+
 TYPES: dict[str, Callable[..., GemwireError]] = {
     kind.__name__: kind
     for kind in (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gemwire_server.engine.interface import REFUSALS, StepTiming
-from gemwire_server.errors import InvalidInput
+from gemwire_server.errors import response_too_large
 from gemwire_server.service.call import Call
 from gemwire_server.service.embedder import Embedder, check_quota
 from gemwire_server.service.requests import CheckedOptions, Input, Output
@@ -54,13 +54,12 @@ class TokenStates:
         size = tokens * (token_bytes or self._embedder.model.hidden_size * 4)
         limit = self._max_response_bytes
         if size > limit:
-            raise InvalidInput(
-                "RESPONSE_TOO_LARGE",
-                f"the states of {tokens} tokens can have {size} bytes; the server's limit, "
-                f"--max-response-bytes, is {limit}: send fewer or shorter texts a call",
+            raise response_too_large(
+                f"the states of {tokens} tokens can have {size} bytes",
+                limit,
+                "send fewer or shorter texts a call",
                 field=field,
                 tokens=tokens,
-                limit=limit,
             )
 
     async def _compute_within_quota(

@@ -15,7 +15,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from gemwire_server.errors import GemwireError, InvalidInput, Unauthenticated
+from gemwire_server.errors import GemwireError, InvalidInput, Unauthenticated, response_too_large
 from gemwire_server.fronts.grpc.message_limits import FLAT, Layout, has_too_many_fields
 from gemwire_server.fronts.grpc.status import REQUEST_ID, Wording, abort
 from gemwire_server.security.tokens import Grant, Tokens
@@ -56,19 +56,6 @@ def parse(kind: type[M], raw: bytes, max_inputs: int, layout: Layout = FLAT) -> 
         raise InvalidInput(
             "MALFORMED_MESSAGE", f"the request's bytes are not a {kind.DESCRIPTOR.full_name}"
         ) from None
-
-
-def response_too_large(
-    what: str, limit: int, advice: str, field: str = "", **metadata: int
-) -> InvalidInput:
-    """The error for an answer that a client might not be able to receive."""
-    return InvalidInput(
-        "RESPONSE_TOO_LARGE",
-        f"{what}; the server's limit, --max-response-bytes, is {limit}: {advice}",
-        field=field,
-        limit=limit,
-        **metadata,
-    )
 
 
 class Handlers:

@@ -3,6 +3,7 @@
 import time
 
 from gemwire.v1 import embedding_pb2 as pb
+from gemwire_server.errors import response_too_large
 from gemwire_server.fronts.grpc.gemwire_v1.messages import (
     check_options,
     read_input,
@@ -18,7 +19,6 @@ from gemwire_server.fronts.grpc.gemwire_v1.wire import (
     results_that_fit,
     token_spans,
 )
-from gemwire_server.fronts.grpc.handlers import response_too_large
 from gemwire_server.fronts.grpc.status import duration
 from gemwire_server.service.call import Call
 from gemwire_server.service.service import Service

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemwire_compat import open_inference_pb2 as pb
-from gemwire_server.errors import InvalidInput
-from gemwire_server.fronts.grpc.handlers import response_too_large
+from gemwire_server.errors import InvalidInput, response_too_large
 from gemwire_server.fronts.grpc.message_limits import Layout
 from gemwire_server.fronts.grpc.open_inference.model import VERSION, check_served
 from gemwire_server.fronts.grpc.open_inference.parameters import path_of, read_options

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from gemwire_server.errors import InvalidInput
+from gemwire_server.errors import response_too_large
 
 # What an answer has beside its vectors, the model's name included, and a vector beside its numbers.
 BESIDE_VECTORS = 2048
@@ -36,14 +36,13 @@ def check_size(count: int, dimensions: int, encoding_format: str, limit: int) ->
     if count <= most:
         return
     smaller = "fewer dimensions" + (" or base64" if encoding_format == "float" else "")
-    raise InvalidInput(
-        "RESPONSE_TOO_LARGE",
-        f"the answer to {count} inputs can have too many bytes; the server's limit, --max-response-bytes, "
-        f"is {limit}: send at most {most} at once, or ask for {smaller}",
+    raise response_too_large(
+        f"the answer to {count} inputs can have too many bytes",
+        limit,
+        f"send at most {most} at once, or ask for {smaller}",
         field="input",
         count=count,
         most=most,
-        limit=limit,
     )
 
 

@@ -8,7 +8,7 @@ import orjson
 from numpy.typing import NDArray
 
 from gemwire_server.dialects.tei.tokens import TextTokens
-from gemwire_server.errors import InvalidInput
+from gemwire_server.errors import response_too_large
 
 # The most bytes that a number should take, and a vector beside its numbers.
 FLOAT_BYTES = 13
@@ -21,14 +21,13 @@ def check_size(count: int, dimensions: int, limit: int) -> None:
     """Raises InvalidInput for vectors that do not fit in an answer of `limit` bytes."""
     most = limit // (FLOAT_BYTES * dimensions + BESIDE_NUMBERS)
     if count > most:
-        raise InvalidInput(
-            "RESPONSE_TOO_LARGE",
-            f"the answer to {count} inputs can have too many bytes; the server's limit, "
-            f"--max-response-bytes, is {limit}: send at most {most} at once, or ask for fewer dimensions",
+        raise response_too_large(
+            f"the answer to {count} inputs can have too many bytes",
+            limit,
+            f"send at most {most} at once, or ask for fewer dimensions",
             field="inputs",
             count=count,
             most=most,
-            limit=limit,
         )
 
 
