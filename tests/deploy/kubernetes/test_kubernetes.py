@@ -76,19 +76,24 @@ def test_probes_while_it_starts_serves_and_drains(
                     list(method(iter([b""]), timeout=WAIT))
                 assert isinstance(caught.value, grpc.Call)
                 assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-        # Work that the drain waits for.
+        # Work that the drain waits for: its engine stands still until all has been asked.
+        (engine,) = run.children("engine")
         with run.channel() as channel:
             metadata = (("authorization", f"Bearer {run.token}"),)
-            inputs = [text("word " * 1500)] * 60
             stub: Any = EmbeddingServiceStub(channel)
-            call = stub.BatchEmbed.future(pb.BatchEmbedRequest(inputs=inputs), metadata=metadata)
-            scrape_until(
-                f"{host}:9464",
-                lambda page: page.total("gemwire_calls_in_flight", method="BatchEmbed") == 1,
-            )
-            run.process.send_signal(signal.SIGTERM)
-            until(lambda: not probe(host, ready), "it was ready to the end")
-            assert probe(host, live) is SUCCESS
+            os.kill(engine, signal.SIGSTOP)
+            try:
+                request = pb.BatchEmbedRequest(inputs=[text("accepted")] * 60)
+                call = stub.BatchEmbed.future(request, metadata=metadata)
+                scrape_until(
+                    f"{host}:9464",
+                    lambda page: page.total("gemwire_calls_in_flight", method="BatchEmbed") == 1,
+                )
+                run.process.send_signal(signal.SIGTERM)
+                until(lambda: not probe(host, ready), "it was ready to the end")
+                assert probe(host, live) is SUCCESS
+            finally:
+                os.kill(engine, signal.SIGCONT)
             assert len(call.result(WAIT).results) == 60
         assert run.process.wait(WAIT) == 0
         assert probe(host, {**live, "timeoutSeconds": 0.2}) is FAILURE
