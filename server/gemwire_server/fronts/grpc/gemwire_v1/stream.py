@@ -32,7 +32,7 @@ from gemwire_server.fronts.grpc.handlers import Context, parse
 from gemwire_server.fronts.grpc.message_limits import Layout
 from gemwire_server.fronts.grpc.records import delimited
 from gemwire_server.fronts.grpc.status import duration
-from gemwire_server.fronts.grpc.streams import LINGER_SECONDS, STREAM_AGE, sent
+from gemwire_server.fronts.grpc.streams import LINGER_SECONDS, STREAM_AGE, Room, Streams, sent
 from gemwire_server.service.call import Call
 from gemwire_server.service.requests import CheckedOptions
 from gemwire_server.service.results import Timing, Tokenized
@@ -78,28 +78,16 @@ class _Part:
     timing: Timing
 
 
-class StreamService:
-    """All open streams of a server."""
+class StreamService(Streams):
+    """The open streams of EmbedStream."""
 
     def __init__(self, service: Service, config: ServerConfig) -> None:
+        super().__init__()
         self.service = service
         self.limits = StreamLimits.of(config)
-        self.draining = False
-        self._open: set[_Stream] = set()
-
-    def drain(self) -> None:
-        """Asks every client to go elsewhere. Texts read before are answered, later ones refused."""
-        self.draining = True
-        for stream in self._open:
-            stream.say_goodbye("the server is shutting down", RECONNECT_SECONDS)
 
     async def embed_stream(self, context: Context, call: Call) -> None:
-        stream = _Stream(self, context, call)
-        self._open.add(stream)
-        try:
-            await stream.serve()
-        finally:
-            self._open.discard(stream)
+        await self.serve(_Stream(self, context, call), context)
 
 
 class _Stream:
@@ -114,9 +102,8 @@ class _Stream:
             deque()
         )  # bounded by the credit
         self._wake_writer = asyncio.Event()
-        self._wake_reader = asyncio.Event()
         self._flow = StreamFlow(self._service.embedder, call, lambda: streams.draining)
-        self._unanswered = 0
+        self._unanswered = Room(self._limits.max_inflight_inputs)
         self._half_closed = False
         self._said_goodbye = False
 
@@ -125,6 +112,10 @@ class _Stream:
         self._outbox.append(item)
         self._wake_writer.set()
 
+    def leave(self) -> None:
+        """Asks the client to go elsewhere. Texts read before are answered, later ones refused."""
+        self.say_goodbye("the server is shutting down", RECONNECT_SECONDS)
+
     def say_goodbye(self, reason: str, reconnect_after: float) -> None:
         """Asks the client, once, to reconnect elsewhere after so many seconds."""
         if not self._said_goodbye:
@@ -132,8 +123,6 @@ class _Stream:
             self.send(pb.StreamGoAway(reason=reason, reconnect_after=duration(reconnect_after)))
 
     async def serve(self) -> None:
-        # Some clients send nothing before the headers, which gRPC would hold back for the first message.
-        await sent(self._context.send_initial_metadata(()))
         opening = await self._read_opening()
         if opening is None:
             return
@@ -148,7 +137,7 @@ class _Stream:
         )
         await self._write(pb.EmbedStreamResponse(opened=opened).SerializeToString())
         if self._streams.draining:
-            self.say_goodbye("the server is shutting down", RECONNECT_SECONDS)
+            self.leave()
         self._start(self._read_all(options, opening.open))
         if self._limits.max_age:
             self._start(self._leave_in_time(self._limits.max_age))
@@ -215,10 +204,7 @@ class _Stream:
             self._service.check_count(count, "batch.inputs")
             if not count:
                 continue  # costs no credit, so it may not cost a task either
-            while self._unanswered and self._unanswered + count > self._limits.max_inflight_inputs:
-                self._wake_reader.clear()
-                await self._wake_reader.wait()
-            self._unanswered += count
+            await self._unanswered.take(count)
             next_turn = asyncio.Event() if opening.ordered else turn
             self._start(self._embed(message.batch, options, turn, next_turn, refused))
             turn = next_turn
@@ -269,8 +255,9 @@ class _Stream:
         next_turn.set()
 
     async def _write_all(self, include_timing: bool) -> None:
-        while not (self._half_closed and self._unanswered == 0):
-            patience = LINGER_SECONDS if self._streams.draining and not self._unanswered else None
+        while not (self._half_closed and self._unanswered.taken == 0):
+            idle = self._streams.draining and self._unanswered.taken == 0
+            patience = LINGER_SECONDS if idle else None
             try:
                 async with asyncio.timeout(patience):
                     await self._wake_writer.wait()
@@ -306,5 +293,4 @@ class _Stream:
         header, _ = delimited(RESULTS, [body])
         assert isinstance(header, bytes)
         await self._write(header + body)
-        self._unanswered -= count
-        self._wake_reader.set()
+        self._unanswered.free(count)

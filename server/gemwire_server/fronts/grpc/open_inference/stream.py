@@ -28,7 +28,7 @@ from gemwire_server.fronts.grpc.open_inference.inference import (
 )
 from gemwire_server.fronts.grpc.open_inference.statistics import Statistics
 from gemwire_server.fronts.grpc.open_inference.wording import worded
-from gemwire_server.fronts.grpc.streams import STREAM_AGE, sent
+from gemwire_server.fronts.grpc.streams import STREAM_AGE, Room, Streams, sent
 from gemwire_server.service.call import Call
 from gemwire_server.service.requests import CheckedOptions
 from gemwire_server.service.results import Tokenized
@@ -41,34 +41,22 @@ FINAL = "triton_final_response"
 """Triton's parameter that marks the last response to a request."""
 
 
-class StreamService:
-    """All open streams of ModelStreamInfer."""
+class StreamService(Streams):
+    """The open streams of ModelStreamInfer."""
 
     def __init__(
         self, service: Service, inferences: Inferences, statistics: Statistics, config: ServerConfig
     ) -> None:
+        super().__init__()
         self.service = service
         self.inferences = inferences
         self.statistics = statistics
         self.max_inflight_inputs = config.max_stream_inflight_inputs
         self.group_tokens = min(config.max_batch_tokens, config.max_queue_tokens)
         self.max_age = config.max_connection_age * STREAM_AGE
-        self.draining = False
-        self._open: set[_Stream] = set()
-
-    def drain(self) -> None:
-        """Ends every stream once what was read of it is answered."""
-        self.draining = True
-        for stream in self._open:
-            stream.leave()
 
     async def model_stream_infer(self, context: Context, call: Call) -> None:
-        stream = _Stream(self, context, call)
-        self._open.add(stream)
-        try:
-            await stream.serve()
-        finally:
-            self._open.discard(stream)
+        await self.serve(_Stream(self, context, call), context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +77,7 @@ class _Stream:
         # Bounded by the unanswered texts. None ends the stream.
         self._answers: asyncio.Queue[_Answer | None] = asyncio.Queue()
         self._tasks: set[asyncio.Task[bytes]] = set()
-        self._unanswered = 0
-        self._wake_reader = asyncio.Event()
+        self._unanswered = Room(streams.max_inflight_inputs)
         self._leaving = asyncio.Event()
         if streams.draining:
             self.leave()
@@ -100,8 +87,6 @@ class _Stream:
         self._leaving.set()
 
     async def serve(self) -> None:
-        # Some clients send nothing before the headers, which gRPC would hold back for the first message.
-        await sent(self._context.send_initial_metadata(()))
         reader = asyncio.create_task(self._read_all())
         timer = None
         if self._streams.max_age:
@@ -109,8 +94,7 @@ class _Stream:
         try:
             while (answer := await self._answers.get()) is not None:
                 await sent(self._context.write(await answer.response))
-                self._unanswered -= answer.cost
-                self._wake_reader.set()
+                self._unanswered.free(answer.cost)
             await reader  # raises what ended it
         finally:
             if timer is not None:
@@ -159,9 +143,8 @@ class _Stream:
         """Waits for room in the stream, tokenizes the texts of a request, and leaves the rest to a task."""
         # A request without texts costs something too, as it has a task.
         cost = 1 if isinstance(read, GemwireError) else max(1, len(read.inputs))
-        await self._wait_for_room(cost)
+        await self._unanswered.take(cost)
         work = await self._tokenized(name, read)
-        self._unanswered += cost
         task = asyncio.create_task(self._answer(name, work, arrived))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -178,11 +161,6 @@ class _Stream:
         except GemwireError as error:
             return partial(_fail, error.forgetting())
         return partial(self._compute, name, read.options, tokenized)
-
-    async def _wait_for_room(self, cost: int) -> None:
-        while self._unanswered and self._unanswered + cost > self._streams.max_inflight_inputs:
-            self._wake_reader.clear()
-            await self._wake_reader.wait()
 
     async def _answer(self, name: str, work: Work, arrived: float) -> bytes:
         """The response to the request with this id, or its error."""

@@ -14,7 +14,7 @@ from gemwire_server.fronts.grpc.handlers import Method
 from gemwire_server.fronts.grpc.tei_v1 import unserved
 from gemwire_server.fronts.grpc.tei_v1.embedding import EmbedService
 from gemwire_server.fronts.grpc.tei_v1.messages import info_response
-from gemwire_server.fronts.grpc.tei_v1.stream import Streams
+from gemwire_server.fronts.grpc.tei_v1.stream import StreamService
 from gemwire_server.fronts.grpc.tei_v1.tokenizing import TokenizeService
 from gemwire_server.service.call import Call
 from gemwire_server.service.service import Service
@@ -37,8 +37,8 @@ class TeiV1:
         embed = EmbedService(service, config, checks)
         tokenize = TokenizeService(service, tokens)
         self._info = info_response(Info.of(service.model, config))
-        self._streams = Streams(service, config)
-        stream = partial(partial, self._streams.serve)
+        self._streams = StreamService(service, config)
+        stream = partial(partial, self._streams.answer)
         self.methods: Mapping[str, Mapping[str, Method]] = {
             "Info": {"Info": self._describe},
             "Embed": {

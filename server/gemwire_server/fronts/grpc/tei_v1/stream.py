@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.errors import GemwireError
 from gemwire_server.fronts.grpc.handlers import Context, parse
-from gemwire_server.fronts.grpc.streams import LINGER_SECONDS, STREAM_AGE, sent
+from gemwire_server.fronts.grpc.streams import LINGER_SECONDS, STREAM_AGE, Room, Streams, sent
 from gemwire_server.service.call import Call
 from gemwire_server.service.service import Service, internal_error
 from gemwire_server.service.stream_flow import StreamFlow, not_computed
@@ -54,24 +54,17 @@ class Group:
 Work = Callable[[Group], Awaitable[None]]
 
 
-class Streams:
-    """All open streams of a server."""
+class StreamService(Streams):
+    """The open streams of every method."""
 
     def __init__(self, service: Service, config: ServerConfig) -> None:
+        super().__init__()
         self.service = service
         self.max_inflight = config.max_stream_inflight_inputs
         self.max_inflight_bytes = config.max_request_bytes
         self.max_age = config.max_connection_age * STREAM_AGE
-        self.draining = False
-        self._open: set[_Stream] = set()
 
-    def drain(self) -> None:
-        """Requests that were read are answered; a stream with none left ends."""
-        self.draining = True
-        for stream in self._open:
-            stream.leave()
-
-    async def serve(
+    async def answer(
         self,
         kind: type[Message],
         work: Work,
@@ -84,30 +77,26 @@ class Streams:
         """Answers a stream of requests of that kind, of which no more than `max_inflight` are unanswered
         where fewer are allowed than the configured number. An answer can have `growth` times the bytes of
         its request."""
-        inflight = min(max_inflight or self.max_inflight, self.max_inflight)
-        inflight_bytes = self.max_inflight_bytes // growth
+        inflight = Room(min(max_inflight or self.max_inflight, self.max_inflight))
+        inflight_bytes = Room(self.max_inflight_bytes // growth)
         stream = _Stream(self, kind, work, context, call, inflight, inflight_bytes)
-        self._open.add(stream)
-        try:
-            await stream.serve()
-        finally:
-            self._open.discard(stream)
+        await self.serve(stream, context)
 
 
 class _Stream:
     def __init__(
         self,
-        streams: Streams,
+        streams: StreamService,
         kind: type[Message],
         work: Work,
         context: Context,
         call: Call,
-        max_inflight: int,
-        max_inflight_bytes: int,
+        inflight: Room,
+        inflight_bytes: Room,
     ) -> None:
         self._service = streams.service
-        self._max_inflight = max_inflight
-        self._max_inflight_bytes = max_inflight_bytes
+        self._inflight = inflight
+        self._inflight_bytes = inflight_bytes
         self._max_age = streams.max_age
         self._kind = kind
         self._work = work
@@ -116,22 +105,18 @@ class _Stream:
         self._leaving = streams.draining
         self._flow = StreamFlow(self._service.embedder, call, lambda: self._leaving)
         self._unanswered: deque[Item] = deque()
-        self._unanswered_bytes = 0
         self._gathered: list[Item] = []
         self._gathering: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake_writer = asyncio.Event()
-        self._wake_reader = asyncio.Event()
         self._half_closed = False
 
     def leave(self) -> None:
-        """Takes no more requests."""
+        """Takes no more requests, and ends the stream once those that were read are answered."""
         self._leaving = True
         self._wake_writer.set()
 
     async def serve(self) -> None:
-        # Some clients send nothing before the headers, which gRPC would hold back for the first message.
-        await sent(self._context.send_initial_metadata(()))
         loop = asyncio.get_running_loop()
         leaving = loop.call_later(self._max_age, self.leave) if self._max_age else None
         self._start(self._read_all())
@@ -152,23 +137,15 @@ class _Stream:
     async def _read_all(self) -> None:
         """Starts work on each request, until the client half-closes or a request cannot be read."""
         while (item := await self._read()) is not None:
-            while self._is_full(item.size):
-                self._wake_reader.clear()
-                await self._wake_reader.wait()
+            await self._inflight.take(1)
+            await self._inflight_bytes.take(item.size)
             self._unanswered.append(item)
-            self._unanswered_bytes += item.size
             if item.answer is not None:
                 self._wake_writer.set()
                 return  # nothing after it is answered
             self._gather(item)
         self._half_closed = True
         self._wake_writer.set()
-
-    def _is_full(self, size: int) -> bool:
-        """Whether a request of so many bytes has to wait until another one is answered."""
-        return len(self._unanswered) >= self._max_inflight or (
-            self._unanswered_bytes > 0 and self._unanswered_bytes + size > self._max_inflight_bytes
-        )
 
     async def _read(self) -> Item | None:
         try:
@@ -224,8 +201,8 @@ class _Stream:
                 if isinstance(answer, GemwireError):
                     raise answer
                 await sent(self._context.write(answer))
-                self._unanswered_bytes -= self._unanswered.popleft().size
-                self._wake_reader.set()
+                self._inflight_bytes.free(self._unanswered.popleft().size)
+                self._inflight.free(1)
             self._begin_if_enough()
             if self._half_closed and not self._unanswered:
                 return

@@ -14,7 +14,7 @@ import pytest
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from gemwire_server.config.options import ServerConfig
-from gemwire_server.fronts.grpc.gemwire_v1 import stream
+from gemwire_server.fronts.grpc.streams import Streams
 from gemwire_server.processes.single import background_application
 from gemwire_server.security.tokens import make
 from support.harness import Served, failure, running, text
@@ -176,16 +176,16 @@ def test_headers_for_a_client_that_has_gone_are_no_bug(
 ) -> None:
     """Sending may fail a moment before grpc.aio cancels the call: seldom, so the error is raised here."""
     served, metadata = server
-    serve = stream._Stream.serve
+    serve = Streams.serve
 
     async def gone(headers: Any) -> None:
         raise grpc.aio.InternalError("Failed execute_batch")
 
-    async def serve_without_client(self: Any) -> None:
-        monkeypatch.setattr(self, "_context", SimpleNamespace(send_initial_metadata=gone))
-        await serve(self)
+    async def serve_without_client(self: Streams, stream: Any, _: Any) -> None:
+        context: Any = SimpleNamespace(send_initial_metadata=gone)
+        await serve(self, stream, context)
 
-    monkeypatch.setattr(stream._Stream, "serve", serve_without_client)
+    monkeypatch.setattr(Streams, "serve", serve_without_client)
     with caplog.at_level(logging.WARNING):
         call: Any = served.embedding.EmbedStream(iter([OPEN]), metadata=metadata, timeout=0.5)
         with pytest.raises(grpc.RpcError):
