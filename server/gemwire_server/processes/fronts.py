@@ -5,6 +5,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from gemwire_server.config.checks import is_local
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.engine.interface import Engine
 from gemwire_server.fronts.front import Front
@@ -71,6 +72,8 @@ class Fronts:
 
     async def bind(self) -> None:
         """Takes the configured addresses; raises OSError if they cannot be had."""
+        if self._config.tokens_file and not self._config.tls_cert:
+            _warn_of_tokens_in_clear(self._config.address, self._config.http_address)
         for front in self._fronts:
             await front.bind()
 
@@ -132,3 +135,12 @@ class Fronts:
             due = time.monotonic() + LAG_SECONDS
             await asyncio.sleep(LAG_SECONDS)
             self._metrics.loop_lag.observe(max(0.0, time.monotonic() - due))
+
+
+def _warn_of_tokens_in_clear(*addresses: str) -> None:
+    for address in addresses:
+        if address and not is_local(address):
+            log.warning(
+                "tokens on %s travel in clear: give --tls-cert and --tls-key, or put TLS before it",
+                address,
+            )

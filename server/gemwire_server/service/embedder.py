@@ -225,15 +225,8 @@ class Embedder:
         self, tokenized: Sequence[Tokenized], options: CheckedOptions, call: Call, field: str
     ) -> tuple[EmbedResults, list[StepTiming]]:
         """As `compute`. Raises QuotaExceeded where the quota of the call's token is used up."""
-        bucket = call.grant and call.grant.bucket
-        if not bucket or not (tokens := token_count(tokenized)):
+        with within_quota(call, token_count(tokenized)):
             return await self.compute(tokenized, options, call, field)
-        bucket.take(tokens)
-        try:
-            return await self.compute(tokenized, options, call, field)
-        except REFUSALS:
-            bucket.give_back(tokens)
-            raise
 
     async def compute(
         self,
@@ -297,6 +290,24 @@ def check_quota(call: Call) -> None:
     """Raises QuotaExceeded before the work for a call that would be refused after tokenizing."""
     if call.grant and call.grant.bucket:
         call.grant.bucket.take(0)
+
+
+@contextmanager
+def within_quota(
+    call: Call, tokens: int, computed: Callable[[], int] = lambda: 0
+) -> Iterator[None]:
+    """Takes the tokens of the block's work from the quota of the call's token, and gives back those that
+    are not `computed` where the engine refuses it. Raises QuotaExceeded."""
+    bucket = call.grant and call.grant.bucket
+    if not bucket or not tokens:
+        yield
+        return
+    bucket.take(tokens)
+    try:
+        yield
+    except REFUSALS:
+        bucket.give_back(tokens - computed())
+        raise
 
 
 def _check_deadline(call: Call, what: str = "the texts were tokenized") -> None:

@@ -81,6 +81,10 @@ class TokenResults(TextResults):
             (index,) = computed.indices
             self.rows[index] = computed.vectors
 
+    def tokens_with_rows(self) -> int:
+        """Tokens whose states are here."""
+        return sum(len(rows) for rows in self.rows if rows is not None)
+
 
 def _of_tokenized(
     tokenized: Sequence[Tokenized],

@@ -77,7 +77,7 @@ class Service:
 
     def open(self, engine: Engine, tokenizer: Tokenizer, model: ServedModel) -> None:
         """Takes calls from now on."""
-        threads = self._config.tokenizer_threads or max(1, (os.cpu_count() or 2) - 1)
+        threads = tokenizer_threads(self._config)
         self._embedder = Embedder(
             engine, tokenizer, model, self.observer, tokenizer_threads=threads
         )
@@ -155,9 +155,7 @@ class Service:
         error is raised, before any is computed where it has no token ids. Raises InvalidInput for too
         many inputs or tokens, QuotaExceeded, Overloaded, Stopped and Expired.
         """
-        self.check_count(len(inputs), field)
-        if paths is None:
-            paths = [f"{field}[{i}]" for i in range(len(inputs))]
+        paths = self._checked_paths(len(inputs), paths, field)
         return await self.embedder.embed(
             inputs, options, call, paths, field, all_or_none=all_or_none
         )
@@ -179,12 +177,15 @@ class Service:
         of its numbers alone.
         """
         assert self._token_states is not None
-        self.check_count(len(inputs), field)
-        if paths is None:
-            paths = [f"{field}[{i}]" for i in range(len(inputs))]
+        paths = self._checked_paths(len(inputs), paths, field)
         return await self._token_states.embed(
             inputs, options, call, paths, field, token_bytes=token_bytes
         )
+
+    def _checked_paths(self, count: int, paths: Sequence[str] | None, field: str) -> Sequence[str]:
+        """The paths of so many inputs, which are their places in `field` unless given."""
+        self.check_count(count, field)
+        return [f"{field}[{i}]" for i in range(count)] if paths is None else paths
 
     def check_similarity(
         self,
@@ -302,6 +303,11 @@ class Service:
         """Ends the threads that tokenize."""
         if self._embedder is not None:
             await asyncio.to_thread(self._embedder.close)
+
+
+def tokenizer_threads(config: ServerConfig) -> int:
+    """The threads that tokenize, as configured or as suits the machine."""
+    return config.tokenizer_threads or max(1, (os.cpu_count() or 2) - 1)
 
 
 def internal_error(error: Exception, call: Call) -> EngineFailure:

@@ -45,8 +45,7 @@ class StreamFlow:
                     tokenized, options, self._call, field, self._flow
                 )
             except Overloaded as error:
-                patience = min(error.retry_after / 2, LONGEST_WAIT_SECONDS)
-                await self._embedder.queue_space.wait(tokens, patience)
+                await self._wait_for_space(tokens, error)
             except (InvalidInput, Stopped) as error:
                 if bucket:
                     bucket.give_back(tokens)
@@ -62,8 +61,7 @@ class StreamFlow:
             try:
                 return await work()
             except Overloaded as error:
-                patience = min(error.retry_after / 2, LONGEST_WAIT_SECONDS)
-                await self._embedder.queue_space.wait(self._embedder.model.max_tokens, patience)
+                await self._wait_for_space(self._embedder.model.max_tokens, error)
             except QuotaExceeded:
                 bucket = self._call.grant and self._call.grant.bucket
                 if not bucket:
@@ -71,6 +69,10 @@ class StreamFlow:
                 if self._is_draining():
                     raise not_computed() from None
                 await bucket.wait(0, self._is_draining)
+
+    async def _wait_for_space(self, tokens: int, error: Overloaded) -> None:
+        patience = min(error.retry_after / 2, LONGEST_WAIT_SECONDS)
+        await self._embedder.queue_space.wait(tokens, patience)
 
 
 def not_computed() -> Stopped:

@@ -5,10 +5,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gemwire_server.engine.interface import REFUSALS, StepTiming
+from gemwire_server.engine.interface import StepTiming
 from gemwire_server.errors import response_too_large
 from gemwire_server.service.call import Call
-from gemwire_server.service.embedder import Embedder, check_quota
+from gemwire_server.service.embedder import Embedder, check_quota, within_quota
 from gemwire_server.service.requests import CheckedOptions, Input, Output
 from gemwire_server.service.results import Timing, Tokenized, TokenResults, token_count
 from gemwire_server.service.slots import Slots
@@ -70,18 +70,8 @@ class TokenStates:
         call: Call,
         field: str,
     ) -> list[StepTiming]:
-        bucket = call.grant and call.grant.bucket
-        tokens = token_count(tokenized)
-        if bucket and tokens:
-            bucket.take(tokens)
-        try:
+        with within_quota(call, token_count(tokenized), results.tokens_with_rows):
             return await self._compute(results, tokenized, options, call, field)
-        except REFUSALS:
-            if bucket:
-                bucket.give_back(
-                    tokens - sum(len(rows) for rows in results.rows if rows is not None)
-                )
-            raise
 
     async def _compute(
         self,

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from gemwire_server.dialects.tei.metadata import Metadata
 from gemwire_server.dialects.tei.requests import Checked, Checks, TextOptions
 from gemwire_server.service.call import Call
+from gemwire_server.service.embedder import raise_first_error
 from gemwire_server.service.service import Service
 from gemwire_server.service.vectors import cut
-from gemwire_server.text.tokenizer import Encoded
 
 Text = str | Sequence[int]
 """A text, or the token ids that stand for it."""
@@ -105,9 +105,9 @@ class Embedding:
             return
         inputs = [each.input for each in checked]
         options = checked[0].options
-        for item in await self._service.embedder.tokenize(inputs, options, call, _paths(checked)):
-            if not isinstance(item, Encoded):
-                raise item
+        raise_first_error(
+            await self._service.embedder.tokenize(inputs, options, call, _paths(checked))
+        )
         raise late
 
 

@@ -51,6 +51,11 @@ def refused(reason: str, message: str, field: str = "inputs") -> Refused:
     return Refused(reason, INVALID + message, field=field)
 
 
+def empty(name: str) -> Empty:
+    """The error of a request whose list of this name has nothing in it."""
+    return Empty("EMPTY_TEXT", f"`{name}` cannot be empty", field=name.partition(".")[0])
+
+
 def empty_text() -> Refused:
     return refused("EMPTY_TEXT", "`inputs` cannot be empty")
 
@@ -68,11 +73,6 @@ def not_a_classifier() -> WrongModel:
 def not_a_reranker() -> WrongModel:
     """The error of every request for ranks over gRPC."""
     return WrongModel("MODEL_TYPE", "model is not a classifier model")
-
-
-def without_texts() -> Refused:
-    """The error of a request for ranks of nothing."""
-    return Empty("EMPTY_TEXT", "`texts` cannot be empty", field="texts")
 
 
 @dataclass(frozen=True, slots=True)

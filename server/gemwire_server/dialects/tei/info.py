@@ -1,11 +1,11 @@
 """TEI's description of a server."""
 
-import os
 from dataclasses import dataclass
 
 from gemwire_server import __version__
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.served_model import ServedModel
+from gemwire_server.service.service import tokenizer_threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,5 +34,5 @@ class Info:
             max_input_length=model.max_tokens,
             max_batch_tokens=config.max_batch_tokens,
             max_client_batch_size=config.max_inputs_per_request,
-            tokenization_workers=config.tokenizer_threads or max(1, (os.cpu_count() or 2) - 1),
+            tokenization_workers=tokenizer_threads(config),
         )

@@ -15,6 +15,11 @@ Field = bytes | Bytes
 """Part of a record: the same bytes in every record, or uint8 [n, width] with a row for each."""
 
 
+def field(tag: bytes, payload: bytes) -> bytes:
+    """One length-delimited field."""
+    return tag + varint(len(payload)) + payload
+
+
 def delimited(tag: bytes, fields: Sequence[Field]) -> list[Field]:
     """The fields as one length-delimited field."""
     width = sum(len(field) if isinstance(field, bytes) else field.shape[1] for field in fields)

@@ -4,7 +4,6 @@ import logging
 
 import grpc
 
-from gemwire_server.config.checks import is_local
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.fronts.grpc.admin import AdminServer
 from gemwire_server.fronts.grpc.api import APIS, GrpcApi, served_services
@@ -66,14 +65,7 @@ class GrpcFront:
     async def bind(self) -> None:
         """Takes the configured addresses; raises OSError if they cannot be had."""
         await self._health.start()
-        credentials = None
-        if self._certificates is not None:
-            credentials = self._certificates.credentials()
-        elif self._config.tokens_file and not is_local(self._config.address):
-            log.warning(
-                "tokens on %s travel in clear: give --tls-cert and --tls-key, or put TLS before it",
-                self._config.address,
-            )
+        credentials = self._certificates.credentials() if self._certificates is not None else None
         self.address = bind(self._server, self._config.address, credentials)
         if self._admin is not None:
             await self._admin.start()

@@ -7,6 +7,7 @@ from typing import Protocol
 import grpc
 
 from gemwire_server.fronts.grpc.handlers import Context
+from gemwire_server.service.stream_flow import not_computed
 
 # gRPC varies the age of a connection by a tenth. After this much of it, no connection takes new calls, so a
 # stream that moves gets another connection.
@@ -68,6 +69,17 @@ class Room:
     def free(self, cost: int) -> None:
         self.taken -= cost
         self._freed.set()
+
+
+async def woken(event: asyncio.Event, *, lingering: bool) -> None:
+    """Waits until the event is set, and clears it. Raises Stopped where that takes a stream that is only
+    `lingering` too long."""
+    try:
+        async with asyncio.timeout(LINGER_SECONDS if lingering else None):
+            await event.wait()
+    except TimeoutError:
+        raise not_computed() from None
+    event.clear()
 
 
 async def sent(sending: Awaitable[None]) -> None:

@@ -7,24 +7,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from gemwire_server.service.service import Service
+
 TEI_PATHS = ("/health", "/", "/ping")
 
 
 class HealthPage:
-    """The state that probes see; they need no token."""
+    """What probes see of the service; they need no token."""
 
-    def __init__(self) -> None:
-        self.is_serving = False
-        self._draining = False
-
-    def set_serving(self, serving: bool) -> None:
-        """Whether calls can be answered; without effect once `drain` was called."""
-        self.is_serving = serving and not self._draining
-
-    def drain(self) -> None:
-        """Not serving, for good."""
-        self._draining = True
-        self.is_serving = False
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     def routes(self) -> list[Route]:
         return [
@@ -37,11 +29,11 @@ class HealthPage:
         return PlainTextResponse("OK\n")
 
     async def _ready(self, _: Request) -> Response:
-        if self.is_serving:
+        if self._service.is_serving:
             return PlainTextResponse("OK\n")
         return PlainTextResponse("Service Unavailable\n", status_code=503)
 
     async def _healthy(self, _: Request) -> Response:
-        if self.is_serving:
+        if self._service.is_serving:
             return Response(media_type="application/json")
         return JSONResponse({"error": "unhealthy", "error_type": "Unhealthy"}, status_code=503)

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.routing import Route
 
-from gemwire_server.config.checks import is_local
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.fronts.http.api import APIS, api_method
 from gemwire_server.fronts.http.body_budget import LARGEST_BODIES, BodyBudget
@@ -61,7 +60,7 @@ class HttpFront:
                 metrics.register(labels.api, labels.name)
         self._certificates = certificates
         self._tokens = tokens
-        self._health = HealthPage()
+        self._health = HealthPage(service)
         self._connections = Connections(ConnectionLimits.of(config))
         self._sockets: list[socket.socket] = []
         self._server: _Server | None = None
@@ -69,17 +68,11 @@ class HttpFront:
 
     async def bind(self) -> None:
         """Takes the configured address; raises OSError if it cannot be had."""
-        address = self._config.http_address
-        if self._certificates is None and self._tokens is not None and not is_local(address):
-            log.warning(
-                "tokens on %s travel in clear: give --tls-cert and --tls-key, or put TLS before it",
-                address,
-            )
-        self._sockets, self.address = bind(address, share_port=self._share_port)
+        self._sockets, self.address = bind(self._config.http_address, share_port=self._share_port)
 
     async def open(self, config: ServerConfig) -> None:
-        """Takes calls; /readyz says 503 until `set_serving`. `config` has the tokens of a step that suit
-        the device."""
+        """Takes calls; /readyz says 503 until the service serves. `config` has the tokens of a step that
+        suit the device."""
         assert self._sockets, "bind comes before open"
         app = Routes(self._routes(config), max_request_bytes=config.max_request_bytes)
         self._server = _Server(
@@ -132,12 +125,10 @@ class HttpFront:
         return routes
 
     async def set_serving(self, serving: bool) -> None:
-        """Sets what /readyz says; once `drain` has begun, 503 stays."""
-        self._health.set_serving(serving)
+        """Nothing to do: /readyz says what the service says."""
 
     async def drain(self) -> None:
-        """Says 503 to /readyz for good, and closes each connection after its next answer."""
-        self._health.drain()
+        """Closes each connection after its next answer."""
         self._connections.drain()
 
     async def stop(self) -> None:

@@ -30,9 +30,9 @@ from gemwire_server.fronts.grpc.gemwire_v1.wire import (
 )
 from gemwire_server.fronts.grpc.handlers import Context, parse
 from gemwire_server.fronts.grpc.message_limits import Layout
-from gemwire_server.fronts.grpc.records import delimited
+from gemwire_server.fronts.grpc.records import field
 from gemwire_server.fronts.grpc.status import duration
-from gemwire_server.fronts.grpc.streams import LINGER_SECONDS, STREAM_AGE, Room, Streams, sent
+from gemwire_server.fronts.grpc.streams import STREAM_AGE, Room, Streams, sent, woken
 from gemwire_server.service.call import Call
 from gemwire_server.service.requests import CheckedOptions
 from gemwire_server.service.results import Timing, Tokenized
@@ -234,8 +234,8 @@ class _Stream:
 
         async def answer(group: slice) -> _Part:
             # A group that is over the queue's limit is one text: see `groups`.
-            field = f"batch.inputs[{group.start}]"
-            results, steps = await self._flow.compute(tokenized[group], options, field)
+            path = f"batch.inputs[{group.start}]"
+            results, steps = await self._flow.compute(tokenized[group], options, path)
             records = stream_results(results, ids[group], options.vectors)
             timing = Timing.of(arrived, tokenize_seconds, steps)
             return _Part(records, len(results.vectors), timing)
@@ -256,14 +256,8 @@ class _Stream:
 
     async def _write_all(self, include_timing: bool) -> None:
         while not (self._half_closed and self._unanswered.taken == 0):
-            idle = self._streams.draining and self._unanswered.taken == 0
-            patience = LINGER_SECONDS if idle else None
-            try:
-                async with asyncio.timeout(patience):
-                    await self._wake_writer.wait()
-            except TimeoutError:
-                raise not_computed() from None
-            self._wake_writer.clear()
+            idle = self._unanswered.taken == 0
+            await woken(self._wake_writer, lingering=self._streams.draining and idle)
             while self._outbox:
                 match self._outbox.popleft():
                     case _Part() as part:
@@ -290,7 +284,5 @@ class _Stream:
             granted_inputs=count,
         )
         body = b"".join([*(part.records for part in parts), rest.SerializeToString()])
-        header, _ = delimited(RESULTS, [body])
-        assert isinstance(header, bytes)
-        await self._write(header + body)
+        await self._write(field(RESULTS, body))
         self._unanswered.free(count)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.errors import GemwireError
-from gemwire_server.fronts.grpc.records import Field, block, delimited, varint
+from gemwire_server.fronts.grpc.records import Field, block, delimited, field, varint
 from gemwire_server.fronts.grpc.status import to_status
 from gemwire_server.service.results import EmbedResults
 from gemwire_server.service.vectors import (
@@ -60,8 +60,8 @@ def batch_response(results: EmbedResults, form: VectorFormat, rest: pb.BatchEmbe
     pieces = []
     for rows, error in _runs(results, results.truncated):
         if error is not None:
-            result = pb.EmbedResult(error=to_status(error)).SerializeToString()
-            pieces.append(RESULTS + varint(len(result)) + result)
+            result = pb.EmbedResult(error=to_status(error))
+            pieces.append(field(RESULTS, result.SerializeToString()))
             continue
         record = delimited(EMBED_RESULT_EMBEDDING, _embedding(results, rows, form))
         pieces.append(block(delimited(RESULTS, record), rows.stop - rows.start))
@@ -75,8 +75,7 @@ def stream_results(results: EmbedResults, ids: NDArray[np.uint64], form: VectorF
     for rows, error in _runs(results, results.truncated * 2 + (ids == 0)):
         if error is not None:
             result = pb.StreamResult(id=int(ids[rows.start]), error=to_status(error))
-            raw = result.SerializeToString()
-            pieces.append(RESULTS + varint(len(raw)) + raw)
+            pieces.append(field(RESULTS, result.SerializeToString()))
             continue
         record = delimited(STREAM_RESULT_EMBEDDING, _embedding(results, rows, form))
         if ids[rows.start] != 0:

@@ -30,6 +30,7 @@ from gemwire_server.fronts.grpc.open_inference.statistics import Statistics
 from gemwire_server.fronts.grpc.open_inference.wording import worded
 from gemwire_server.fronts.grpc.streams import STREAM_AGE, Room, Streams, sent
 from gemwire_server.service.call import Call
+from gemwire_server.service.embedder import raise_first_error
 from gemwire_server.service.requests import CheckedOptions
 from gemwire_server.service.results import Tokenized
 from gemwire_server.service.service import Service, internal_error
@@ -182,9 +183,7 @@ class _Stream:
     async def _compute(
         self, name: str, options: CheckedOptions, tokenized: Sequence[Tokenized]
     ) -> pb.ModelInferResponse:
-        for item in tokenized:
-            if isinstance(item, GemwireError):
-                raise item
+        raise_first_error(tokenized)
         slices = groups(tokenized, self._streams.group_tokens, max(1, len(tokenized)))
         parts = await asyncio.gather(
             *(self._flow.compute(tokenized[each], options, FIELD) for each in slices)

@@ -11,7 +11,7 @@ from gemwire_server.dialects.tei.info import Info
 from gemwire_server.dialects.tei.metadata import Metadata
 from gemwire_server.dialects.tei.requests import TextOptions
 from gemwire_server.dialects.tei.tokens import TextTokens
-from gemwire_server.fronts.grpc.records import block, delimited, varint
+from gemwire_server.fronts.grpc.records import block, delimited, field, varint
 from gemwire_server.service.vectors import little_endian
 
 LEFT = pb.TRUNCATION_DIRECTION_LEFT
@@ -78,7 +78,7 @@ def _metadata(metadata: Metadata) -> bytes:
         queue_time_ns=metadata.queue_ns,
         inference_time_ns=metadata.inference_ns,
     ).SerializeToString()
-    return METADATA + varint(len(raw)) + raw
+    return field(METADATA, raw)
 
 
 def encode_response(tokens: TextTokens) -> pb.EncodeResponse:

@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.errors import GemwireError
 from gemwire_server.fronts.grpc.handlers import Context, parse
-from gemwire_server.fronts.grpc.streams import LINGER_SECONDS, STREAM_AGE, Room, Streams, sent
+from gemwire_server.fronts.grpc.streams import STREAM_AGE, Room, Streams, sent, woken
 from gemwire_server.service.call import Call
 from gemwire_server.service.service import Service, internal_error
 from gemwire_server.service.stream_flow import StreamFlow, not_computed
@@ -206,10 +206,4 @@ class _Stream:
             self._begin_if_enough()
             if self._half_closed and not self._unanswered:
                 return
-            patience = LINGER_SECONDS if self._leaving and not self._unanswered else None
-            try:
-                async with asyncio.timeout(patience):
-                    await self._wake_writer.wait()
-            except TimeoutError:
-                raise not_computed() from None
-            self._wake_writer.clear()
+            await woken(self._wake_writer, lingering=self._leaving and not self._unanswered)

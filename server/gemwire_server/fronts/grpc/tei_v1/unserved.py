@@ -8,10 +8,10 @@ from gemwire_compat import tei_pb2 as pb
 from gemwire_server.dialects.tei.errors import (
     Refused,
     WrongModel,
+    empty,
     not_a_classifier,
     not_a_reranker,
     not_sparse,
-    without_texts,
 )
 from gemwire_server.fronts.grpc.handlers import Context
 from gemwire_server.fronts.grpc.tei_v1.stream import Group
@@ -31,7 +31,7 @@ async def predict_pair(request: pb.PredictPairRequest, _: Call) -> NoReturn:
 
 
 async def rerank(request: pb.RerankRequest, _: Call) -> NoReturn:
-    raise not_a_reranker() if request.texts else without_texts()
+    raise not_a_reranker() if request.texts else empty("texts")
 
 
 async def rerank_stream(_: Context, __: Call) -> NoReturn:

@@ -5,11 +5,11 @@ from typing import NoReturn
 
 from gemwire_compat import vllm_engine_pb2 as pb
 from gemwire_server.errors import Unsupported
-from gemwire_server.fronts.grpc.records import varint
+from gemwire_server.fronts.grpc.records import field
 from gemwire_server.service.call import Call
 from gemwire_server.service.requests import EmbedOptions, Input
 from gemwire_server.service.service import Service
-from gemwire_server.service.vectors import cut
+from gemwire_server.service.vectors import cut, little_endian
 
 EMBEDDING = b"\x0a"  # the tag of EmbedResponse.embedding, packed
 FIELD = "tokenized"
@@ -32,11 +32,11 @@ class VllmEngine:
         results.raise_first_error()
         vectors = cut(results.vectors, options.vectors)
         # The bytes of a packed field: protobuf's Python would write it number by number.
-        packed = vectors.astype("<f4", copy=False).tobytes()
+        packed = little_endian(vectors, "<f4").tobytes()
         rest = pb.EmbedResponse(
             prompt_tokens=int(results.token_counts[0]), embedding_dim=vectors.shape[1]
         )
-        return EMBEDDING + varint(len(packed)) + packed + rest.SerializeToString()
+        return field(EMBEDDING, packed) + rest.SerializeToString()
 
     async def generate(self, _: pb.GenerateRequest, __: Call) -> NoReturn:
         raise Unsupported(

@@ -1,8 +1,6 @@
 """Writes the vectors of an answer as JSON, a row at a time.
 
-No number becomes a Python object: orjson writes the rows of NumPy's block, each number in the fewest
-digits that give the same float32 again. It holds the interpreter while it writes, a few microseconds a
-row; between rows other threads run.
+orjson holds the interpreter while it writes, a few microseconds a row; between rows other threads run.
 """
 
 import binascii
@@ -12,22 +10,20 @@ import orjson
 from numpy.typing import NDArray
 
 from gemwire_server.errors import response_too_large
+from gemwire_server.fronts.http import numbers
 
 # What an answer has beside its vectors, the model's name included, and a vector beside its numbers.
 BESIDE_VECTORS = 2048
 BESIDE_NUMBERS = 64
-# The numbers of a vector of length one take 12 bytes on average, comma included, and a little more where
-# there are many of them.
-FLOAT_BYTES = 13
 # How many numbers are written in a microsecond.
-PER_MICROSECOND = {"float": 48, "base64": 384}
+PER_MICROSECOND = {"float": numbers.PER_MICROSECOND, "base64": 384}
 
 
 def vector_bytes(dimensions: int, encoding_format: str) -> int:
     """The most bytes that a vector should take in an answer."""
     if encoding_format == "base64":
         return BESIDE_NUMBERS + 4 * -(-dimensions * 4 // 3)
-    return BESIDE_NUMBERS + FLOAT_BYTES * dimensions
+    return BESIDE_NUMBERS + numbers.BYTES * dimensions
 
 
 def check_size(count: int, dimensions: int, encoding_format: str, limit: int) -> None:
@@ -53,17 +49,13 @@ def writing_microseconds(count: int, dimensions: int, encoding_format: str) -> i
 
 def answer(vectors: NDArray[np.float32], tokens: int, encoding_format: str, model: str) -> bytes:
     """The body of an answer; `vectors` are fp32 [n, dimensions], `tokens` those of all inputs."""
-    write = _base64 if encoding_format == "base64" else _floats
+    write = _base64 if encoding_format == "base64" else numbers.write_numbers
     rows = [
         b'{"object":"embedding","index":%d,"embedding":%b}' % (i, write(row))
         for i, row in enumerate(np.ascontiguousarray(vectors))
     ]
     rest = {"model": model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
     return b'{"object":"list","data":[%b],%b' % (b",".join(rows), orjson.dumps(rest)[1:])
-
-
-def _floats(row: NDArray[np.float32]) -> bytes:
-    return orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _base64(row: NDArray[np.float32]) -> bytes:

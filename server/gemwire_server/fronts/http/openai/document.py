@@ -7,10 +7,9 @@ from gemwire_server.config.options import ServerConfig
 from gemwire_server.dialects.prompts import ALIASES
 from gemwire_server.fronts.http.openai.names import ModelNames
 from gemwire_server.fronts.http.openai.requests import ENCODING_FORMATS, TRUNCATIONS
+from gemwire_server.fronts.http.schemas import Schema, errors, json_content, ref
 from gemwire_server.served_model import ServedModel
 from gemwire_server.text.prompts import DOCUMENT_TASK, TASKS
-
-Schema = dict[str, Any]
 
 TAGS = ["OpenAI"]
 ERRORS = {
@@ -19,8 +18,6 @@ ERRORS = {
     "404": "The server has no such model.",
     "413": "The body is larger than the server takes.",
     "415": "The body is not JSON, or compressed.",
-    "429": "The server has no room now, and Retry-After says when to come back; or a quota is used up.",
-    "default": "Another error, such as 503 of a server that stops.",
 }
 
 
@@ -33,7 +30,7 @@ def describe(model: ServedModel, config: ServerConfig, names: ModelNames) -> Map
     )
     create["requestBody"] = {
         "required": True,
-        "content": {"application/json": {"schema": _ref("EmbeddingRequest")}},
+        **json_content(ref("EmbeddingRequest")),
     }
     name = {
         "name": "model",
@@ -65,7 +62,7 @@ def describe(model: ServedModel, config: ServerConfig, names: ModelNames) -> Map
             "EmbeddingRequest": _request(model, config, names),
             "EmbeddingResponse": _response(model),
             "ModelList": _object(
-                object={"const": "list"}, data={"type": "array", "items": _ref("Model")}
+                object={"const": "list"}, data={"type": "array", "items": ref("Model")}
             ),
             "Model": _object(
                 id={"type": "string", "examples": list(names.ids)},
@@ -185,24 +182,11 @@ def _object(**properties: Schema) -> Schema:
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
-def _ref(schema: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{schema}"}
-
-
 def _operation(summary: str, description: str, answer: str) -> Schema:
-    responses = {"200": {"description": "The answer.", **_json(answer)}}
-    for status, text in ERRORS.items():
-        responses[status] = {"description": text, **_json("OpenAIError")}
-    responses["429"]["headers"] = {
-        "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}
-    }
+    found = {"200": {"description": "The answer.", **json_content(ref(answer))}}
     return {
         "tags": TAGS,
         "summary": summary,
         "description": description,
-        "responses": responses,
+        "responses": found | errors(ERRORS, ref("OpenAIError")),
     }
-
-
-def _json(schema: str) -> Schema:
-    return {"content": {"application/json": {"schema": _ref(schema)}}}

@@ -1,5 +1,4 @@
-"""Writes answers as JSON. orjson writes rows of NumPy's blocks without an object for each number, which
-are in the fewest digits that give the same float32 again."""
+"""Writes answers as JSON."""
 
 from collections.abc import Iterable
 
@@ -9,17 +8,20 @@ from numpy.typing import NDArray
 
 from gemwire_server.dialects.tei.tokens import TextTokens
 from gemwire_server.errors import response_too_large
+from gemwire_server.fronts.http.numbers import BYTES, write_numbers
 
-# The most bytes that a number should take, and a vector beside its numbers.
-FLOAT_BYTES = 13
+# Bytes of a vector beside its numbers.
 BESIDE_NUMBERS = 2
-# How many numbers are written in a microsecond.
-NUMBERS_PER_MICROSECOND = 48
+
+
+def vector_bytes(dimensions: int) -> int:
+    """The most bytes that a vector should take in an answer."""
+    return BYTES * dimensions + BESIDE_NUMBERS
 
 
 def check_size(count: int, dimensions: int, limit: int) -> None:
     """Raises InvalidInput for vectors that do not fit in an answer of `limit` bytes."""
-    most = limit // (FLOAT_BYTES * dimensions + BESIDE_NUMBERS)
+    most = limit // vector_bytes(dimensions)
     if count > most:
         raise response_too_large(
             f"the answer to {count} inputs can have too many bytes",
@@ -31,9 +33,9 @@ def check_size(count: int, dimensions: int, limit: int) -> None:
         )
 
 
-def numbers(rows: NDArray[np.float32]) -> bytes:
-    """The array of a vector's numbers, fp32 [n], or of the rows of fp32 [T, n]."""
-    return orjson.dumps(np.ascontiguousarray(rows), option=orjson.OPT_SERIALIZE_NUMPY)
+def vectors(rows: NDArray[np.float32]) -> bytes:
+    """The array of the rows of fp32 [n, dimensions]. Between rows other threads run."""
+    return array(map(write_numbers, np.ascontiguousarray(rows)))
 
 
 def array(parts: Iterable[bytes]) -> bytes:

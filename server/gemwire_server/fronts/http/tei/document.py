@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gemwire_server.config.options import ServerConfig
+from gemwire_server.fronts.http.schemas import Schema, errors, json_content, ref
 from gemwire_server.fronts.http.tei.requests import SIDES
 from gemwire_server.served_model import ServedModel
-
-Schema = dict[str, Any]
 
 TAGS = ["Text Embeddings Inference"]
 ERRORS = {
@@ -16,8 +15,6 @@ ERRORS = {
     "415": "The body does not say that it is JSON, or is compressed.",
     "422": "A field is missing or has another type.",
     "424": "The model failed, or is of another type.",
-    "429": "The server has no room now, and Retry-After says when to come back; or a quota is used up.",
-    "default": "Another error, such as 503 of a server that stops.",
 }
 STRING: Schema = {"type": "string"}
 QUESTION = "Which planet is known as the Red Planet?"
@@ -28,7 +25,7 @@ def describe(model: ServedModel, config: ServerConfig) -> Mapping[str, Any]:
     numbers: Schema = {"type": "array", "items": {"type": "number"}}
     embed = _operation("Embed texts", "TeiEmbedRequest", {"type": "array", "items": numbers})
     rows = {"type": "array", "items": {"type": "array", "items": numbers}}
-    tokens = {"type": "array", "items": {"type": "array", "items": _ref("TeiToken")}}
+    tokens = {"type": "array", "items": {"type": "array", "items": ref("TeiToken")}}
     posts = {
         "/embed": {"operationId": "embed", **embed},
         "/": embed,
@@ -145,29 +142,17 @@ def _object(properties: dict[str, Schema], required: list[str] | None = None) ->
     return {"type": "object", "properties": properties, "required": required or []}
 
 
-def _ref(schema: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{schema}"}
-
-
 def _operation(summary: str, request: str | None, answer: Schema | None) -> Schema:
     """An operation; without an answer, every call of it fails."""
     responses: dict[str, Schema] = {}
     if answer is not None:
-        responses["200"] = {"description": "The answer.", **_json(answer)}
-    for status, text in ERRORS.items():
-        responses[status] = {"description": text, **_json(_ref("TeiError"))}
+        responses["200"] = {"description": "The answer.", **json_content(answer)}
+    responses |= errors(ERRORS, ref("TeiError"))
     responses["401"] = {
         "description": "The token is missing or unknown.",
         "content": {"application/json": {}},
     }
-    responses["429"]["headers"] = {
-        "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}
-    }
     operation: Schema = {"tags": TAGS, "summary": summary, "responses": responses}
     if request is not None:
-        operation["requestBody"] = {"required": True, **_json(_ref(request))}
+        operation["requestBody"] = {"required": True, **json_content(ref(request))}
     return operation
-
-
-def _json(schema: Schema) -> Schema:
-    return {"content": {"application/json": {"schema": schema}}}

@@ -1,14 +1,13 @@
 """/embed, /embed_all and /similarity."""
 
 from gemwire_server.dialects.tei.embedding import Embedding
-from gemwire_server.dialects.tei.errors import Empty
+from gemwire_server.dialects.tei.errors import empty
+from gemwire_server.fronts.http.numbers import PER_MICROSECOND, write_numbers
 from gemwire_server.fronts.http.tei.answers import (
-    BESIDE_NUMBERS,
-    FLOAT_BYTES,
-    NUMBERS_PER_MICROSECOND,
     array,
     check_size,
-    numbers,
+    vector_bytes,
+    vectors,
 )
 from gemwire_server.fronts.http.tei.errors import wrong_type
 from gemwire_server.fronts.http.tei.requests import (
@@ -41,22 +40,20 @@ class EmbedRoutes:
         check_size(len(texts), min(options.dimensions or size, size), self._max_response_bytes)
         embedded = await self._embedding.embed(texts, options, call)
         call.headers = embedded.metadata.headers()
-        vectors = embedded.vectors
         return await self._service.run(
-            lambda: array(map(numbers, vectors)), vectors.size // NUMBERS_PER_MICROSECOND
+            lambda: vectors(embedded.vectors), embedded.vectors.size // PER_MICROSECOND
         )
 
     async def embed_all(self, raw: bytes, call: Call) -> bytes:
         body = read_object(raw, self._max_values)
         texts = read_inputs(body.get("inputs"), self._service.max_inputs)
         options = read_options(body, of_vectors=False)
-        token_bytes = FLOAT_BYTES * self._service.model.hidden_size + BESIDE_NUMBERS
+        token_bytes = vector_bytes(self._service.model.hidden_size)
         embedded = await self._embedding.embed_all(texts, options, call, token_bytes=token_bytes)
         call.headers = embedded.metadata.headers()
         size = sum(rows.size for rows in embedded.rows)
         return await self._service.run(
-            lambda: array(array(map(numbers, rows)) for rows in embedded.rows),
-            size // NUMBERS_PER_MICROSECOND,
+            lambda: array(map(vectors, embedded.rows)), size // PER_MICROSECOND
         )
 
     async def similarity(self, raw: bytes, call: Call) -> bytes:
@@ -74,8 +71,8 @@ class EmbedRoutes:
             raise wrong_type("parameters", "an object")
         options = read_options(parameters or {}, of_vectors=False)
         if not sentences:
-            raise Empty("EMPTY_TEXT", "`inputs.sentences` cannot be empty", field="inputs")
+            raise empty("inputs.sentences")
         check_batch(1 + len(sentences), self._service.max_inputs)
         scores, metadata = await self._embedding.similarity(source, sentences, options, call)
         call.headers = metadata.headers()
-        return numbers(scores)
+        return write_numbers(scores)

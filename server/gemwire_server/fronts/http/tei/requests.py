@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gemwire_server.dialects.tei.embedding import Text
-from gemwire_server.dialects.tei.errors import Empty, Refused
+from gemwire_server.dialects.tei.errors import Refused, empty
 from gemwire_server.dialects.tei.requests import TextOptions
 from gemwire_server.fronts.http.bodies import read_json
 from gemwire_server.fronts.http.tei.errors import wrong_type
@@ -77,7 +77,7 @@ def read_inputs(value: Any, limit: int) -> list[Text]:
     if not isinstance(value, list):
         raise wrong_type("inputs", expected)
     if not value:
-        raise Empty("EMPTY_TEXT", "`inputs` cannot be empty", field="inputs")
+        raise empty("inputs")
     if _is_uint(value[0]):
         return [_read_ids(value, "inputs", expected)]
     check_batch(len(value), limit)
@@ -94,7 +94,7 @@ def read_texts(value: Any, limit: int) -> list[str]:
         raise wrong_type("inputs", "a string or an array of strings")
     assert isinstance(value, list)
     if not value:
-        raise Empty("EMPTY_TEXT", "`inputs` cannot be empty", field="inputs")
+        raise empty("inputs")
     check_batch(len(value), limit)
     return value
 
@@ -105,7 +105,7 @@ def read_id_batches(value: Any, limit: int) -> list[Sequence[int]]:
     if not isinstance(value, list):
         raise wrong_type("ids", expected)
     if not value:
-        raise Empty("EMPTY_TEXT", "`ids` cannot be empty", field="ids")
+        raise empty("ids")
     if not isinstance(value[0], list):
         return [_read_ids(value, "ids", expected)]
     check_batch(len(value), limit)

@@ -1,5 +1,6 @@
 """/tokenize and /decode."""
 
+from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
 
 import orjson
@@ -33,25 +34,30 @@ class TokenRoutes:
         texts = read_texts(body.get("inputs"), self._service.max_inputs)
         prompt_name = read_name(body, "prompt_name")
         special = read_flag(body, "add_special_tokens", True)
-        parts: list[bytes] = []
-        size = 0
-        for text in texts:
+
+        async def part(text: str) -> bytes:
             found = await self._tokens.tokenize(text, prompt_name, call, add_special_tokens=special)
-            part = await self._service.run(partial(answers.tokens, found), len(found.ids))
-            size += len(part) + BESIDE_PART
-            self._tokens.check_answer(size)
-            parts.append(part)
-        return answers.array(parts)
+            return await self._service.run(partial(answers.tokens, found), len(found.ids))
+
+        return await self._array(map(part, texts))
 
     async def decode(self, raw: bytes, call: Call) -> bytes:
         body = read_object(raw, self._max_values)
         batches = read_id_batches(body.get("ids"), self._service.max_inputs)
         skip = read_flag(body, "skip_special_tokens", True)
-        parts: list[bytes] = []
+
+        async def part(ids: Sequence[int]) -> bytes:
+            return orjson.dumps(await self._tokens.decode(ids, call, skip_special_tokens=skip))
+
+        return await self._array(map(part, batches))
+
+    async def _array(self, parts: Iterable[Awaitable[bytes]]) -> bytes:
+        """The array of parts that are made one after the other. Raises InvalidInput for too large an
+        answer before more is made."""
+        made: list[bytes] = []
         size = 0
-        for ids in batches:
-            part = orjson.dumps(await self._tokens.decode(ids, call, skip_special_tokens=skip))
-            size += len(part) + BESIDE_PART
+        for part in parts:
+            made.append(await part)
+            size += len(made[-1]) + BESIDE_PART
             self._tokens.check_answer(size)
-            parts.append(part)
-        return answers.array(parts)
+        return answers.array(made)

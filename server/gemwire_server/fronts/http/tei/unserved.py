@@ -4,9 +4,9 @@ from typing import NoReturn
 
 from gemwire_server.dialects.tei.errors import (
     WrongModel,
+    empty,
     not_a_classifier,
     not_sparse,
-    without_texts,
 )
 from gemwire_server.fronts.http.tei.errors import wrong_type
 from gemwire_server.fronts.http.tei.requests import is_texts, read_object
@@ -34,7 +34,7 @@ class UnservedRoutes:
         if not is_texts(texts := body.get("texts")):
             raise wrong_type("texts", "an array of strings")
         raise (
-            WrongModel("MODEL_TYPE", "model is not a re-ranker model") if texts else without_texts()
+            WrongModel("MODEL_TYPE", "model is not a re-ranker model") if texts else empty("texts")
         )
 
     def _check_inputs(self, raw: bytes) -> None:
