@@ -14,9 +14,7 @@ Prints a table; the last line is JSON, which --output also writes. Exit code 3: 
 import argparse
 import asyncio
 import json
-import os
 import random
-import shutil
 import statistics
 import sys
 import time
@@ -111,15 +109,11 @@ def one_round(
     checkpoint: Path, args: argparse.Namespace, number: int
 ) -> Iterator[tuple[str, str, float]]:
     """(server, row, value) of every row, the servers in an order that alternates."""
-    servers = [("", serving)] + ([("TEI: ", tei_router.serving)] if _router() else [])
+    servers = [("", serving)] + ([("TEI: ", tei_router.serving)] if tei_router.binary() else [])
     for name, start in servers if number % 2 == 0 else reversed(servers):
         with start(checkpoint) as (address, http):
             for row, value in asyncio.run(measure(address, http, args, number)).items():
                 yield name, row, value
-
-
-def _router() -> str | None:
-    return os.environ.get("TEI_ROUTER") or shutil.which("text-embeddings-router")
 
 
 @contextmanager

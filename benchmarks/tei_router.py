@@ -21,16 +21,21 @@ def free_port() -> int:
         return port
 
 
+def binary() -> str | None:
+    """TEI_ROUTER's, or the PATH's."""
+    return os.environ.get("TEI_ROUTER") or shutil.which("text-embeddings-router")
+
+
 @contextmanager
 def serving(checkpoint: Path) -> Iterator[tuple[str, str]]:
     """text-embeddings-router built with gRPC, on a CPU in float32: its address, and "" for HTTP.
 
-    The binary is TEI_ROUTER's or the PATH's. Raises RuntimeError if it does not serve.
+    Raises RuntimeError if it does not serve.
     """
-    binary = os.environ.get("TEI_ROUTER") or shutil.which("text-embeddings-router")
-    assert binary is not None, "the caller has looked for it"
+    router = binary()
+    assert router is not None, "the caller has looked for it"
     address = f"127.0.0.1:{free_port()}"
-    command = [binary, "--model-id", str(checkpoint), "--dtype", "float32"]
+    command = [router, "--model-id", str(checkpoint), "--dtype", "float32"]
     command += ["--hostname", "127.0.0.1", "--port", address.rpartition(":")[2]]
     command += ["--prometheus-port", str(free_port())]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -41,7 +46,7 @@ def serving(checkpoint: Path) -> Iterator[tuple[str, str]]:
                 grpc.channel_ready_future(channel).result(timeout=START_SECONDS)
             except grpc.FutureTimeoutError:
                 raise RuntimeError(
-                    f"{binary} did not serve gRPC: exit code {process.poll()}"
+                    f"{router} did not serve gRPC: exit code {process.poll()}"
                 ) from None
         yield address, ""
     finally:

@@ -1,6 +1,7 @@
 """A real server and real stubs."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,22 @@ from gemwire.v1 import embedding_pb2 as pb
 from gemwire.v1.embedding_pb2_grpc import EmbeddingServiceStub, ModelServiceStub
 from gemwire_server.config.options import ServerConfig
 from gemwire_server.processes.single import background_application
+
+SERVICES = [
+    "gemwire.v1.EmbeddingService",
+    "gemwire.v1.ModelService",
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+    "inference.GRPCInferenceService",
+    "tei.v1.Embed",
+    "tei.v1.Info",
+    "tei.v1.Predict",
+    "tei.v1.Rerank",
+    "tei.v1.Tokenize",
+    "vllm.grpc.engine.VllmEngine",
+]
+"""What reflection lists."""
 
 
 @dataclass
@@ -66,6 +83,15 @@ def failure(error: grpc.RpcError | Status) -> Failure:
     status = Status.FromString(trailers["grpc-status-details-bin"])
     assert status.code == error.code().value[0]
     return _taken_apart(error.code(), status)
+
+
+def first_refused(calls: Sequence[Any], seconds: float = 30.0) -> Failure:
+    """The error of the first call that ends, of some that are all under way."""
+    deadline = time.monotonic() + seconds
+    while not (ended := [each for each in calls if each.done()]):
+        assert time.monotonic() < deadline, "no call was refused"
+        time.sleep(0.01)
+    return failure(ended[0].exception())
 
 
 def _taken_apart(code: grpc.StatusCode, status: Status) -> Failure:

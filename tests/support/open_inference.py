@@ -6,37 +6,24 @@ from typing import Any
 
 import grpc
 import numpy as np
-from google.protobuf.message_factory import GetMessageClass
 from numpy.typing import NDArray
 
 from gemwire_compat import open_inference_pb2 as pb
+from support import methods
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
-WAIT = 30.0
 Value = str | bool | int | float | pb.InferParameter
 
 
 def call(channel: grpc.Channel, method: str, request: Any = None, **options: Any) -> Any:
     """The response of a unary method."""
-    described = SERVICE.methods_by_name[method]
-    stub: Any = channel.unary_unary(
-        f"/{SERVICE.full_name}/{method}",
-        request_serializer=lambda message: message.SerializeToString(),
-        response_deserializer=GetMessageClass(described.output_type).FromString,
-    )
-    if request is None:
-        request = GetMessageClass(described.input_type)()
-    return stub(request, timeout=WAIT, **options)
+    return methods.call(channel, SERVICE.methods_by_name[method], request, **options)
 
 
 def stream(channel: grpc.Channel, requests: Iterator[pb.ModelInferRequest], **options: Any) -> Any:
     """A call of ModelStreamInfer: an iterator of its responses."""
-    stub: Any = channel.stream_stream(
-        f"/{SERVICE.full_name}/ModelStreamInfer",
-        request_serializer=pb.ModelInferRequest.SerializeToString,
-        response_deserializer=pb.ModelStreamInferResponse.FromString,
-    )
-    return stub(requests, timeout=WAIT, **options)
+    stub = methods.method_over(channel, SERVICE.methods_by_name["ModelStreamInfer"])
+    return stub(requests, timeout=methods.WAIT, **options)
 
 
 def parameter(value: Value) -> pb.InferParameter:

@@ -6,10 +6,10 @@ from typing import Any
 import grpc
 import numpy as np
 from google.protobuf.message import Message
-from google.protobuf.message_factory import GetMessageClass
 from numpy.typing import NDArray
 
 from gemwire_compat import tei_pb2 as pb
+from support.methods import method_over
 
 
 class Tei:
@@ -19,17 +19,7 @@ class Tei:
         self.methods: dict[str, Any] = {}
         for service in pb.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
-                kinds: dict[tuple[bool, bool], Any] = {
-                    (False, False): channel.unary_unary,
-                    (True, False): channel.stream_unary,
-                    (True, True): channel.stream_stream,
-                }
-                make = kinds[method.client_streaming, method.server_streaming]
-                self.methods[method.name] = make(
-                    f"/{service.full_name}/{method.name}",
-                    request_serializer=GetMessageClass(method.input_type).SerializeToString,
-                    response_deserializer=GetMessageClass(method.output_type).FromString,
-                )
+                self.methods[method.name] = method_over(channel, method)
 
     def __getattr__(self, name: str) -> Any:
         return self.methods[name]

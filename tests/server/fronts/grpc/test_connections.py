@@ -22,7 +22,7 @@ from gemwire_server.fronts.grpc import handlers as methods
 from gemwire_server.fronts.grpc import server as front
 from gemwire_server.security.tokens import make
 from gemwire_server.service.call import Caller
-from support.harness import running, text
+from support.harness import SERVICES, running, text
 from support.server_process import server_process
 
 WAIT = 30.0
@@ -153,20 +153,7 @@ def test_the_admin_address_has_health_and_reflection(
                 answer = health.Check(health_pb2.HealthCheckRequest(service=name))
                 assert answer.status == health_pb2.HealthCheckResponse.SERVING
         names = set(ProtoReflectionDescriptorDatabase(admin).get_services())
-        assert names == {
-            "gemwire.v1.EmbeddingService",
-            "gemwire.v1.ModelService",
-            "grpc.health.v1.Health",
-            "grpc.reflection.v1.ServerReflection",
-            "grpc.reflection.v1alpha.ServerReflection",
-            "inference.GRPCInferenceService",
-            "tei.v1.Embed",
-            "tei.v1.Info",
-            "tei.v1.Predict",
-            "tei.v1.Rerank",
-            "tei.v1.Tokenize",
-            "vllm.grpc.engine.VllmEngine",
-        }
+        assert names == set(SERVICES)
         for channel, path in (
             (main, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"),
             (main, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"),

@@ -18,22 +18,8 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.fronts.grpc.reflection import Schema
-from support.harness import Served, running
+from support.harness import SERVICES, Served, running
 
-SERVICES = [
-    "gemwire.v1.EmbeddingService",
-    "gemwire.v1.ModelService",
-    "grpc.health.v1.Health",
-    "grpc.reflection.v1.ServerReflection",
-    "grpc.reflection.v1alpha.ServerReflection",
-    "inference.GRPCInferenceService",
-    "tei.v1.Embed",
-    "tei.v1.Info",
-    "tei.v1.Predict",
-    "tei.v1.Rerank",
-    "tei.v1.Tokenize",
-    "vllm.grpc.engine.VllmEngine",
-]
 BUF = Path(sys.executable).parent / "buf"
 VERSIONS = ["v1", "v1alpha"]
 NOT_FOUND = grpc.StatusCode.NOT_FOUND.value[0]

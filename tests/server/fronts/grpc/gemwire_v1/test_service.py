@@ -19,7 +19,7 @@ from sentence_transformers import SentenceTransformer
 from gemwire.v1 import embedding_pb2 as pb
 from gemwire_server.fronts.grpc.gemwire_v1.messages import TASK_TYPES
 from gemwire_server.text.prompts import TASKS
-from support.harness import Served, batch, failure, running, text, values
+from support.harness import SERVICES, Served, batch, failure, running, text, values
 
 TEXTS = [
     "Which planet is known as the Red Planet?",
@@ -182,20 +182,7 @@ def test_health_and_reflection(served: Served) -> None:
         response = health.Check(health_pb2.HealthCheckRequest(service=name))
         assert response.status == health_pb2.HealthCheckResponse.SERVING
     database = ProtoReflectionDescriptorDatabase(served.channel)
-    assert set(database.get_services()) == {
-        "gemwire.v1.EmbeddingService",
-        "gemwire.v1.ModelService",
-        "grpc.health.v1.Health",
-        "grpc.reflection.v1.ServerReflection",
-        "grpc.reflection.v1alpha.ServerReflection",
-        "inference.GRPCInferenceService",
-        "tei.v1.Embed",
-        "tei.v1.Info",
-        "tei.v1.Predict",
-        "tei.v1.Rerank",
-        "tei.v1.Tokenize",
-        "vllm.grpc.engine.VllmEngine",
-    }
+    assert set(database.get_services()) == set(SERVICES)
     pool = descriptor_pool.DescriptorPool(database)
     service = pool.FindServiceByName("gemwire.v1.EmbeddingService")
     assert {method.name for method in service.methods} == {

@@ -8,34 +8,16 @@ from typing import Any
 
 import grpc
 
+from support.damage import ALLOWED, damaged
 from support.harness import running
-from support.open_inference import WAIT, call, matrix, request
+from support.methods import WAIT
+from support.open_inference import call, matrix, request
 
 FUZZED = 3000
 VALID = [
     request(["a", "b c"], id="an id", parameters={"task": "query", "dimensions": 32}),
     request(["a", "b c"], titles=["t", ""], raw=False, parameters={"task": "document"}),
 ]
-ALLOWED = {
-    grpc.StatusCode.OK,
-    grpc.StatusCode.INVALID_ARGUMENT,
-    grpc.StatusCode.NOT_FOUND,
-}
-
-
-def damaged(valid: bytes, rng: random.Random) -> bytes:
-    """A message that is cut, has other bits, or bytes put in."""
-    where = rng.randrange(len(valid))
-    match rng.randrange(3):
-        case 0:
-            return valid[:where]
-        case 1:
-            changed = bytearray(valid)
-            for _ in range(rng.randrange(1, 4)):
-                changed[rng.randrange(len(valid))] ^= 1 << rng.randrange(8)
-            return bytes(changed)
-        case _:
-            return valid[:where] + rng.randbytes(rng.randrange(1, 9)) + valid[where:]
 
 
 def test_damaged_requests(tiny_checkpoint: Path) -> None:

@@ -1,7 +1,6 @@
 """ModelInfer over a real socket, against the native service of the same server."""
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from google.rpc.status_pb2 import Status
 from gemwire.v1 import embedding_pb2 as native
 from gemwire_compat import open_inference_pb2 as pb
 from gemwire_server.security.tokens import make
-from support.harness import Served, batch, failure, running, text
+from support.harness import Served, batch, failure, first_refused, running, text
 from support.held_device import HeldDevice
-from support.open_inference import WAIT, call, matrix, request
+from support.methods import WAIT
+from support.open_inference import call, matrix, request
 from support.token_files import bearer, write
 
 TEXTS = ["What is gravity?", "", "Ω, 重力", "The quick brown fox. " * 40]
@@ -128,11 +128,7 @@ def test_an_overload_says_when_to_retry(
         stub: Any = served.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
         raw = request(MANY).SerializeToString()
         calls = [stub.future(raw, timeout=WAIT) for _ in range(8)]
-        deadline = time.monotonic() + WAIT
-        while not (refused := [each for each in calls if each.done()]):
-            assert time.monotonic() < deadline, "no call was refused"
-            time.sleep(0.01)
-        error = failure(refused[0].exception())
+        error = first_refused(calls)
         assert error.code == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert error.retry_after is not None and error.retry_after > 0
         device.release()

@@ -19,7 +19,8 @@ from gemwire_server.security import tokens as tokens_module
 from gemwire_server.security.tokens import make
 from support.harness import Served, failure, running
 from support.held_device import HeldDevice
-from support.open_inference import WAIT, call, matrix, request, stream
+from support.methods import WAIT
+from support.open_inference import call, matrix, request, stream
 from support.token_files import bearer, write
 
 

@@ -8,17 +8,17 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from google.protobuf.message_factory import GetMessageClass
 
 from gemwire.v1 import embedding_pb2 as native
 from gemwire_compat import vllm_engine_pb2 as pb
 from gemwire_server.security.tokens import make
-from support.harness import Served, failure, running, text, values
+from support import methods
+from support.harness import Served, failure, first_refused, running, text, values
 from support.held_device import HeldDevice
+from support.methods import WAIT
 from support.token_files import bearer, write
 
 SERVICE = pb.DESCRIPTOR.services_by_name["VllmEngine"]
-WAIT = 30.0
 QUERY = native.EmbedOptions(task=native.TASK_TYPE_RETRIEVAL_QUERY)
 
 
@@ -29,15 +29,7 @@ def served(tiny_checkpoint: Path) -> Iterator[Served]:
 
 
 def call(served: Served, method: str, request: Any = None, **options: Any) -> Any:
-    described = SERVICE.methods_by_name[method]
-    stub: Any = served.channel.unary_unary(
-        f"/{SERVICE.full_name}/{method}",
-        request_serializer=lambda message: message.SerializeToString(),
-        response_deserializer=GetMessageClass(described.output_type).FromString,
-    )
-    if request is None:
-        request = GetMessageClass(described.input_type)()
-    return stub(request, timeout=WAIT, **options)
+    return methods.call(served.channel, SERVICE.methods_by_name[method], request, **options)
 
 
 def embed(served: Served, original_text: str = "", ids: Any = (), **options: Any) -> Any:
@@ -155,11 +147,7 @@ def test_an_overload_says_when_to_retry(
         tokenized = pb.TokenizedInput(input_ids=[5] * 500)
         raw = pb.EmbedRequest(tokenized=tokenized).SerializeToString()
         calls = [stub.future(raw, timeout=WAIT) for _ in range(12)]
-        deadline = time.monotonic() + WAIT
-        while not (refused := [each for each in calls if each.done()]):
-            assert time.monotonic() < deadline, "no call was refused"
-            time.sleep(0.01)
-        error = failure(refused[0].exception())
+        error = first_refused(calls)
         assert error.code == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert error.retry_after is not None and error.retry_after > 0
         device.release()

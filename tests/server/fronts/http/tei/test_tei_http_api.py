@@ -1,6 +1,8 @@
 """/info and the health that TEI's and SageMaker's probes ask for."""
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -40,9 +42,10 @@ def test_health(served: Served, path: str) -> None:
 
 
 def test_the_health_of_a_server_that_is_not_ready() -> None:
-    page = HealthPage()
+    service: Any = SimpleNamespace(is_serving=False)
+    page = HealthPage(service)
     (route,) = [route for route in page.routes() if route.path == "/health"]
     for serving, expected in ((True, (200, b"")), (False, (503, UNHEALTHY))):
-        page.set_serving(serving)
+        service.is_serving = serving
         response = asyncio.run(route.endpoint(None))
         assert (response.status_code, response.body) == expected
